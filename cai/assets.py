@@ -1,0 +1,49 @@
+"""Files that ship with the package: constitutions, seed prompts, templates."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cai.errors import CaiError
+
+_PACKAGE = Path(__file__).parent
+
+
+def _shipped(in_wheel: str, in_checkout: str) -> Path:
+    folder = _PACKAGE / "shipped" / in_wheel
+    return folder if folder.is_dir() else _PACKAGE.parent / in_checkout
+
+
+def constitutions_dir() -> Path:
+    return _shipped("constitutions", "constitutions")
+
+
+def seeds_dir() -> Path:
+    return _shipped("seeds", "prompts/seeds")
+
+
+def templates_dir() -> Path:
+    return _shipped("templates", "prompts/templates")
+
+
+def cache_dir() -> Path:
+    """The user's cache: `CAI_CACHE`, else `cai` under `XDG_CACHE_HOME` or `~/.cache`."""
+    if "CAI_CACHE" in os.environ:
+        return Path(os.environ["CAI_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cai"
+
+
+def find_constitution(name: str) -> Path:
+    """The file of that name: as a path from the working folder first, then among the shipped ones.
+
+    Raises:
+        CaiError: There is no such file; the hint lists the shipped ones.
+    """
+    for path in (Path(name), constitutions_dir() / name):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(p.name for p in constitutions_dir().glob("*.yaml")))
+    raise CaiError(
+        f"{name}: no such constitution", f"Give the path of a YAML file, or one of: {shipped}."
+    )

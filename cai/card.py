@@ -1,0 +1,112 @@
+"""The dataset card: what `load_dataset` and a reader need to know of a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cai.config import Settings
+from cai.records import Constitution, Manifest
+
+_NAMES = {"sft": "training rows: a prompt and the text to learn", "traces": "whole chains"}
+
+
+def card(folder: Path, settings: Settings, constitution: Constitution, manifest: Manifest) -> str:
+    """README.md of a run: a YAML header that declares its splits, and an account."""
+    counts = manifest.counts
+    header = yaml.safe_dump(_header(folder, constitution), sort_keys=False, allow_unicode=True)
+    tables = "\n".join(
+        f"| `{name}` | {what} | {counts.get(f'{name}.train', 0):,} "
+        f"| {counts.get(f'{name}.test', 0):,} |"
+        for name, what in _NAMES.items()
+    )
+    return f"""---
+{header}---
+
+# {_text(constitution.name)}: revised by a constitution
+
+Made with `cai` {manifest.packages["constitutional-ai"]}: a model answers a prompt, criticises its
+answer by a principle drawn from the constitution, and rewrites it where a change is needed
+(Constitutional AI, Bai et al. 2022, arXiv:2212.08073).
+
+| dataset | rows are | train | test |
+|---|---|---:|---:|
+{tables}
+
+{counts.get("failures", 0):,} prompts gave no row; `failures.jsonl` says why for each.
+
+## How it was made
+
+{_facts(settings, constitution, manifest)}
+
+`config.yaml` and `constitution.yaml` repeat the run; `manifest.json` has all digests and versions.
+No prompt stands in two splits: the split is a hash of the prompt's group or first human turn.
+
+## Limits
+
+The texts are a language model's. Prompts of the kind `red-team` ask for harmful things, and first
+answers in `traces` may give them: train on `sft`, study `traces`. Nobody has checked the rows one
+by one. Licences of the prompts are in the column `licence` of `traces` where they were given.
+"""
+
+
+_SPLITS = ("train", "test")
+
+
+def _header(folder: Path, constitution: Constitution) -> dict[str, Any]:
+    configs: list[dict[str, Any]] = []
+    for name in _NAMES:
+        files = [
+            {"split": split, "path": f"{name}/{split}.parquet"}
+            for split in _SPLITS
+            if (folder / name / f"{split}.parquet").is_file()
+        ]
+        if files:
+            # `datasets` keeps a copy by path and header; the digest makes it notice new content.
+            contents = _digest([folder / file["path"] for file in files])
+            described = f"{_NAMES[name]} (sha256 {contents[:16]})"
+            configs.append({"config_name": name, "description": described, "data_files": files})
+    if configs:
+        configs[0]["default"] = True
+    return {
+        "pretty_name": constitution.name,
+        "tags": ["constitutional-ai", "rlaif", "synthetic"],
+        "task_categories": ["text-generation"],
+        "configs": configs,
+    }
+
+
+def _digest(paths: list[Path]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -> str:
+    kinds: Mapping[str, int] = manifest.prompts.get("kinds", {})
+    facts = {
+        "Constitution": f"{constitution.name}, {len(constitution.principles)} principles, "
+        f"sha256 {constitution.digest[:16]}",
+        "Prompts": ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
+        + f" from {settings.prompts}",
+        "Model": "; ".join(sorted(set(manifest.models.values()))),
+        "Chain": f"preset {settings.preset}, {settings.revisions} revision(s), "
+        f"critique {'on' if settings.critique else 'off'}, "
+        f"verdict {'on' if settings.verdict else 'off'}",
+        "Seed": str(settings.seed),
+    }
+    return "\n".join(f"- {name}: {_text(value)}" for name, value in facts.items())
+
+
+def _text(value: str) -> str:
+    """Text that Markdown and HTML show as it is, on one line."""
+    escaped = html.escape(" ".join(value.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", escaped)

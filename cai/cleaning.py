@@ -1,0 +1,110 @@
+"""What is taken off a revision, and what is never training data. Pure functions on text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from cai.records import Cleaned, Completion
+
+_NOUN = r"(?:response|answer|reply|version|revision|rewrite|draft|message|text)"
+_CHANGED = r"(?:revised|rewritten|updated|improved|edited|corrected|modified|new|better|final)"
+_OPENER = (
+    r"(?:(?:sure|certainly|of course|okay|ok|absolutely|understood|thank you|thanks|yes)"
+    r"\b[^:\n]{0,80})?"
+)
+# "Here is the revised response:", "Sure! Below is a better version:" on a line of its own.
+_ANNOUNCEMENT = re.compile(
+    rf"\A[*_#> ]*{_OPENER}[*_#> ]*(?:here(?:'s|’s| is| are)|below is|this is|i(?:'ve|’ve| have))\b"
+    rf"(?=[^\n]*\b(?:{_CHANGED}\b[^\n]*\b{_NOUN}|{_NOUN}\b[^\n]*\b{_CHANGED}|revision|rewrite"
+    rf"|revised|rewritten)\b)[^\n]{{0,200}}:[*_ ]*(?:\n+|\Z)",
+    re.IGNORECASE,
+)
+# "Revised response:", "**Revision:**", also with the text on the same line.
+_LABEL = re.compile(
+    rf"\A[*_#> ]*(?:(?:the|my|a)\s+)?(?:{_CHANGED}\s+(?:\w+\s+)?{_NOUN}|revision)[*_ ]*:[*_]*\s*",
+    re.IGNORECASE,
+)
+_REASONING = re.compile(
+    r"\A\s*<(think|thinking|reasoning|scratchpad)>.*?(?:</\1>|\Z)\s*", re.IGNORECASE | re.DOTALL
+)
+_QUOTES = {'"': '"', "“": "”", "«": "»", "'": "'"}
+_WORD = re.compile(r"\w+")
+
+
+def clean_revision(text: str) -> Cleaned:
+    """Take reasoning blocks, an announcement and quotes around the whole off a revision."""
+    text, removed = text.strip(), []
+    for name, pattern in (
+        ("reasoning", _REASONING),
+        ("preamble", _ANNOUNCEMENT),
+        ("preamble", _LABEL),
+    ):
+        match = pattern.match(text)
+        if match:
+            text = text[match.end() :].strip()
+            removed.append(name)
+    inside = _unquoted(text)
+    if inside is not None:
+        text = inside
+        removed.append("quotes")
+    return Cleaned(text=text, removed=tuple(removed))
+
+
+def _unquoted(text: str) -> str | None:
+    """The text inside quotes that surround the whole and occur nowhere else in it."""
+    close = _QUOTES.get(text[:1])
+    if close is None or len(text) < 3 or not text.endswith(close):
+        return None
+    inside = text[1:-1]
+    return None if text[0] in inside or close in inside else inside.strip()
+
+
+def defect(completion: Completion, text: str, read: tuple[str, ...] = ()) -> str | None:
+    """Why a text can't be training data (`empty`, `truncated`, `echo`, `loop`), or None.
+
+    Args:
+        completion: The completion that the text is from.
+        text: The text after cleaning.
+        read: Texts of the user that the model may have copied instead of answering.
+    """
+    if completion.finish_reason == "length":
+        return "truncated"
+    if not text.strip():
+        return "empty"
+    if any(_echoes(text, source) for source in read):
+        return "echo"
+    return "loop" if loops(text) else None
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _echoes(text: str, source: str) -> bool:
+    """Whether a text is the source and next to nothing else; sources under 4 words don't count."""
+    said, heard = _words(text), _words(source)
+    return len(heard) >= 4 and said[: len(heard)] == heard and len(said) - len(heard) < 5
+
+
+def _says_something(character: str) -> bool:
+    return unicodedata.category(character) in ("Ll", "Lu", "Lo", "Lt", "Lm", "So")
+
+
+def loops(text: str) -> bool:
+    """Whether a text is stuck: its end repeats one piece, or few of its word 4-grams are distinct.
+
+    The end counts when the same 1 to 300 characters stand there at least five times in a row, with
+    a letter or an emoji in them, over at least 80 characters; the 4-grams when fewer than 40 % of
+    at least 60 are distinct.
+    """
+    for period in range(1, min(300, len(text) // 5) + 1):
+        unit = text[-period:]
+        if text[-2 * period : -period] != unit:
+            continue
+        times = max(5, -(-80 // period))
+        if text.endswith(unit * times) and any(_says_something(c) for c in unit):
+            return True
+    words = _words(text)
+    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return len(grams) >= 60 and len(set(grams)) < 0.4 * len(grams)

@@ -1,0 +1,184 @@
+"""`cai constitution`: check a constitution, look at one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from cai.constitution_lint import Finding
+    from cai.records import Case, Constitution, Principle
+
+app = typer.Typer(help="Check a constitution, or look at one.", no_args_is_help=True)
+
+File = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped one: default.yaml.")
+]
+
+
+@app.command()
+def lint(
+    file: File,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag that your prompts carry; may be repeated.")
+    ] = None,
+) -> None:
+    """Look for what is legal but likely to make worse data; exit 1 on errors."""
+    import json
+
+    from cai.assets import find_constitution
+    from cai.cli.console import console
+    from cai.constitution import load
+    from cai.constitution_lint import lint as find
+    from cai.constitution_lint import seed_tags
+
+    constitution = load(find_constitution(file))
+    findings = find(constitution, {*seed_tags(), *(tag or ())})
+    if as_json:
+        data = {
+            "name": constitution.name,
+            "digest": constitution.digest,
+            "findings": [f.model_dump() for f in findings],
+        }
+        typer.echo(json.dumps(data, indent=2))
+    else:
+        console.print(_findings(constitution, findings))
+    failing = ("error", "warning") if strict else ("error",)
+    if any(f.severity in failing for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    file: File,
+    principle: Annotated[
+        str | None, typer.Argument(help="The id of a principle, to see it in full.")
+    ] = None,
+) -> None:
+    """Show the principles and how often each is drawn, or one principle in full."""
+    from cai.assets import find_constitution
+    from cai.cli.console import console
+    from cai.constitution import load
+
+    constitution = load(find_constitution(file))
+    console.print(
+        _overview(constitution)
+        if principle is None
+        else _in_full(_principle(constitution, principle))
+    )
+
+
+def _principle(constitution: Constitution, name: str) -> Principle:
+    import difflib
+
+    from cai.errors import CaiError
+
+    ids = [p.id for p in constitution.principles]
+    if name in ids:
+        return constitution.principle(name)
+    near = difflib.get_close_matches(name, ids, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"The ids are: {', '.join(ids)}."
+    raise CaiError(f"{name}: no principle of {constitution.name} has this id", hint)
+
+
+def _findings(constitution: Constitution, findings: list[Finding]) -> RenderableType:
+    from rich.console import Group
+
+    from cai.cli.console import plain
+    from cai.constitution_lint import SEVERITIES
+
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    counts = [(s, sum(f.severity == s for f in findings)) for s in SEVERITIES]
+    summary = ", ".join(f"{n} {s}{'' if n == 1 else 's'}" for s, n in counts)
+    return Group(
+        *(
+            _line(f.severity, f"{f.principle}: {f.message}" if f.principle else f.message, styles)
+            for f in findings
+        ),
+        plain(f"{constitution.name}: {len(constitution.principles)} principles, {summary}"),
+    )
+
+
+def _line(head: str, text: str, styles: dict[str, str]) -> Text:
+    from cai.cli.console import plain
+
+    return plain(f"{head:<8} ", styles.get(head, "bold")).append_text(plain(text))
+
+
+def _overview(constitution: Constitution) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Column, Table
+
+    from cai.cli.console import plain
+    from cai.constitution_lint import shares
+    from cai.records import KINDS
+
+    revise = {kind: shares(constitution, kind, "revise") for kind in KINDS}
+    compare = {kind: shares(constitution, kind, "compare") for kind in KINDS}
+    heads = ("id", "stages", "weight", *KINDS)
+    table = Table(*(Column(h, no_wrap=True) for h in heads), box=None, padding=(0, 1, 0, 0))
+    limited = any(p.applies_to for p in constitution.principles)
+    for head in ["for"] * limited + ["tags"]:
+        table.add_column(head, overflow="fold")
+    for p in constitution.principles:
+        draws = [f"{_percent(revise[k], p.id)}/{_percent(compare[k], p.id)}" for k in KINDS]
+        limits, tags = [", ".join(p.applies_to)] * limited, ", ".join(p.tags)
+        cells = (p.id, _stages(p), f"{p.weight:g}", *draws, *limits, tags)
+        table.add_row(*(plain(cell) for cell in cells))
+    cases = len(constitution.few_shot)
+    return Group(
+        plain(constitution.name, "bold"),
+        plain(constitution.description or ""),
+        plain(f"{len(constitution.principles)} principles, {cases} few-shot cases", "dim"),
+        plain(f"digest {constitution.digest}", "dim"),
+        table,
+        plain("Per kind: % of the draws for revision/comparison, for prompts without tags."),
+    )
+
+
+def _stages(principle: Principle) -> str:
+    if not principle.revises:
+        return "compare"
+    return "revise" if principle.compare is None else "both"
+
+
+def _percent(shares: dict[str, float], name: str) -> str:
+    return f"{100 * shares[name]:.0f}" if name in shares else "–"
+
+
+def _in_full(principle: Principle) -> RenderableType:
+    from rich.console import Group
+
+    from cai.cli.console import plain
+
+    fields = {
+        "critique": principle.critique,
+        "revise": principle.revise,
+        "compare": principle.compare,
+        "why": principle.why,
+        "weight": f"{principle.weight:g}",
+        "applies_to": ", ".join(principle.applies_to),
+        "tags": ", ".join(principle.tags),
+    }
+    parts = [plain(principle.id, "bold"), *_fields(fields)]
+    for i, case in enumerate(principle.examples, 1):
+        parts += [plain(f"\nexample {i}", "bold"), *_fields(_case(case))]
+    return Group(*parts)
+
+
+def _case(case: Case) -> dict[str, str | None]:
+    return {name: getattr(case, name) for name in type(case).model_fields}
+
+
+def _fields(fields: dict[str, str | None]) -> list[Text]:
+    from cai.cli.console import plain
+
+    return [
+        plain(f"{name}: ", "cyan").append_text(plain(text)) for name, text in fields.items() if text
+    ]

@@ -1,0 +1,234 @@
+"""`cai generate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+
+if TYPE_CHECKING:
+    from cai.config import Settings
+    from cai.plan import Plan
+    from cai.revision import Method
+    from cai.run import Run
+
+
+def generate(
+    constitution: Annotated[
+        str | None,
+        typer.Option(help="Constitution: a YAML file, or a shipped name. [default: default.yaml]"),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompts: a .jsonl, .csv, .parquet or .txt file, a folder of them, "
+            "hf:owner/name[@revision][:config][:split][:column], or seeds[:kind] (shipped). "
+            "[default: seeds]"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model: a Hub name, a folder, or scripted:option=value,… [default: SmolLM2-135M]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder. [default: outputs/<name of the constitution>]"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="default; bai2022 (4 revisions, temperature 1, few-shot, always revise, "
+            "all steps); direct (revise without critique). [default: default]"
+        ),
+    ] = None,
+    stages: Annotated[str | None, typer.Option(help="What to make: sft. [default: sft]")] = None,
+    revisions: Annotated[
+        int | None, typer.Option(help="Critique-revision rounds per prompt. [default: 1]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first N prompts only.")] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(help="The column of the input that holds the prompt.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of prompts that name none: red-team, helpful or borderline. "
+            "[default: red-team]"
+        ),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System prompt for prompts that have none.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw. [default: 0]")] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
+    ] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="Share of prompts in the test split. [default: 0.05]")
+    ] = None,
+    max_open_rows: Annotated[
+        int | None, typer.Option(help="Rows worked on at once. [default: 256]")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of settings; the config.yaml of a run repeats it."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; see the list below."),
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run folder whose calls are used where they fit; may be repeated."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Draw again what failed before.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan; load no model, write nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Replace rows that stand in the folder.")
+    ] = False,
+) -> None:
+    """Answer prompts, criticise and revise the answers by a constitution, write the data.
+
+    Running again into the same folder goes on where the last run stopped; after an edit of the
+    constitution only the calls whose input changed are made.
+
+    Settings for --set: dtype, device, batch_size, critique, verdict, few_shot, helpful
+    (plain|revise), sft_steps (final|all), policy_temperature, critic_temperature,
+    reviser_temperature, top_p, policy_max_tokens, critic_max_tokens, reviser_max_tokens,
+    min_label_mass, and all of the above by name.
+    """
+    from cai.config import resolve
+
+    flags: dict[str, Any] = {
+        "constitution": constitution,
+        "prompts": prompts,
+        "model": model,
+        "preset": preset,
+        "stages": stages.split(",") if stages is not None else None,
+        "revisions": revisions,
+        "limit": limit,
+        "prompt_column": prompt_column,
+        "kind": kind,
+        "system": system,
+        "seed": seed,
+        "templates": templates,
+        "test_share": test_share,
+        "max_open_rows": max_open_rows,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = resolve(given, config, tuple(set_ or ()))
+    if dry_run:
+        _dry_run(settings, out, reuse or [])
+        return
+    _run(settings, out, reuse or [], retry_failed, yes)
+
+
+def _run(
+    settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool, yes: bool
+) -> None:
+    from cai.generation import generate as run_job
+    from cai.runtime.progress import Shown
+
+    progress = Shown(stderr)
+
+    def approve(plan: Plan) -> bool:
+        progress.close()
+        _print_changes(plan)
+        if not plan.needs_consent or yes:
+            return True
+        return sys.stdin.isatty() and typer.confirm("Replace them?", err=True)
+
+    try:
+        run = run_job(
+            settings,
+            out=out,
+            reuse=reuse,
+            retry_failed=retry_failed,
+            approve=approve,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    _print_summary(run)
+
+
+def _print_changes(plan: Plan) -> None:
+    stderr.print("Changed since the last run into this folder:")
+    for name, what in plan.changes.items():
+        stderr.print(plain(f"  {name}: {what}"), soft_wrap=True)
+    stderr.print(
+        f"Reused: {plan.reused:,} calls, {plan.complete:,} of {plan.rows:,} rows whole. "
+        f"Made anew: {plan.at_least:,} rows, {plan.at_least:,} to {plan.at_most:,} calls. "
+        f"Standing rows that are replaced: {plan.replaced:,}.",
+        soft_wrap=True,
+    )
+
+
+def _print_summary(run: Run) -> None:
+    from rich.table import Table
+
+    manifest = run.manifest
+    table = Table(title="Run", show_header=False, title_justify="left")
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in manifest.prompts["kinds"].items())
+    counts = manifest.counts
+    outputs = sum(row["output"] for row in manifest.tokens.values())
+    seconds = manifest.timings["seconds"].get("generate", 0.0)
+    rows = {
+        "prompts": f"{manifest.prompts['rows']:,} ({kinds}), "
+        f"{manifest.prompts['duplicates']:,} duplicates dropped",
+        "revised": f"{counts.get('target.revision', 0):,}",
+        "unchanged after a look": f"{counts.get('target.unchanged', 0):,}",
+        "answered plainly": f"{counts.get('target.response', 0):,}",
+        "failed": f"{counts.get('failures', 0):,}",
+        "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
+        "model calls": f"{manifest.calls['made']:,} made, {manifest.calls['reused']:,} reused",
+        "tokens written": f"{outputs:,} ({outputs / seconds if seconds else 0:,.0f}/s)",
+        "time": f"{seconds:,.1f} s",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    console.print(plain(f"Data: {run.folder}"), soft_wrap=True)
+    console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
+
+
+def _dry_run(settings: Settings, out: Path | None, reuse: list[Path]) -> None:
+    from cai.generation import make_engine, make_plan
+
+    identity = make_engine(settings).known_identity()
+    plan, method = make_plan(settings, out=out, reuse=reuse, identity=identity)
+    if plan.changes:
+        _print_changes(plan)
+    console.print(
+        plain(f"Model: {identity or 'not on this machine yet, so no call is reused'}"),
+        soft_wrap=True,
+    )
+    console.print(f"Rows: {plan.rows:,}, of which {plan.complete:,} are whole in the journal")
+    console.print(f"Calls to reuse: {plan.reused:,}")
+    console.print(f"Calls to make: {plan.at_least:,} to {plan.at_most:,}")
+    _print_first(plan, method)
+
+
+def _print_first(plan: Plan, method: Method) -> None:
+    from cai.revision import draw_principle
+
+    for prompt in plan.first:
+        console.print(plain(f"\nPrompt {prompt.id} ({prompt.kind})", "bold"))
+        for message in prompt.with_system(method.settings.system).messages:
+            console.print(plain(f"{message.role}: ", "bold") + plain(message.content))
+        if method.rounds(prompt):
+            among = method.constitution.for_revision(prompt)
+            principle = draw_principle(method.settings.seed, prompt.id, 1, among)
+            name = "critique" if method.settings.critique else "revise"
+            console.print(plain(f"then, by principle {principle.id}:", "bold"))
+            console.print(plain(method.request(name, principle)))

@@ -1,0 +1,109 @@
+"""`cai show`: one chain, readable, with what the revision changed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, visible
+from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from cai.run import Run
+
+
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    prompt_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Id of a prompt.", show_default=False)
+    ] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="Take the first chain in which something was revised.")
+    ] = False,
+) -> None:
+    """Print the chain of one prompt, step by step; without ID, what the run holds."""
+    from cai.run import Run
+
+    run = Run.load(folder)
+    if prompt_id is None and first:
+        prompt_id = run.first_id()
+    if prompt_id is None:
+        _print_run(run)
+        return
+    trace = run.trace(prompt_id)
+    if trace is not None:
+        _print_chain(trace)
+        return
+    failure = next((f for f in run.failures if f.prompt_id == prompt_id), None)
+    if failure is None:
+        raise CaiError(
+            f"{folder}: no prompt has the id {prompt_id}", f"cai show {folder} lists some ids."
+        )
+    console.print(plain(f"{prompt_id} failed at {failure.stage}: {failure.error}", "bold red"))
+    console.print(plain(failure.message))
+
+
+def _print_run(run: Run) -> None:
+    counts = run.manifest.counts
+    for name in sorted(counts):
+        console.print(f"{name:20} {counts[name]:>10,}")
+    console.print(plain(f"\nThe first chains (cai show {run.folder} ID):"))
+    for prompt_id in run.trace_ids(10):
+        console.print(plain(f"  {prompt_id}"))
+
+
+def _print_chain(trace: dict[str, Any]) -> None:
+    title = f"{trace['id']}  ({trace['prompt_kind']}; {trace['target']})"
+    console.rule(plain(title), align="left")
+    for message in trace["prompt"]:
+        _print_part(message["role"], message["content"])
+    _print_part("response", trace["response"])
+    text = trace["response"]
+    for step in trace["steps"]:
+        console.rule(plain(f"step {step['step']}: {step['principle_id']}"), align="left")
+        if step["critique"] is not None:
+            _print_part("critique", step["critique"])
+        if step["p_change"] is not None:
+            needed = "a change is needed" if step["p_change"] > 0.5 else "no change is needed"
+            console.print(
+                plain("verdict  ", "bold cyan")
+                + plain(f"{needed}: p = {step['p_change']:.2f}, order gap {step['order_gap']:.2f}")
+            )
+        if step["revision"] is not None:
+            removed = f" (taken off: {', '.join(step['removed'])})" if step["removed"] else ""
+            console.print(plain(f"revision{removed}", "bold cyan"))
+            console.print(word_diff(text, step["revision"]))
+            text = step["revision"]
+    console.print(plain(f"edit distance {trace['edit_distance']:.2f} of 1", "dim"))
+
+
+def _print_part(name: str, text: str) -> None:
+    console.print(plain(name, "bold cyan"))
+    console.print(plain(text))
+
+
+def word_diff(before: str, after: str) -> Text:
+    """The new text with the words that came in green and those that went in red, struck out."""
+    from rich.text import Text
+
+    old, new = (re.findall(r"\S+\s*", visible(text)) for text in (before, after))
+    shown = Text()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for operation, i, j, k, m in matcher.get_opcodes():
+        if operation == "equal":
+            shown.append("".join(new[k:m]))
+            continue
+        if i < j:
+            shown.append("[-" + "".join(old[i:j]).rstrip() + "-]", style="red strike")
+            shown.append(" ")
+        if k < m:
+            words = "".join(new[k:m])
+            shown.append("{+" + words.rstrip() + "+}", style="green")
+            shown.append(words[len(words.rstrip()) :] or " ")
+    return shown

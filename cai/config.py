@@ -1,0 +1,168 @@
+"""Every knob of `cai generate`, flat, with its default and where the default comes from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cai.errors import CaiError, InputError
+from cai.records import Kind, Sampling
+
+GeneratingRole = Literal["policy", "critic", "reviser"]
+Preset = Literal["default", "bai2022", "direct"]
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    # One revision removes most harm, later ones cost helpfulness (Bai et al. 2022, figure 5).
+    "default": {},
+    # The paper's protocol (section 3.1): four revisions, each made whatever the critique says.
+    "bai2022": {
+        "revisions": 4,
+        "verdict": False,
+        "few_shot": True,
+        "sft_steps": "all",
+        "policy_temperature": 1.0,
+        "critic_temperature": 1.0,
+        "reviser_temperature": 1.0,
+    },
+    # Revision without critique, to compare with (Bai et al. 2022, figure 7).
+    "direct": {"critique": False, "verdict": False},
+}
+
+
+class Settings(BaseModel):
+    """What a run is made from; with the journal it decides every byte of the datasets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    constitution: str = Field("default.yaml", description="constitution: a path or a shipped name")
+    prompts: str = Field(
+        "seeds",
+        description="prompts: a .jsonl, .csv, .parquet or .txt file, a folder of them, "
+        "hf:owner/name[@revision][:config][:split][:column], or seeds[:kind]",
+    )
+    prompt_column: str | None = Field(None, description="the column that holds the prompt")
+    kind: Kind | None = Field(None, description="kind of the prompts that name none")
+    limit: int | None = Field(None, ge=1, description="use the first N prompts only")
+    system: str | None = Field(None, description="system prompt for prompts that have none")
+    model: str = Field("default", description="model: a Hub name, a folder, or scripted:…")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="number format of a local model"
+    )
+    device: str = Field("auto", description="device of a local model: auto, cpu, cuda, cuda:1, mps")
+    batch_size: int | None = Field(None, ge=1, description="rows a local model decodes at once")
+    preset: Preset = Field("default", description="preset: default, bai2022 or direct")
+    stages: tuple[Literal["sft"], ...] = Field(("sft",), description="what to make")
+    revisions: int = Field(1, ge=0, le=16, description="critique-revision rounds per prompt")
+    critique: bool = Field(True, description="ask for a critique before a revision")
+    verdict: bool = Field(
+        True, description="ask the critic if a change is needed; stop where it is not"
+    )
+    few_shot: bool = Field(False, description="show the constitution's few-shot cases first")
+    helpful: Literal["plain", "revise"] = Field(
+        "plain", description="helpful prompts: answer plainly, or revise like the others"
+    )
+    sft_steps: Literal["final", "all"] = Field(
+        "final", description="revisions that become SFT rows: the final one or all"
+    )
+    templates: str | None = Field(None, description="folder of templates that replace ours by name")
+    seed: int = Field(0, ge=0, description="seed of every draw")
+    policy_temperature: float = Field(0.7, ge=0, description="temperature of first answers")
+    critic_temperature: float = Field(0.7, ge=0, description="temperature of critiques")
+    reviser_temperature: float = Field(0.7, ge=0, description="temperature of revisions")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus of all sampling; 1 is off")
+    policy_max_tokens: int = Field(512, ge=1, description="longest first answer, in tokens")
+    critic_max_tokens: int = Field(512, ge=1, description="longest critique, in tokens")
+    reviser_max_tokens: int = Field(768, ge=1, description="longest revision, in tokens")
+    min_label_mass: float = Field(
+        0.01, ge=0, le=1, description="least probability on the verdict's labels; less is a failure"
+    )
+    test_share: float = Field(0.05, ge=0, lt=1, description="share of prompts in the test split")
+    max_open_rows: int = Field(256, ge=1, description="rows worked on at once")
+
+    def sampling(self, role: GeneratingRole) -> Sampling:
+        """Temperature, nucleus and length of a role; the seed is set call by call."""
+        return Sampling(
+            temperature=getattr(self, f"{role}_temperature"),
+            max_tokens=getattr(self, f"{role}_max_tokens"),
+            top_p=self.top_p,
+        )
+
+
+# What the folder holds does not depend on these: they may change between two runs into it.
+EXECUTION_KEYS = frozenset({"batch_size", "device", "max_open_rows", "preset", "stages"})
+# These only say where prompts come from; the prompts themselves are compared.
+PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit"})
+# These are compared by content, not by name.
+FILE_KEYS = frozenset({"constitution", "templates", "model", "dtype"})
+
+
+def resolve(
+    given: Mapping[str, Any], config: Path | None = None, pairs: tuple[str, ...] = ()
+) -> Settings:
+    """The settings of a run: defaults < preset < `config` file < `key=value` pairs < `given`.
+
+    Raises:
+        CaiError: An unknown key, or a value of the wrong kind; says where it stands.
+    """
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    layers = [(read_config(config), str(config)) if config else ({}, "")]
+    layers += [(parse_pair(pair), f"--set {pair}") for pair in pairs]
+    layers.append((dict(given), ""))
+    for layer, place in layers:
+        for key, value in layer.items():
+            known_key(key, place)
+            values[key], places[key] = value, place or f"--{key.replace('_', '-')}"
+    base = next((v for name, v in PRESETS.items() if name == values.get("preset")), {})
+    try:
+        return Settings.model_validate({**base, **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise InputError(
+            f"{places.get(key, 'settings')}: {key}",
+            f"{first['msg']} (got {first['input']!r})",
+            f"{key}: {Settings.model_fields[key].description}.",
+        ) from None
+
+
+def known_key(key: object, place: str) -> None:
+    if key in Settings.model_fields:
+        return
+    near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(Settings.model_fields)}."
+    raise InputError(place or "settings", f"unknown setting {key!r}", hint)
+
+
+def parse_pair(pair: str) -> dict[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise InputError(f"--set {pair}", "no equals sign", "Write --set key=value.")
+    try:
+        return {key.strip(): yaml.safe_load(value)}
+    except yaml.YAMLError:
+        return {key.strip(): value}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(str(path), error.strerror or str(error), "Check --config.") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "not UTF-8 text", "Save the file as UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}", f"not YAML: {error.problem}", "Mend it.") from None
+    except yaml.YAMLError as error:
+        raise InputError(str(path), f"not YAML: {error}", "Mend it.") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise CaiError(f"{path}: a list or text, not settings", "Write one `key: value` a line.")
+    return loaded

@@ -1,0 +1,152 @@
+"""A causal language model in memory, with what a caller must know before it sends tokens."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cai.engines._quiet import quiet_libraries
+from cai.errors import CaiError
+
+
+class LocalModel:
+    """The model, its tokenizer, its end tokens and its context length.
+
+    Args:
+        model: A transformers causal language model in evaluation mode.
+        tokenizer: Its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.device: torch.device = model.device
+        self.config = model.config.get_text_config()
+        self.ends = _end_tokens(model, tokenizer)
+        self.context = _context(self.config, tokenizer)
+        self._accepted = set(inspect.signature(model.forward).parameters)
+        self.splittable = _has_plain_cache(self.config)
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        *,
+        positions: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        cache: Any = None,
+        keep: int | torch.Tensor = 1,
+    ) -> torch.Tensor:
+        """Logits of the columns `keep` (a number of last ones, or indices), shape (rows, n, V)."""
+        options: dict[str, Any] = {"position_ids": positions, "logits_to_keep": keep}
+        options = {k: v for k, v in options.items() if k in self._accepted and v is not None}
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **options,
+        )
+        logits: torch.Tensor = output.logits
+        if "logits_to_keep" not in options:
+            logits = logits[:, -keep:] if isinstance(keep, int) else logits[:, keep]
+        return logits
+
+    def new_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.config)
+
+    def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        return torch.tensor(rows, dtype=torch.long, device=self.device)
+
+
+def load(
+    folder: Path, name: str, *, dtype: str, device: str, trust_remote_code: bool
+) -> LocalModel:
+    """Read a model into memory.
+
+    Raises:
+        CaiError: It is no causal language model, needs its own code, or its weights are incomplete.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet_libraries(), _explained(name, SafetensorError):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise CaiError(
+                f"{name}: the weights lack {missing[0]} (and {len(missing) - 1} more)",
+                "It is probably not a text-generating model; an adapter must be merged first.",
+            )
+        model.to(device).eval()
+    return LocalModel(model, tokenizer)
+
+
+@contextmanager
+def _explained(name: str, *more: type[Exception]) -> Iterator[None]:
+    """What transformers raises for a model that it cannot load, as one sentence for the user."""
+    known: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, ImportError)
+    known += (RuntimeError, *more)
+    try:
+        yield
+    except known as error:
+        reason = str(error).strip().splitlines()
+        if "trust_remote_code" in str(error):
+            raise CaiError(
+                f"{name}: the model brings its own code",
+                "Read that code, then allow it with trust_remote_code.",
+            ) from error
+        raise CaiError(
+            f"{name}: cannot be loaded: {reason[0] if reason else type(error).__name__}",
+            "It must be a causal language model that the installed transformers knows.",
+        ) from error
+
+
+def pick_device(device: str) -> str:
+    """The device to use: the one that is named, else CUDA, else Apple's, else the CPU."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends: set[int] = set()
+    for value in (
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(model.config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    ):
+        ends.update(value if isinstance(value, (list, tuple)) else [] if value is None else [value])
+    return frozenset(ends)
+
+
+def _context(config: Any, tokenizer: Any) -> int | None:
+    """The most tokens that prompt and answer may have together; `None` if nobody says."""
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        if isinstance(value := getattr(config, key, None), int) and value > 0:
+            return value
+    limit = tokenizer.model_max_length
+    return int(limit) if limit < 10**9 else None
+
+
+def _has_plain_cache(config: Any) -> bool:
+    """Whether the cache is keys and values per position, which can be cut and joined by row."""
+    from transformers import DynamicCache
+
+    plain = {"DynamicLayer", "DynamicSlidingWindowLayer"}
+    return {type(layer).__name__ for layer in DynamicCache(config=config).layers} <= plain

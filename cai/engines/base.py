@@ -1,0 +1,68 @@
+"""The one seam to a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from cai.records import ChoiceScores, Completion, Message, Sampling
+
+
+class Capacity(NamedTuple):
+    """How many calls an engine can usefully hold at once."""
+
+    slots: int
+
+
+class Engine(Protocol):
+    """A language model: it writes (`generate`) and it picks one of a few labels (`choose`).
+
+    Raises `CallError` for a call that will never succeed (too long, NaN), `EngineBusy` for one
+    that may succeed later, and `CaiError` when the engine itself cannot go on.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Digest of the weights or the served name, with dtype and chat template; no URL."""
+        ...
+
+    def known_identity(self) -> str | None:
+        """The identity if it is known without a download or a conversion, else None."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model; raises `CaiError` when it cannot serve. Called once before any call."""
+        ...
+
+    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Answer a conversation that ends with a user turn."""
+        ...
+
+    async def choose(
+        self,
+        prefix: Sequence[Message],
+        suffixes: Sequence[str],
+        choices: Sequence[str],
+        answer_prefix: str = "",
+    ) -> list[ChoiceScores]:
+        """Score single-token labels after `answer_prefix`, once per suffix (see `joined`)."""
+        ...
+
+    def check_labels(self, choices: Sequence[str], answer_prefix: str) -> object:
+        """Raise `CaiError` unless each label is one token of its own; needs a started engine."""
+        ...
+
+    async def capacity(self) -> Capacity: ...
+
+    async def close(self) -> None: ...
+
+
+def joined(prefix: Sequence[Message], suffix: str) -> tuple[Message, ...]:
+    """The conversation of one suffix: it goes on in the last user turn or is a turn of its own.
+
+    What many suffixes share stands first, so that an engine computes it once.
+    """
+    if prefix and prefix[-1].role == "user":
+        last = Message(role="user", content=prefix[-1].content + suffix)
+        return (*prefix[:-1], last)
+    return (*prefix, Message(role="user", content=suffix))

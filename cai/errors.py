@@ -1,0 +1,43 @@
+"""Errors that a user can do something about."""
+
+from __future__ import annotations
+
+
+class CaiError(Exception):
+    """An error with what went wrong and what to do; the command line prints both and exits 1.
+
+    Anything that is not a `CaiError` is a bug and keeps its traceback.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class InputError(CaiError):
+    """Bad input in a file: where (file, line, field), what is wrong, what to write instead."""
+
+    def __init__(self, where: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {message}", hint)
+        self.where = where
+
+
+class CallError(Exception):
+    """One model call cannot succeed and would not if sent again: the row fails, the run goes on."""
+
+
+class EngineBusy(Exception):
+    """The engine cannot take this call now (429, 503, a dropped connection); send it again later.
+
+    Args:
+        message: What the engine said.
+        retry_after: Seconds the engine asks to wait, if it said so.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,422 @@
+"""The main job: prompts through the chain into a run folder; the journal makes it resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import cai.constitution
+from cai import assets, templates
+from cai.card import card
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings, resolve
+from cai.dataset import replacing, write_datasets
+from cai.engines.base import Engine
+from cai.engines.naming import engine_for
+from cai.errors import CaiError
+from cai.plan import Plan, plan_rows, replay
+from cai.prompts import read_prompts, source_digest
+from cai.records import Constitution, Failure, Manifest, Prompt, RevisionChain, digest
+from cai.revision import ANSWER_PREFIX, LABELS, Method, revise
+from cai.run import Run
+from cai.runtime.calls import Calls, MissingCall, Rejected
+from cai.runtime.journal import Journal, Lock
+from cai.runtime.progress import Progress, Quiet, counted
+from cai.runtime.scheduler import Scheduler
+
+ROLES = ("policy", "critic", "reviser")
+REFRESH = 5.0  # seconds between two questions to the engine how many calls it holds
+_PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
+
+
+def generate(
+    settings: Settings | Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    retry_failed: bool = False,
+    approve: Callable[[Plan], bool] = lambda plan: False,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+    **given: Any,
+) -> Run:
+    """Make the data of a run, or go on with it, and write its datasets.
+
+    Args:
+        settings: `Settings` or their values.
+        out: The run folder; `outputs/<name of the constitution>` by default.
+        reuse: Run folders whose calls are used where they fit.
+        retry_failed: Draw again what failed before.
+        approve: Asked before rows that stand in the folder are replaced by a changed setting.
+        progress: Shows how far the job is.
+        engine: A model that is there already, instead of `settings.model`.
+        **given: Single settings (`model="…"`), which win over `settings`.
+
+    Raises:
+        CaiError: Bad settings or input (nothing is written), a folder in use, a model that does
+            not load or answer, a change that was not approved.
+    """
+    if not isinstance(settings, Settings):
+        settings = resolve({**(settings or {}), **given})
+    elif given:
+        settings = resolve({**settings.model_dump(exclude_unset=True), **given})
+    method = load_method(settings)
+    engine = engine or make_engine(settings)
+    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
+    with _opened(folder, reuse) as (journal, reused):
+        job = _Job(folder, method, engine, journal, reused, retry_failed, progress or Quiet())
+        job.prepare(approve)
+        started = time.time()
+        asyncio.run(job.make_calls())
+        job.write(started)
+    return Run.load(folder)
+
+
+def load_method(settings: Settings) -> Method:
+    """The constitution and the templates that settings name."""
+    constitution = cai.constitution.load(assets.find_constitution(settings.constitution))
+    override = Path(settings.templates) if settings.templates is not None else None
+    return Method(constitution, templates.load(override), settings)
+
+
+def make_engine(settings: Settings) -> Engine:
+    return engine_for(
+        settings.model,
+        dtype=settings.dtype,
+        device=settings.device,
+        batch_size=settings.batch_size,
+    )
+
+
+def make_plan(
+    settings: Settings,
+    *,
+    out: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    identity: str | None,
+) -> tuple[Plan, Method]:
+    """What `generate` would do; nothing is written and no model is loaded.
+
+    Args:
+        settings: The settings of the run.
+        out: The run folder, as in `generate`.
+        reuse: As in `generate`.
+        identity: The model's identity, or None when it is not known yet: then nothing is reused.
+    """
+    method = load_method(settings)
+    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        staged = Journal(scratch / "calls.sqlite")
+        stack.callback(staged.close)
+        staged.ingest(_source(settings), settings.limit)
+        paths = [Path(p) for p in (folder, *reuse) if (Path(p) / "calls.sqlite").is_file()]
+        journals = [Journal(path / "calls.sqlite", readonly=True) for path in paths]
+        for journal in journals:
+            stack.callback(journal.close)
+        standing = journals[0] if paths[:1] == [folder] else None
+        calls = Calls(staged, settings.seed, dict.fromkeys(ROLES, identity or ""), reuse=journals)
+        plan, old = Plan(), None
+        if standing is not None and standing.meta("settings") is not None:
+            plan.changes = _changes(standing, method, identity or "not on this machine yet")
+            plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
+            old = _old(standing)
+        prompts = (prompt for _, prompt in staged.prompts("staged"))
+        return plan_rows(plan, prompts, (method, calls), old), method
+
+
+@contextmanager
+def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal, list[Journal]]]:
+    """The journals of a run and of those it reuses; a folder that comes to nothing goes again."""
+    new = not folder.exists()
+    if not new and not folder.is_dir():
+        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
+    if not new and any(folder.iterdir()) and not (folder / "calls.sqlite").is_file():
+        foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
+        if foreign:
+            raise CaiError(
+                f"{folder}: holds other files ({foreign[0]}) and is not a run folder",
+                "Choose an empty or new folder for --out.",
+            )
+    others = []
+    for path in reuse:
+        if not (Path(path) / "calls.sqlite").is_file():
+            raise CaiError(f"{path}: not a run folder", "--reuse takes the folder of a run.")
+        others.append(Journal(Path(path) / "calls.sqlite", readonly=True))
+    with ExitStack() as stack:
+        for other in others:
+            stack.callback(other.close)
+        lock = Lock(folder)
+        stack.callback(lock.release)
+        journal = Journal(folder / "calls.sqlite")
+        stack.callback(journal.close)
+        try:
+            yield journal, others
+        except BaseException:
+            if new and journal.meta("settings") is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _source(settings: Settings) -> Iterator[Prompt | Failure]:
+    """The prompts of the settings and, in their place, those that cannot be used."""
+    rejected: list[Failure] = []
+    prompts = read_prompts(
+        settings.prompts,
+        prompt_column=settings.prompt_column,
+        kind=settings.kind,
+        rejected=rejected.append,
+    )
+    for prompt in prompts:
+        yield from rejected
+        rejected.clear()
+        yield prompt
+    yield from rejected
+
+
+def _source_digest(settings: Settings) -> str:
+    read = source_digest(settings.prompts, prompt_column=settings.prompt_column, kind=settings.kind)
+    return digest([read, settings.limit])
+
+
+def _old(journal: Journal) -> tuple[Method, Calls]:
+    """The method and calls of the run that the journal was last used for."""
+    settings = Settings.model_validate(journal.meta("settings"))
+    method = Method(
+        Constitution.model_validate(journal.meta("constitution")),
+        templates.Templates(journal.meta("templates")),
+        settings,
+    )
+    return method, Calls(journal, settings.seed, journal.meta("identities"))
+
+
+def _changes(journal: Journal, method: Method, identity: str) -> dict[str, str]:
+    """What is different from the run that the journal was last used for, in words."""
+    (old, calls), new = _old(journal), method.settings
+    changes: dict[str, str] = {}
+    if old.constitution != method.constitution:
+        changes["constitution"] = _constitution_change(old.constitution, method.constitution)
+    if calls.identities["policy"] != identity:
+        changes["model"] = f"{calls.identities['policy']} → {identity}"
+    if old.templates.texts != method.templates.texts:
+        names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
+        changes["templates"] = ", ".join(names)
+    if journal.meta("source")["digest"] != _source_digest(new):
+        changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
+    before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")
+    for key in sorted(before.keys() - PROMPT_KEYS - EXECUTION_KEYS - FILE_KEYS):
+        if before[key] != after[key]:
+            changes[key] = f"{before[key]} → {after[key]}"
+    return changes
+
+
+def _constitution_change(old: Constitution, new: Constitution) -> str:
+    before, after = ({p.id: p for p in c.principles} for c in (old, new))
+    edited = [i for i in after if i in before and after[i] != before[i]]
+    words = {
+        "added": after.keys() - before.keys(),
+        "removed": before.keys() - after.keys(),
+        "edited": edited,
+    }
+    return "; ".join(f"{word} {', '.join(sorted(ids))}" for word, ids in words.items() if ids) or (
+        "few-shot cases or description"
+    )
+
+
+@dataclass
+class _Job:
+    folder: Path
+    method: Method
+    engine: Engine
+    journal: Journal
+    reuse: Sequence[Journal]
+    retry_failed: bool
+    progress: Progress
+    calls: Calls = field(init=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        return self.method.settings
+
+    def prepare(self, approve: Callable[[Plan], bool]) -> None:
+        """Read the prompts if they changed, say what a changed setting costs, and settle on it."""
+        identities = dict.fromkeys(ROLES, self.engine.identity)
+        self.calls = Calls(self.journal, self.settings.seed, identities)
+        known = self.journal.meta("source")
+        source = {"digest": _source_digest(self.settings), "duplicates": 0}
+        staged = known is None or known["digest"] != source["digest"]
+        if staged:
+            self.progress.phase("reading prompts")
+            read = counted(_source(self.settings), self.progress)
+            source["duplicates"] = self.journal.ingest(read, self.settings.limit)
+        else:
+            source = known
+        if known is not None:
+            self._settle_changes(staged, approve)
+        facts = {
+            "settings": self.settings.model_dump(mode="json"),
+            "constitution": self.method.constitution.model_dump(mode="json"),
+            "templates": dict(self.method.templates.texts),
+            "identities": identities,
+            "source": source,
+        }
+        self.journal.adopt(facts, staged=staged)
+
+    def _settle_changes(self, staged: bool, approve: Callable[[Plan], bool]) -> None:
+        plan = Plan(changes=_changes(self.journal, self.method, self.engine.identity))
+        if not plan.changes:
+            return
+        table = "staged" if staged else "prompts"
+        if staged:
+            plan.replaced = self.journal.count_missing(self.journal)
+        self.progress.phase("comparing with the rows that stand")
+        prompts = counted(self._prompts(table), self.progress)
+        calls = Calls(self.journal, self.settings.seed, self.calls.identities, reuse=self.reuse)
+        plan_rows(plan, prompts, (self.method, calls), _old(self.journal))
+        if not approve(plan) and plan.needs_consent:
+            changed = ", ".join(f"{key}: {what}" for key, what in plan.changes.items())
+            raise CaiError(
+                f"{self.folder}: {plan.replaced:,} rows that stand here would be replaced, "
+                f"because of {changed}",
+                "Say --yes to go on, or choose another --out (with --reuse to keep the calls).",
+            )
+
+    def _prompts(self, table: str = "prompts") -> Iterator[Prompt]:
+        return (prompt for _, prompt in self.journal.prompts(table))
+
+    async def make_calls(self) -> None:
+        """Take every prompt through the chain; what the journal has is not asked again."""
+        rows = sum(self.journal.kinds().values())
+        scheduler = Scheduler(self.engine, rows)
+        self.calls.schedulers = dict.fromkeys(ROLES, scheduler)
+        self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
+        self.progress.phase("loading the model")
+        started = time.monotonic()
+        try:
+            await scheduler.start()
+            if self.settings.critique and self.settings.verdict:
+                self.engine.check_labels(LABELS, ANSWER_PREFIX)
+            self.seconds["start"] = time.monotonic() - started
+            self.progress.phase("generating", rows)
+            started = time.monotonic()
+            prompts = self.journal.prompts()
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(_watch(scheduler))
+                workers = [
+                    group.create_task(self._worker(prompts, scheduler))
+                    for _ in range(min(rows, self.settings.max_open_rows))
+                ]
+                await asyncio.wait(workers)
+                watch.cancel()
+        except* CaiError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await self.engine.close()
+            self.seconds["generate"] = time.monotonic() - started
+
+    async def _worker(self, prompts: Iterator[tuple[int, Prompt]], scheduler: Scheduler) -> None:
+        """One open row after another."""
+        for position, prompt in prompts:
+            failed = False
+            try:
+                row = self.calls.row(prompt.id, position)
+                await revise(prompt, self.method, row)
+            except Rejected:
+                failed = True  # the journal has the reason; the datasets' pass writes it down
+            scheduler.row_done()
+            self.progress.advance(failed=failed, tally=self.calls.tally)
+
+    def _outcomes(self) -> Iterator[RevisionChain | Failure]:
+        """Every row again from the journal alone, in the order of the prompts."""
+        yield from self.journal.ingest_failures()
+        calls = Calls(self.journal, self.settings.seed, self.calls.identities)
+        for prompt in self._prompts():
+            try:
+                yield replay(prompt, self.method, calls)
+            except MissingCall:
+                raise CaiError(
+                    f"{self.folder}: the journal lacks a call of prompt {prompt.id}",
+                    "Run the same command again.",
+                ) from None
+
+    def write(self, started: float) -> None:
+        """Write the datasets, the settings, the manifest and the card."""
+        self.progress.phase("writing datasets", sum(self.journal.kinds().values()))
+        begun = time.monotonic()
+        counts = write_datasets(
+            self.folder,
+            counted(self._outcomes(), self.progress),
+            sft_steps=self.settings.sft_steps,
+            test_share=self.settings.test_share,
+        )
+        self.seconds["write"] = time.monotonic() - begun
+        manifest = self._manifest(counts, started)
+        constitution = self.method.constitution.model_dump(mode="json", exclude_defaults=True)
+        constitution["version"] = 1
+        for name, content in (
+            ("config.yaml", self.settings.model_dump(mode="json")),
+            ("constitution.yaml", constitution),
+        ):
+            with replacing(self.folder / name) as file:
+                yaml.safe_dump(content, file, sort_keys=False, allow_unicode=True, width=100)
+        with replacing(self.folder / "README.md") as file:
+            file.write(card(self.folder, self.settings, self.method.constitution, manifest))
+        with replacing(self.folder / "manifest.json") as file:
+            json.dump(manifest.model_dump(mode="json"), file, indent=2)
+            file.write("\n")
+
+    def _manifest(self, counts: Counter[str], started: float) -> Manifest:
+        tally = self.calls.tally
+        kinds = self.journal.kinds()
+        source = self.journal.meta("source")
+        return Manifest(
+            constitution={
+                "name": self.method.constitution.name,
+                "digest": self.method.constitution.digest,
+            },
+            templates=self.method.templates.digests,
+            models=dict(self.calls.identities),
+            seed=self.settings.seed,
+            packages=_versions(),
+            prompts={**source, "rows": sum(kinds.values()), "kinds": kinds},
+            counts=dict(sorted(counts.items())),
+            calls={"made": tally.made, "reused": tally.reused},
+            tokens={
+                role: {"input": tally.input_tokens[role], "output": tally.output_tokens[role]}
+                for role in sorted(tally.input_tokens)
+            },
+            timings={
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            },
+        )
+
+
+async def _watch(scheduler: Scheduler) -> None:
+    """Follow an engine whose capacity changes."""
+    while True:
+        await asyncio.sleep(REFRESH)
+        await scheduler.refresh()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

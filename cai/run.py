@@ -1,0 +1,102 @@
+"""A run folder, as it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from cai.dataset import SPLITS
+from cai.errors import CaiError
+from cai.records import Failure, Manifest
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+
+class Run:
+    """What `cai generate` left in a folder.
+
+    Raises:
+        CaiError: The folder is no run, or the run has not come to its end.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "calls.sqlite").is_file() and not self._manifest_path.is_file():
+            raise CaiError(
+                f"{folder}: not a run folder", "Give the folder that cai generate wrote (--out)."
+            )
+        if not self._manifest_path.is_file():
+            raise CaiError(
+                f"{folder}: this run has no datasets yet",
+                "Run the same cai generate command again: it goes on where it stopped.",
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Run:
+        return cls(folder)
+
+    @property
+    def _manifest_path(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest.model_validate_json(self._manifest_path.read_text(encoding="utf-8"))
+
+    @property
+    def sft(self) -> DatasetDict:
+        return self._dataset("sft")
+
+    @property
+    def traces(self) -> DatasetDict:
+        return self._dataset("traces")
+
+    def _dataset(self, name: str) -> DatasetDict:
+        from datasets import load_dataset
+
+        if not any((self.folder / name / f"{split}.parquet").is_file() for split in SPLITS):
+            raise CaiError(
+                f"{self.folder}: the {name} dataset is empty",
+                f"{self.folder / 'failures.jsonl'} says why no prompt gave a row.",
+            )
+        return load_dataset(str(self.folder), name)
+
+    @property
+    def failures(self) -> list[Failure]:
+        with (self.folder / "failures.jsonl").open(encoding="utf-8") as file:
+            return [Failure.model_validate(json.loads(line)) for line in file]
+
+    def trace(self, prompt_id: str) -> dict[str, Any] | None:
+        """The trace of one prompt, or None."""
+        for split in SPLITS:
+            path = self.folder / "traces" / f"{split}.parquet"
+            if path.is_file():
+                rows = pq.read_table(path, filters=[("id", "==", prompt_id)]).to_pylist()
+                if rows:
+                    return dict(rows[0])
+        return None
+
+    def trace_ids(self, count: int) -> list[str]:
+        """Ids of the first traces."""
+        ids: list[str] = []
+        for split in SPLITS:
+            path = self.folder / "traces" / f"{split}.parquet"
+            if path.is_file() and len(ids) < count:
+                batch = next(pq.ParquetFile(path).iter_batches(count, columns=["id"]))
+                ids += batch.column(0).to_pylist()
+        return ids[:count]
+
+    def first_id(self) -> str | None:
+        """Id of the first chain with a revision, else of the first chain."""
+        for split in SPLITS:
+            path = self.folder / "traces" / f"{split}.parquet"
+            if path.is_file():
+                revised = [("target", "==", "revision")]
+                ids = pq.read_table(path, columns=["id"], filters=revised).column("id")
+                if len(ids):
+                    return str(ids[0].as_py())
+        return next(iter(self.trace_ids(1)), None)

@@ -1,0 +1,282 @@
+"""Model calls with an address and a key: looked up first, made once, committed before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cai.engines.base import joined
+from cai.errors import CallError
+from cai.records import (
+    ChoiceScores,
+    Completion,
+    Message,
+    Sampling,
+    Stage,
+    canonical_json,
+    messages_as_data,
+)
+from cai.runtime.journal import Store
+from cai.runtime.scheduler import Scheduler
+
+KEY_VERSION = 1
+
+_ROLE: dict[Stage, str] = {
+    "respond": "policy",
+    "critique": "critic",
+    "verdict": "critic",
+    "revise": "reviser",
+}
+
+
+class MissingCall(Exception):
+    """A replay came to a call that is not in the journal."""
+
+
+class Rejected(Exception):
+    """A row cannot go on: the stage, a word for the reason, and what happened."""
+
+    def __init__(self, stage: Stage, error: str, message: str) -> None:
+        super().__init__(message)
+        self.stage, self.error, self.message = stage, error, message
+
+
+def call_seed(
+    run_seed: int, prompt_id: str, role: str, step: int, ordinal: int, attempt: int
+) -> int:
+    """31 bits of SHA-256 of the call's address: two samples differ, a re-run does not."""
+    address = json.dumps([run_seed, prompt_id, role, step, ordinal, attempt])
+    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big") >> 1
+
+
+def call_key(identity: str, operation: str, messages: Sequence[Message], how: object) -> bytes:
+    """SHA-256 over all that a result depends on: who, what, the messages as sent, and how."""
+    parts = [KEY_VERSION, identity, operation, messages_as_data(messages), how]
+    return hashlib.sha256(canonical_json(parts)).digest()
+
+
+@dataclass
+class Tally:
+    """What a run did: calls by source, tokens by role. Not part of any dataset."""
+
+    made: int = 0
+    reused: int = 0
+    retries: int = 0
+    input_tokens: Counter[str] = field(default_factory=Counter)
+    output_tokens: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Calls:
+    """The calls of a run. Without schedulers it is a replay: a missing call raises `MissingCall`.
+
+    Args:
+        store: Where results are kept.
+        seed: The run's seed.
+        identities: Engine identity by role.
+        schedulers: The way to the engine by role; None for a replay.
+        reuse: Another run's results, copied over when they are used.
+        retry_failed: Give calls whose stored result was an error or was rejected another try.
+    """
+
+    store: Store
+    seed: int
+    identities: Mapping[str, str]
+    schedulers: Mapping[str, Scheduler] | None = None
+    reuse: Sequence[Store] = ()
+    retry_failed: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    def row(self, prompt_id: str, position: int = 0) -> RowCalls:
+        return RowCalls(self, prompt_id, position)
+
+
+class RowCalls:
+    """The calls of one row; it knows how deep the row is, which is the call's priority."""
+
+    def __init__(self, calls: Calls, prompt_id: str, position: int) -> None:
+        self._calls = calls
+        self._prompt_id = prompt_id
+        self._position = position
+        self.depth = 0
+        self.made = 0
+
+    async def generate(
+        self,
+        stage: Stage,
+        step: int,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        defect: Callable[[Completion], str | None],
+    ) -> Completion:
+        """A completion without defect; a defective one is kept and drawn once more.
+
+        Raises:
+            Rejected: Both draws were defective, or the call cannot succeed.
+            MissingCall: In a replay.
+        """
+        store = self._calls.store
+        address = json.dumps([self._prompt_id, _ROLE[stage], step, 0])
+        first, made = store.first_attempt(address), self.made
+        try:
+            return await self._two_tries(stage, step, messages, sampling, defect, first)
+        except Rejected:
+            # Another try is for failures that stood before this run.
+            if not self._calls.retry_failed or self.made > made:
+                raise
+        await store.raise_attempt(address, first + 2)
+        return await self._two_tries(stage, step, messages, sampling, defect, first + 2)
+
+    async def _two_tries(
+        self,
+        stage: Stage,
+        step: int,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        defect: Callable[[Completion], str | None],
+        first: int,
+    ) -> Completion:
+        role = _ROLE[stage]
+        for attempt in (first, first + 1):
+            seed = call_seed(self._calls.seed, self._prompt_id, role, step, 0, attempt)
+            drawn = sampling.model_copy(update={"seed": seed})
+            completion = await self._completion(stage, messages, drawn)
+            problem = defect(completion)
+            if problem is None:
+                return completion
+        raise Rejected(stage, problem or "", f"{_MEANING[problem or '']}, in both draws")
+
+    async def _completion(
+        self, stage: Stage, messages: Sequence[Message], sampling: Sampling
+    ) -> Completion:
+        calls, role = self._calls, _ROLE[stage]
+        self.depth += 1
+        how = sampling.model_dump()
+        key = call_key(calls.identities[role], "generate", messages, how)
+        stored = await self._stored(key)
+        if stored is None:
+            scheduler = self._scheduler(role)
+            try:
+                completion = await scheduler.run(
+                    self.depth,
+                    self._position,
+                    lambda: scheduler.engine.generate(messages, sampling),
+                )
+            except CallError as error:
+                await self._fail(stage, [key], error)
+            stored = completion.model_dump_json(exclude_none=True)
+            self._count_made(role, completion.usage.input_tokens, completion.usage.output_tokens)
+            await calls.store.put({key: stored})
+        return Completion.model_validate_json(self._unless_error(stage, stored))
+
+    async def choose(
+        self,
+        stage: Stage,
+        prefix: Sequence[Message],
+        suffixes: Sequence[str],
+        choices: Sequence[str],
+        answer_prefix: str,
+    ) -> list[ChoiceScores]:
+        """Scores of the labels after each suffix, one journal entry each, made in one call.
+
+        Raises:
+            Rejected: The call cannot succeed, or a score is not a number.
+            MissingCall: In a replay.
+        """
+        calls, role = self._calls, _ROLE[stage]
+        self.depth += 1
+        how = [list(choices), answer_prefix]
+        identity = calls.identities[role]
+        keys = [call_key(identity, "choose", joined(prefix, suffix), how) for suffix in suffixes]
+        stored = {key: await self._stored(key, overwrite_errors=True) for key in keys}
+        missing = [i for i, key in enumerate(keys) if stored[key] is None]
+        if missing:
+            new = await self._score(
+                stage,
+                prefix,
+                {keys[i]: suffixes[i] for i in missing},
+                choices,
+                answer_prefix,
+            )
+            await calls.store.put(new)
+            stored |= new
+        texts = [self._unless_error(stage, stored[key] or "") for key in keys]
+        return [ChoiceScores.model_validate_json(text) for text in texts]
+
+    async def _score(
+        self,
+        stage: Stage,
+        prefix: Sequence[Message],
+        suffixes: Mapping[bytes, str],
+        choices: Sequence[str],
+        answer_prefix: str,
+    ) -> dict[bytes, str]:
+        role = _ROLE[stage]
+        scheduler, wanted = self._scheduler(role), list(suffixes.values())
+        try:
+            scores = await scheduler.run(
+                self.depth,
+                self._position,
+                lambda: scheduler.engine.choose(prefix, wanted, choices, answer_prefix),
+            )
+            if not all(math.isfinite(x) for score in scores for x in score.logprobs):
+                raise CallError("the model gave a label no finite log-probability")
+        except CallError as error:
+            await self._fail(stage, list(suffixes), error)
+        for score in scores:
+            self._count_made(role, score.usage.input_tokens, score.usage.output_tokens)
+        return {key: score.model_dump_json() for key, score in zip(suffixes, scores, strict=True)}
+
+    async def _stored(self, key: bytes, overwrite_errors: bool = False) -> str | None:
+        """The journalled result, or that of a reused run, which is then the journal's own."""
+        calls = self._calls
+        value = calls.store.get(key)
+        if value is not None and overwrite_errors and calls.retry_failed and is_error(value):
+            value = None
+        if value is None:
+            value = next((v for s in calls.reuse if (v := s.get(key)) and not is_error(v)), None)
+            if value is not None and calls.schedulers is not None:
+                await calls.store.put({key: value})
+        if value is not None:
+            calls.tally.reused += 1
+        return value
+
+    def _scheduler(self, role: str) -> Scheduler:
+        if self._calls.schedulers is None:
+            raise MissingCall
+        return self._calls.schedulers[role]
+
+    async def _fail(self, stage: Stage, keys: Sequence[bytes], error: CallError) -> None:
+        """Journal a call that cannot succeed, so that running again does not repeat it."""
+        self.made += 1
+        entry = json.dumps({"error": str(error)})
+        await self._calls.store.put(dict.fromkeys(keys, entry))
+        raise Rejected(stage, "call", str(error)) from error
+
+    def _unless_error(self, stage: Stage, stored: str) -> str:
+        if is_error(stored):
+            raise Rejected(stage, "call", json.loads(stored)["error"])
+        return stored
+
+    def _count_made(self, role: str, tokens_in: int, tokens_out: int) -> None:
+        self.made += 1
+        tally = self._calls.tally
+        tally.made += 1
+        tally.input_tokens[role] += tokens_in
+        tally.output_tokens[role] += tokens_out
+
+
+_MEANING = {
+    "empty": "nothing was written",
+    "truncated": "the text was cut at the token limit",
+    "echo": "the text repeats what was asked and nothing else",
+    "loop": "the text repeats itself",
+}
+
+
+def is_error(stored: str) -> bool:
+    return stored.startswith('{"error"')

@@ -1,0 +1,317 @@
+"""The call journal: one SQLite file that makes a run resumable, editable and exactly-once.
+
+A result is committed before anything that depends on it is sent. All results of one turn of the
+event loop are committed together, on the loop: a writer thread fought it for the interpreter's
+lock and made the whole chain a third slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from cai.errors import CaiError
+from cai.records import Failure, Prompt
+
+VERSION = 1
+CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS calls
+    (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts
+    (address TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_PROMPTS = """
+CREATE TABLE {name} (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+                     digest TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE {name}_failures (position INTEGER PRIMARY KEY, record TEXT NOT NULL);
+"""
+
+
+# Table with its columns, rows, and who waits for the commit.
+_Write = tuple[str, list[tuple[bytes | str, str | int]], "asyncio.Future[None]"]
+
+
+class Store(Protocol):
+    """Where results of calls are kept, by key."""
+
+    def get(self, key: bytes) -> str | None: ...
+    async def put(self, entries: Mapping[bytes, str]) -> None: ...
+    def first_attempt(self, address: str) -> int: ...
+    async def raise_attempt(self, address: str, first: int) -> None: ...
+
+
+class Lock:
+    """One process per run folder; the system releases it when the process dies."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / ".lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise CaiError(
+                f"{folder}: another process (pid {owner}) is working in this folder",
+                "Wait for it or stop it, or choose another --out.",
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
+
+
+class Journal:
+    """The journal of a run folder. Raises `CaiError` when the file is damaged or not writable."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        self._readonly = readonly
+        self._waiting: list[_Write] = []
+        try:
+            self._db = self._connect()
+            if not readonly:
+                self._db.executescript(_SCHEMA)
+                self._create_prompts("prompts")
+            self._check_version()
+            self._any_raised = self._first_raised() is not None
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "?mode=ro" if self._readonly else ""
+        uri = f"{self.path.absolute().as_uri()}{mode}"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        if not self._readonly:
+            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine costs calls, not order
+        db.execute("PRAGMA busy_timeout = 10000")
+        db.execute("PRAGMA cache_size = -16000")
+        return db
+
+    def _unusable(self, error: Exception) -> CaiError:
+        return CaiError(
+            f"{self.path}: cannot use the journal: {error}",
+            "Check disk space and permissions; if the file is damaged, move it away and run again.",
+        )
+
+    def _check_version(self) -> None:
+        found = self.meta("version")
+        if found is None and not self._readonly:
+            self.set_meta({"version": VERSION})
+        elif found != VERSION:
+            raise CaiError(
+                f"{self.path}: a journal of format {found}, this cai reads format {VERSION}",
+                "Use the version of cai that wrote it, or another --out.",
+            )
+
+    # --- small facts about the run ---
+
+    def meta(self, key: str) -> Any:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_meta(self, values: Mapping[str, Any]) -> None:
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db)
+
+    # --- calls ---
+
+    def get(self, key: bytes) -> str | None:
+        row = self._db.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def _first_raised(self) -> str | None:
+        row = self._db.execute("SELECT address FROM attempts LIMIT 1").fetchone()
+        return None if row is None else str(row[0])
+
+    def first_attempt(self, address: str) -> int:
+        """The attempt that a call starts from: 0 unless `raise_attempt` said otherwise."""
+        if not self._any_raised:
+            return 0
+        row = self._db.execute(
+            "SELECT first FROM attempts WHERE address = ?", (address,)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    async def put(self, entries: Mapping[bytes, str]) -> None:
+        """Commit results, all or none; returns when they are committed."""
+        await self._write("calls (key, value)", list(entries.items()))
+
+    async def raise_attempt(self, address: str, first: int) -> None:
+        """Persist that a call starts from this attempt on."""
+        self._any_raised = True
+        await self._write("attempts (address, first)", [(address, first)])
+
+    async def _write(self, table: str, rows: list[tuple[bytes | str, str | int]]) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._commit)
+        self._waiting.append((table, rows, done))
+        await done
+
+    def _commit(self) -> None:
+        """Commit all that has gathered, in one transaction, and tell who waits."""
+        group, self._waiting = self._waiting, []
+        problem: CaiError | None = None
+        rows: dict[str, list[Any]] = {}
+        for table, values, _ in group:
+            rows.setdefault(table, []).extend(values)
+        try:
+            with self._transaction():
+                for table, values in rows.items():
+                    _insert(self._db, table, values)
+        except sqlite3.Error as error:
+            problem = self._unusable(error)
+        _resolve([done for _, _, done in group], problem)
+
+    # --- prompts ---
+
+    def _create_prompts(self, name: str) -> None:
+        if not self._has_table(name):
+            self._db.executescript(_PROMPTS.format(name=name))
+
+    def _has_table(self, name: str) -> bool:
+        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        return found is not None
+
+    def ingest(self, prompts: Iterable[Prompt | Failure], limit: int | None = None) -> int:
+        """Copy prompts into a staging table and return how many were duplicates.
+
+        Nothing is in use until `adopt`; a killed ingest leaves nothing but the staging table, which
+        the next one drops.
+
+        Raises:
+            CaiError: One id stands for two different texts.
+        """
+        self._db.executescript("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS staged_failures;")
+        self._create_prompts("staged")
+        position = duplicates = 0
+        with self._transaction():
+            for n, item in enumerate(prompts, 1):
+                if n % (10 * CHUNK) == 0:  # keeps the write-ahead log small
+                    self._db.execute("COMMIT")
+                    self._db.execute("BEGIN")
+                if isinstance(item, Failure):
+                    record = item.model_dump_json(exclude_none=True)
+                    self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
+                    continue
+                if self._stage(position, item):
+                    position += 1
+                else:
+                    duplicates += 1
+                if limit is not None and position >= limit:
+                    break
+        return duplicates
+
+    def _stage(self, position: int, prompt: Prompt) -> bool:
+        row = (position, prompt.id, prompt.text_digest, prompt.kind)
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO staged VALUES (?, ?, ?, ?, ?)",
+            (*row, prompt.model_dump_json(exclude_none=True)),
+        )
+        if cursor.rowcount:
+            return True
+        same = self._db.execute("SELECT 1 FROM staged WHERE digest = ?", (row[2],)).fetchone()
+        if same is None:
+            raise CaiError(
+                f"{prompt.source or 'prompts'}: id {prompt.id!r} stands for two different prompts",
+                "Give each prompt an id of its own, or leave the ids out.",
+            )
+        return False
+
+    def adopt(self, meta: Mapping[str, Any], *, staged: bool) -> None:
+        """Store facts about the run and make the staged prompts its own, in one transaction."""
+        with self._transaction():
+            if staged:
+                for name in ("prompts", "prompts_failures"):
+                    self._db.execute(f"DROP TABLE {name}")
+                    self._db.execute(
+                        f"ALTER TABLE {name.replace('prompts', 'staged')} RENAME TO {name}"
+                    )
+            self.set_meta(meta)
+
+    def prompts(self, table: str = "prompts") -> Iterator[tuple[int, Prompt]]:
+        """Positions and prompts, in order, a chunk in memory at a time."""
+        position = -1
+        while True:
+            rows = self._db.execute(
+                f"SELECT position, record FROM {table} WHERE position > ? "
+                "ORDER BY position LIMIT ?",
+                (position, CHUNK),
+            ).fetchall()
+            if not rows:
+                return
+            for position, record in rows:
+                yield position, Prompt.model_validate_json(record)
+
+    def count_missing(self, other: Journal) -> int:
+        """How many of the prompts in use are not among those that `other` has staged."""
+        query = "SELECT id, digest, kind FROM prompts"
+        staged = "SELECT 1 FROM staged WHERE id = ? AND digest = ? AND kind = ?"
+        return sum(
+            other._db.execute(staged, row).fetchone() is None for row in self._db.execute(query)
+        )
+
+    def kinds(self, table: str = "prompts") -> dict[str, int]:
+        query = f"SELECT kind, count(*) FROM {table} GROUP BY kind ORDER BY kind"
+        return {str(kind): int(n) for kind, n in self._db.execute(query)}
+
+    def ingest_failures(self) -> Iterator[Failure]:
+        query = "SELECT record FROM prompts_failures ORDER BY position"
+        for (record,) in self._db.execute(query):
+            yield Failure.model_validate_json(record)
+
+    def close(self) -> None:
+        """Commit what waits, then let go of the file."""
+        if self._waiting:
+            self._commit()
+        self._db.close()
+
+
+class _Transaction:
+    """BEGIN … COMMIT, or ROLLBACK when the block raises."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _insert(db: sqlite3.Connection, table: str, rows: list[Any]) -> None:
+    """Insert rows of two columns, many in one statement."""
+    for start in range(0, len(rows), 250):
+        some = rows[start : start + 250]
+        places = ",".join(["(?,?)"] * len(some))
+        flat = [value for row in some for value in row]
+        db.execute(f"INSERT OR REPLACE INTO {table} VALUES {places}", flat)
+
+
+def _resolve(futures: list[asyncio.Future[None]], problem: CaiError | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if problem is None:
+            future.set_result(None)
+        else:
+            future.set_exception(problem)

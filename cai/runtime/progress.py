@@ -1,0 +1,112 @@
+"""How a long job is doing: rows, rate, tokens per second, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from cai.runtime.calls import Tally
+
+T = TypeVar("T")
+
+LINE_EVERY = 30.0  # seconds between lines where no terminal shows the bars
+
+
+class Progress(Protocol):
+    def phase(self, name: str, total: int | None = None) -> None: ...
+    def advance(self, *, failed: bool = False, tally: Tally | None = None) -> None: ...
+    def close(self) -> None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Begin nothing."""
+
+    def advance(self, *, failed: bool = False, tally: Tally | None = None) -> None:
+        """Count nothing."""
+
+    def close(self) -> None:
+        """Leave nothing."""
+
+
+class Shown:
+    """Bars on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bars.start()
+        self._begin("", None)
+
+    def _begin(self, name: str, total: int | None) -> None:
+        self._name, self._total = name, total
+        self._done = self._failed = 0
+        self._started = self._shown = self._marked = time.monotonic()
+        self._tokens_marked = 0
+        self._token_rate = 0.0
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        for task in self._bars.tasks:
+            self._bars.stop_task(task.id)
+        self._begin(name, total)
+        self._task = self._bars.add_task(name, total=total, rate="")
+
+    def advance(self, *, failed: bool = False, tally: Tally | None = None) -> None:
+        self._done += 1
+        self._failed += failed
+        now = time.monotonic()
+        due = 0.2 if self._console.is_terminal else LINE_EVERY
+        if now - self._shown < due and self._done != self._total:
+            return
+        self._shown = now
+        rate = self._rate(now, tally)
+        self._bars.update(self._task, completed=self._done, rate=rate)
+        if not self._console.is_terminal:
+            total = f"/{self._total:,}" if self._total is not None else ""
+            self._console.print(f"{self._name}: {self._done:,}{total}  {rate}", markup=False)
+
+    def _rate(self, now: float, tally: Tally | None) -> str:
+        parts = [f"{self._done / max(1e-9, now - self._started):,.1f} rows/s"]
+        if tally is not None:
+            tokens = sum(tally.output_tokens.values())
+            if now - self._marked >= 2:
+                self._token_rate = (tokens - self._tokens_marked) / (now - self._marked)
+                self._marked, self._tokens_marked = now, tokens
+            elif not self._token_rate:
+                self._token_rate = tokens / max(1e-9, now - self._started)
+            parts.append(f"{self._token_rate:,.0f} tokens/s")
+        if self._failed:
+            parts.append(f"{self._failed:,} failed")
+        return "  ".join(parts)
+
+    def close(self) -> None:
+        self._bars.stop()
+
+
+def counted(items: Iterable[T], progress: Progress) -> Iterator[T]:
+    """The items, each counted when the next is asked for."""
+    for item in items:
+        yield item
+        progress.advance()

@@ -1,0 +1,134 @@
+"""Which call goes next, and how many at once: a priority queue in front of each engine."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cai.engines.base import Engine
+from cai.errors import CaiError, CallError, EngineBusy
+
+T = TypeVar("T")
+
+TAIL_ROWS_PER_SLOT = 8  # deepest first until this many rows per slot are left, then breadth first
+TRIES = 10
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+
+
+@dataclass(order=True)
+class _Waiting:
+    rank: tuple[int, int]
+    future: asyncio.Future[None] = field(compare=False)
+    place: tuple[int, int] = field(compare=False)
+
+
+class Scheduler:
+    """Lets calls through to one engine, as many as it can hold, the most urgent first.
+
+    Deepest step first keeps rows finishing; for the last rows breadth first keeps the engine full
+    to the end. Where the engine says it is busy, the number of calls at once falls by a third and
+    grows again by one each time as many calls have passed.
+    """
+
+    def __init__(self, engine: Engine, rows: int = 0) -> None:
+        self.engine = engine
+        self.rows_left = rows
+        self.running = 0
+        self._slots = 1
+        self._limit = 1.0
+        self._tail = False
+        self._waiting: list[_Waiting] = []
+        self._passed = 0
+        self._shrunk_at = -1
+
+    async def start(self) -> None:
+        """Load the engine and ask how many calls it holds."""
+        await self.engine.start()
+        await self.refresh()
+        self._limit = float(self._slots)
+        self._retail()
+
+    async def refresh(self) -> None:
+        """Ask the engine again how many calls it holds."""
+        self._slots = max(1, (await self.engine.capacity()).slots)
+        self._limit = min(self._limit, float(self._slots))
+
+    def row_done(self) -> None:
+        self.rows_left -= 1
+        self._retail()
+
+    def _retail(self) -> None:
+        tail = self.rows_left <= TAIL_ROWS_PER_SLOT * self._slots
+        if tail != self._tail:
+            self._tail = tail
+            for waiting in self._waiting:
+                waiting.rank = self._rank(waiting.place)
+            heapq.heapify(self._waiting)
+
+    def _rank(self, place: tuple[int, int]) -> tuple[int, int]:
+        depth, position = place
+        return (depth if self._tail else -depth, position)
+
+    async def run(self, depth: int, position: int, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a slot, make the call, repeat it while the engine is busy.
+
+        Raises:
+            CallError: The call cannot succeed, or did not in `TRIES` tries while others did.
+            CaiError: No call at all got through in `TRIES` tries.
+        """
+        passed_before = self._passed
+        for attempt in range(TRIES):
+            await self._acquire((depth, position))
+            try:
+                result = await call()
+            except EngineBusy as busy:
+                self._shrink()
+                problem, wait = busy, busy.retry_after
+            else:
+                self._grow()
+                return result
+            finally:
+                self._release()
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+            await asyncio.sleep(wait or pause * random.uniform(0.5, 1.0))  # jitter, not data
+        if self._passed > passed_before:
+            raise CallError(f"not answered in {TRIES} tries: {problem}")
+        raise CaiError(
+            f"The model does not answer ({TRIES} tries): {problem}",
+            "Nothing is lost: bring it back and run the same command again.",
+        )
+
+    async def _acquire(self, place: tuple[int, int]) -> None:
+        if self.running < int(self._limit) and not self._waiting:
+            self.running += 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, _Waiting(self._rank(place), future, place))
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        self.running -= 1
+        while self._waiting and self.running < int(self._limit):
+            future = heapq.heappop(self._waiting).future
+            if not future.done():
+                self.running += 1
+                future.set_result(None)
+
+    def _shrink(self) -> None:
+        """Fall once per round of calls: those sent before the fall say nothing new."""
+        if self._passed > self._shrunk_at:
+            self._limit = max(1.0, self._limit * 2 / 3)
+            self._shrunk_at = self._passed + self.running
+
+    def _grow(self) -> None:
+        self._passed += 1
+        self._limit = min(float(self._slots), self._limit + 1 / self._limit)

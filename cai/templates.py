@@ -1,0 +1,98 @@
+"""The words that models read: one jinja file per message; values go in as data."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from cai.assets import templates_dir
+from cai.errors import InputError
+from cai.records import digest
+
+# Template → the variables it may use. Those without a question mark it must use.
+VARIABLES: dict[str, frozenset[str]] = {
+    "critique": frozenset({"request", "why?"}),
+    "verdict": frozenset({"first", "second"}),
+    "change_needed": frozenset(),
+    "no_change_needed": frozenset(),
+    "revise": frozenset({"request", "why?"}),
+}
+
+_environment = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
+)
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The texts of all templates by name; `render` fills one in."""
+
+    texts: Mapping[str, str]
+
+    @cached_property
+    def _compiled(self) -> dict[str, Template]:
+        return {name: _environment.from_string(text) for name, text in self.texts.items()}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: digest(text) for name, text in sorted(self.texts.items())}
+
+    def render(self, name: str, **values: str | None) -> str:
+        return self._compiled[name].render(values)
+
+
+def load(override: Path | None = None) -> Templates:
+    """The shipped templates, with those of the same name in `override` in their place.
+
+    Raises:
+        InputError: An unknown name, a syntax error, a variable that is unknown or missing.
+    """
+    texts = {name: _read(templates_dir() / f"{name}.jinja") for name in VARIABLES}
+    if override is not None:
+        texts |= _overrides(override)
+    return Templates(texts)
+
+
+def _overrides(folder: Path) -> dict[str, str]:
+    if not folder.is_dir():
+        raise InputError(
+            str(folder), "no such folder", "--templates takes a folder of .jinja files."
+        )
+    found = sorted(folder.glob("*.jinja"))
+    known = ", ".join(f"{name}.jinja" for name in VARIABLES)
+    if not found:
+        raise InputError(str(folder), "holds no template", f"Name the files: {known}.")
+    for path in found:
+        if path.stem not in VARIABLES:
+            near = difflib.get_close_matches(path.stem, VARIABLES, n=1)
+            hint = f"Did you mean {near[0]}.jinja?" if near else f"Known: {known}."
+            raise InputError(str(path), "no template of ours has this name", hint)
+    return {path.stem: _read(path) for path in found}
+
+
+def _read(path: Path) -> str:
+    allowed = {name.rstrip("?") for name in VARIABLES[path.stem]}
+    required = {name for name in VARIABLES[path.stem] if not name.endswith("?")}
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\n")
+        used = meta.find_undeclared_variables(_environment.parse(text))
+    except OSError as error:
+        raise InputError(str(path), error.strerror or str(error), "Check the file.") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "not UTF-8 text", "Save the file as UTF-8.") from None
+    except TemplateSyntaxError as error:
+        hint = "The file is a jinja template; write {{ '{{' }} for a literal {{."
+        raise InputError(f"{path}:{error.lineno}", str(error.message), hint) from None
+    if used - allowed:
+        names = ", ".join(sorted(allowed)) or "none"
+        raise InputError(str(path), f"unknown variable {min(used - allowed)}", f"It has: {names}.")
+    if required - used:
+        hint = f"Write {{{{ {min(required - used)} }}}} where it belongs."
+        raise InputError(str(path), f"does not use {min(required - used)}", hint)
+    return text

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cai.engines.scripted import ScriptedEngine, ScriptedOptions
+from cai.errors import CaiError, CallError, EngineBusy
+from cai.runtime import scheduler as module
+from cai.runtime.scheduler import Scheduler
+
+
+def made(slots: int, rows: int) -> Scheduler:
+    return Scheduler(ScriptedEngine(ScriptedOptions(slots=slots)), rows)
+
+
+async def order_of(scheduler: Scheduler, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The order in which waiting calls are let through while one slot is held."""
+    await scheduler.start()
+    gate, seen = asyncio.Event(), []
+
+    async def hold() -> None:
+        await gate.wait()
+
+    async def note(place: tuple[int, int]) -> None:
+        seen.append(place)
+
+    tasks = [asyncio.create_task(scheduler.run(0, 0, hold))]
+    await asyncio.sleep(0)
+    for place in places:
+        tasks.append(asyncio.create_task(scheduler.run(*place, lambda place=place: note(place))))
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*tasks)
+    return seen
+
+
+PLACES = [(1, 5), (3, 2), (1, 4), (2, 9)]
+
+
+def test_deepest_first_while_many_rows_are_left() -> None:
+    seen = asyncio.run(order_of(made(1, rows=1000), PLACES))
+    assert seen == [(3, 2), (2, 9), (1, 4), (1, 5)]
+
+
+def test_breadth_first_for_the_last_rows() -> None:
+    seen = asyncio.run(order_of(made(1, rows=8), PLACES))
+    assert seen == [(1, 4), (1, 5), (2, 9), (3, 2)]
+
+
+def test_the_order_turns_for_calls_that_wait() -> None:
+    scheduler = made(1, rows=9)
+
+    async def turn() -> list[tuple[int, int]]:
+        waiting = asyncio.create_task(order_of(scheduler, PLACES))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        scheduler.row_done()
+        return await waiting
+
+    assert asyncio.run(turn()) == [(1, 4), (1, 5), (2, 9), (3, 2)]
+
+
+def test_never_more_calls_than_slots() -> None:
+    async def most() -> int:
+        scheduler = made(5, rows=100)
+        await scheduler.start()
+        running = peak = 0
+
+        async def call() -> None:
+            nonlocal running, peak
+            running += 1
+            peak = max(peak, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+
+        await asyncio.gather(*(scheduler.run(1, n, call) for n in range(50)))
+        return peak
+
+    assert asyncio.run(most()) == 5
+
+
+def test_a_cancelled_call_gives_its_slot_back() -> None:
+    async def check() -> int:
+        scheduler = made(1, rows=100)
+        await scheduler.start()
+        never = asyncio.Event()
+        running = asyncio.create_task(scheduler.run(1, 0, never.wait))
+        waiting = asyncio.create_task(scheduler.run(1, 1, never.wait))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        running.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+
+        async def answer() -> int:
+            return 7
+
+        return await asyncio.wait_for(scheduler.run(1, 2, answer), 1)
+
+    assert asyncio.run(check()) == 7
+
+
+def test_busy_lowers_the_limit_and_success_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0001)
+
+    async def check() -> tuple[float, float]:
+        scheduler = made(9, rows=100)
+        await scheduler.start()
+        turned_away = iter(range(9))
+
+        async def call() -> None:
+            await asyncio.sleep(0)
+            if next(turned_away, None) is not None:
+                raise EngineBusy("too many requests", retry_after=0.0001)
+
+        await asyncio.gather(*(scheduler.run(1, n, call) for n in range(9)))
+        low = scheduler._limit
+        for n in range(200):
+            await scheduler.run(1, n, call)
+        return low, scheduler._limit
+
+    low, high = asyncio.run(check())
+    assert low < 9
+    assert high == 9
+
+
+@pytest.mark.parametrize(("others_pass", "error"), [(True, CallError), (False, CaiError)])
+def test_a_call_that_never_gets_through(
+    monkeypatch: pytest.MonkeyPatch, others_pass: bool, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0001)
+
+    async def check() -> None:
+        scheduler = made(4, rows=100)
+        await scheduler.start()
+
+        async def refuse() -> None:
+            if others_pass:
+                others.append(asyncio.create_task(scheduler.run(1, 1, answer)))
+            raise EngineBusy("connection refused")
+
+        async def answer() -> None:
+            return None
+
+        others: list[asyncio.Task[None]] = []
+        await scheduler.run(1, 0, refuse)
+
+    with pytest.raises(error, match="10 tries"):
+        asyncio.run(check())
