@@ -60,19 +60,27 @@ def _unquoted(text: str) -> str | None:
     return None if text[0] in inside or close in inside else inside.strip()
 
 
-def defect(completion: Completion, text: str, read: tuple[str, ...] = ()) -> str | None:
+def defect(
+    completion: Completion,
+    text: str,
+    read: tuple[str, ...] = (),
+    instructions: tuple[str, ...] = (),
+) -> str | None:
     """Why a text can't be training data (`empty`, `truncated`, `echo`, `loop`), or None.
 
     Args:
         completion: The completion that the text is from.
         text: The text after cleaning.
-        read: Texts of the user that the model may have copied instead of answering.
+        read: Texts that the model may have repeated instead of answering.
+        instructions: Texts of ours, no part of which belongs in an answer.
     """
     if completion.finish_reason == "length":
         return "truncated"
     if not text.strip():
         return "empty"
     if any(_echoes(text, source) for source in read):
+        return "echo"
+    if _copied_share(text, instructions) > 0.5:
         return "echo"
     return "loop" if loops(text) else None
 
@@ -85,6 +93,18 @@ def _echoes(text: str, source: str) -> bool:
     """Whether a text is the source and next to nothing else; sources under 4 words don't count."""
     said, heard = _words(text), _words(source)
     return len(heard) >= 4 and said[: len(heard)] == heard and len(said) - len(heard) < 5
+
+
+def _grams(text: str) -> list[tuple[str, ...]]:
+    words = _words(text)
+    return list(zip(words, words[1:], words[2:], words[3:], strict=False))
+
+
+def _copied_share(text: str, sources: tuple[str, ...]) -> float:
+    """The share of a text's word 4-grams that stand in the sources, in [0, 1]."""
+    grams = _grams(text)
+    known = {gram for source in sources for gram in _grams(source)}
+    return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
 
 
 def _says_something(character: str) -> bool:
@@ -105,6 +125,5 @@ def loops(text: str) -> bool:
         times = max(5, -(-80 // period))
         if text.endswith(unit * times) and any(_says_something(c) for c in unit):
             return True
-    words = _words(text)
-    grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    grams = _grams(text)
     return len(grams) >= 60 and len(set(grams)) < 0.4 * len(grams)

@@ -65,8 +65,8 @@ def generate(
         **given: Single settings (`model="…"`), which win over `settings`.
 
     Raises:
-        CaiError: Bad settings or input (nothing is written), a folder in use, a model that does
-            not load or answer, a change that was not approved.
+        CaiError: Bad settings or input (nothing is written), a folder in use or a full disk, a
+            model that does not load or answer, a change that was not approved.
     """
     if not isinstance(settings, Settings):
         settings = resolve({**(settings or {}), **given})
@@ -75,12 +75,18 @@ def generate(
     method = load_method(settings)
     engine = engine or make_engine(settings)
     folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
-    with _opened(folder, reuse) as (journal, reused):
-        job = _Job(folder, method, engine, journal, reused, retry_failed, progress or Quiet())
-        job.prepare(approve)
-        started = time.time()
-        asyncio.run(job.make_calls())
-        job.write(started)
+    try:
+        with _opened(folder, reuse) as (journal, reused):
+            job = _Job(folder, method, engine, journal, reused, retry_failed, progress or Quiet())
+            job.prepare(approve)
+            started = time.time()
+            asyncio.run(job.make_calls())
+            job.write(started)
+    except OSError as error:
+        raise CaiError(
+            f"{error.filename or folder}: {error.strerror or error}",
+            "What is in the journal is safe: mend it and run the same command again.",
+        ) from error
     return Run.load(folder)
 
 

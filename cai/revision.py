@@ -180,10 +180,13 @@ async def _verdict(talk: tuple[Message, ...], method: Method, calls: RowCalls) -
 async def _revision(
     talk: tuple[Message, ...], prompt: Prompt, number: int, method: Method, calls: RowCalls
 ) -> Cleaned:
-    read = (prompt.last_human_turn, talk[-1].content)
+    # The requests for critique and revision are the user turns after the answer.
+    last = len(talk) - 1
+    requests = tuple(m.content for m in talk[last - 2 * method.settings.critique :: 2])
 
     def problem(completion: Completion) -> str | None:
-        return defect(completion, clean_revision(completion.text).text, read)
+        text = clean_revision(completion.text).text
+        return defect(completion, text, (prompt.last_human_turn,), requests)
 
     sampling = method.settings.sampling("reviser")
     completion = await calls.generate("revise", number, talk, sampling, problem)

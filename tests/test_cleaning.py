@@ -79,6 +79,14 @@ def test_what_is_never_training_data(text: str, finish: str, reason: str | None)
     assert defect(completion(text, finish), text, read) == reason
 
 
+def test_copied_instructions_are_an_echo() -> None:
+    asks = ("Rewrite your last answer so that it is kind. Why this matters: kindness is free.",)
+    for text in (asks[0], "Why this matters: kindness is free.", "Well. " + asks[0][:50]):
+        assert defect(completion(text), text, (), asks) == "echo"
+    for text in ("Your last answer so that", "Be kind, since kindness is free, to all who ask."):
+        assert (defect(completion(text), text, (), asks) == "echo") == text.startswith("Your")
+
+
 def test_short_prompts_are_not_echoes() -> None:
     assert defect(completion("Hello"), "Hello", ("Hello",)) is None
 

@@ -211,6 +211,17 @@ def test_preambles_are_taken_off_revisions_and_noted() -> None:
     assert made.steps[0].removed == ("preamble", "quotes")
 
 
+@pytest.mark.parametrize("preset", ["default", "direct"])
+def test_a_revision_that_copies_the_request_is_no_data(preset: str) -> None:
+    def reply(messages, sampling):  # type: ignore[no-untyped-def]
+        asked = messages[-1].content
+        return asked if asked.startswith("Rewrite") else "It is rude."
+
+    with pytest.raises(Rejected) as caught:
+        asyncio.run(chain(prompt(), method(preset=preset), Recorder(ALWAYS, reply)))
+    assert (caught.value.stage, caught.value.error) == ("revise", "echo")
+
+
 def test_draws_follow_the_weights() -> None:
     rules = (
         Principle(id="heavy", critique="c", revise="r", weight=3),

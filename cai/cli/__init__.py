@@ -12,6 +12,8 @@ from cai.cli import constitution, generate, show
 from cai.cli.console import plain, stderr
 from cai.errors import CaiError
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -50,6 +52,7 @@ def main() -> None:
         if error.hint:
             stderr.print(plain(error.hint), soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        stderr.print("\nStopped. What was done is kept: the same command goes on from here.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            stderr.print("\nStopped. What was done is kept: the same command goes on from here.")
+        raise

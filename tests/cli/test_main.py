@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import cai
+import cai.errors
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 
@@ -160,6 +164,45 @@ def test_nothing_hostile_reaches_the_terminal() -> None:
         assert "\\x1b]0;owned\\x07" in text
     _, err = command("generate", "--constitution", "[bold]\x1b[2Jno.yaml", code=1)
     assert "[bold]\\x1b[2Jno.yaml" in err
+
+
+def test_ctrl_c_says_that_the_work_is_kept_and_it_is(prompts_file: Callable[..., str]) -> None:
+    path = prompts_file(40)
+    model = "scripted:latency=0.2,slots=4,log=calls.log"
+    base = ["generate", "--prompts", path, "--out", "run", "--model"]
+    process = subprocess.Popen(
+        [*CAI, *base, model],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not Path("calls.log").exists() or not Path("calls.log").read_text():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Stopped. What was done is kept" in err
+    assert "Traceback" not in err
+    command(*base, "scripted:log=calls.log")
+    lines = Path("calls.log").read_text().splitlines()
+    assert len(lines) - len(set(lines)) <= 2 * 4  # those in flight
+
+
+def test_a_full_disk_is_a_clear_error(
+    prompts_file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run/sft/.train.parquet.tmp")
+
+    from cai import dataset
+
+    path = prompts_file(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset._Table, "_flush", full)
+        with pytest.raises(cai.errors.CaiError, match="No space"):
+            cai.generate(model="scripted", prompts=path, out="run")
+    run = cai.generate(model="scripted", prompts=path, out="run")
+    assert run.manifest.calls["made"] == 0
 
 
 def test_progress_bars_on_a_terminal(prompts_file: Callable[..., str]) -> None:
