@@ -82,7 +82,8 @@ def measure_chain(rows: int, folder: Path, kind: str) -> dict[str, object]:
     """The chain alone, with the journal or a dictionary behind it."""
     from cai.config import Settings
     from cai.engines.scripted import ScriptedEngine
-    from cai.generation import ROLES, load_method
+    from cai.inputs import load_method
+    from cai.plan import ROLES
     from cai.records import Message, Prompt
     from cai.revision import revise
     from cai.runtime.calls import Calls

@@ -6,7 +6,6 @@ import asyncio
 import json
 import platform
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,17 +17,14 @@ from typing import Any
 
 import yaml
 
-import cai.constitution
-from cai import assets, templates
 from cai.card import card
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings, resolve
+from cai.config import Settings, resolve
 from cai.dataset import replacing, write_datasets
 from cai.engines.base import Engine
-from cai.engines.naming import engine_for
 from cai.errors import CaiError
-from cai.plan import Plan, plan_rows, replay
-from cai.prompts import read_prompts, source_digest
-from cai.records import Constitution, Failure, Manifest, Prompt, RevisionChain, digest
+from cai.inputs import digest_of_prompts, load_method, make_engine, prompts_of
+from cai.plan import ROLES, Plan, changes_since, last_method, plan_rows, replay
+from cai.records import Failure, Manifest, Prompt, RevisionChain
 from cai.revision import ANSWER_PREFIX, LABELS, Method, revise
 from cai.run import Run
 from cai.runtime.calls import Calls, MissingCall, Rejected
@@ -36,7 +32,6 @@ from cai.runtime.journal import Journal, Lock
 from cai.runtime.progress import Progress, Quiet, counted
 from cai.runtime.scheduler import Scheduler
 
-ROLES = ("policy", "critic", "reviser")
 REFRESH = 5.0  # seconds between two questions to the engine how many calls it holds
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
 
@@ -90,59 +85,6 @@ def generate(
     return Run.load(folder)
 
 
-def load_method(settings: Settings) -> Method:
-    """The constitution and the templates that settings name."""
-    constitution = cai.constitution.load(assets.find_constitution(settings.constitution))
-    override = Path(settings.templates) if settings.templates is not None else None
-    return Method(constitution, templates.load(override), settings)
-
-
-def make_engine(settings: Settings) -> Engine:
-    return engine_for(
-        settings.model,
-        dtype=settings.dtype,
-        device=settings.device,
-        batch_size=settings.batch_size,
-    )
-
-
-def make_plan(
-    settings: Settings,
-    *,
-    out: str | Path | None = None,
-    reuse: Sequence[str | Path] = (),
-    identity: str | None,
-) -> tuple[Plan, Method]:
-    """What `generate` would do; nothing is written and no model is loaded.
-
-    Args:
-        settings: The settings of the run.
-        out: The run folder, as in `generate`.
-        reuse: As in `generate`.
-        identity: The model's identity, or None when it is not known yet: then nothing is reused.
-    """
-    method = load_method(settings)
-    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        staged = Journal(scratch / "calls.sqlite")
-        stack.callback(staged.close)
-        staged.ingest(_source(settings), settings.limit)
-        paths = [Path(p) for p in (folder, *reuse) if (Path(p) / "calls.sqlite").is_file()]
-        journals = [Journal(path / "calls.sqlite", readonly=True) for path in paths]
-        for journal in journals:
-            stack.callback(journal.close)
-        standing = journals[0] if paths[:1] == [folder] else None
-        calls = Calls(staged, settings.seed, dict.fromkeys(ROLES, identity or ""), reuse=journals)
-        plan, old = Plan(), None
-        if standing is not None and standing.meta("settings") is not None:
-            plan.changes = _changes(standing, method, identity or "not on this machine yet")
-            plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
-            old = _old(standing)
-        prompts = (prompt for _, prompt in staged.prompts("staged"))
-        return plan_rows(plan, prompts, (method, calls), old), method
-
-
 @contextmanager
 def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal, list[Journal]]]:
     """The journals of a run and of those it reuses; a folder that comes to nothing goes again."""
@@ -176,71 +118,6 @@ def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal
             raise
 
 
-def _source(settings: Settings) -> Iterator[Prompt | Failure]:
-    """The prompts of the settings and, in their place, those that cannot be used."""
-    rejected: list[Failure] = []
-    prompts = read_prompts(
-        settings.prompts,
-        prompt_column=settings.prompt_column,
-        kind=settings.kind,
-        rejected=rejected.append,
-    )
-    for prompt in prompts:
-        yield from rejected
-        rejected.clear()
-        yield prompt
-    yield from rejected
-
-
-def _source_digest(settings: Settings) -> str:
-    read = source_digest(settings.prompts, prompt_column=settings.prompt_column, kind=settings.kind)
-    return digest([read, settings.limit])
-
-
-def _old(journal: Journal) -> tuple[Method, Calls]:
-    """The method and calls of the run that the journal was last used for."""
-    settings = Settings.model_validate(journal.meta("settings"))
-    method = Method(
-        Constitution.model_validate(journal.meta("constitution")),
-        templates.Templates(journal.meta("templates")),
-        settings,
-    )
-    return method, Calls(journal, settings.seed, journal.meta("identities"))
-
-
-def _changes(journal: Journal, method: Method, identity: str) -> dict[str, str]:
-    """What is different from the run that the journal was last used for, in words."""
-    (old, calls), new = _old(journal), method.settings
-    changes: dict[str, str] = {}
-    if old.constitution != method.constitution:
-        changes["constitution"] = _constitution_change(old.constitution, method.constitution)
-    if calls.identities["policy"] != identity:
-        changes["model"] = f"{calls.identities['policy']} → {identity}"
-    if old.templates.texts != method.templates.texts:
-        names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
-        changes["templates"] = ", ".join(names)
-    if journal.meta("source")["digest"] != _source_digest(new):
-        changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
-    before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")
-    for key in sorted(before.keys() - PROMPT_KEYS - EXECUTION_KEYS - FILE_KEYS):
-        if before[key] != after[key]:
-            changes[key] = f"{before[key]} → {after[key]}"
-    return changes
-
-
-def _constitution_change(old: Constitution, new: Constitution) -> str:
-    before, after = ({p.id: p for p in c.principles} for c in (old, new))
-    edited = [i for i in after if i in before and after[i] != before[i]]
-    words = {
-        "added": after.keys() - before.keys(),
-        "removed": before.keys() - after.keys(),
-        "edited": edited,
-    }
-    return "; ".join(f"{word} {', '.join(sorted(ids))}" for word, ids in words.items() if ids) or (
-        "few-shot cases or description"
-    )
-
-
 @dataclass
 class _Job:
     folder: Path
@@ -262,14 +139,14 @@ class _Job:
         identities = dict.fromkeys(ROLES, self.engine.identity)
         self.calls = Calls(self.journal, self.settings.seed, identities)
         known = self.journal.meta("source")
-        source = {"digest": _source_digest(self.settings), "duplicates": 0}
-        staged = known is None or known["digest"] != source["digest"]
+        last = last_method(self.journal)[0].settings if known is not None else None
+        found = digest_of_prompts(self.settings, last)
+        staged = known is None or found not in (None, known["digest"])
+        source = {"digest": found, "duplicates": 0} if staged else known
         if staged:
             self.progress.phase("reading prompts")
-            read = counted(_source(self.settings), self.progress)
+            read = counted(prompts_of(self.settings), self.progress)
             source["duplicates"] = self.journal.ingest(read, self.settings.limit)
-        else:
-            source = known
         if known is not None:
             self._settle_changes(staged, approve)
         facts = {
@@ -282,7 +159,11 @@ class _Job:
         self.journal.adopt(facts, staged=staged)
 
     def _settle_changes(self, staged: bool, approve: Callable[[Plan], bool]) -> None:
-        plan = Plan(changes=_changes(self.journal, self.method, self.engine.identity))
+        plan = Plan(
+            changes=changes_since(
+                self.journal, self.method, self.engine.identity, new_prompts=staged
+            )
+        )
         if not plan.changes:
             return
         table = "staged" if staged else "prompts"
@@ -291,7 +172,7 @@ class _Job:
         self.progress.phase("comparing with the rows that stand")
         prompts = counted(self._prompts(table), self.progress)
         calls = Calls(self.journal, self.settings.seed, self.calls.identities, reuse=self.reuse)
-        plan_rows(plan, prompts, (self.method, calls), _old(self.journal))
+        plan_rows(plan, prompts, (self.method, calls), last_method(self.journal))
         if not approve(plan) and plan.needs_consent:
             changed = ", ".join(f"{key}: {what}" for key, what in plan.changes.items())
             raise CaiError(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+import tempfile
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
-from cai.records import Failure, Prompt, RevisionChain
+from cai import templates
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
+from cai.inputs import digest_of_prompts, load_method, prompts_of
+from cai.records import Constitution, Failure, Prompt, RevisionChain
 from cai.revision import Method, revise
 from cai.runtime.calls import Calls, MissingCall, Rejected
+from cai.runtime.journal import Journal
 
 T = TypeVar("T")
+
+ROLES = ("policy", "critic", "reviser")
 
 # Changes that are the tool's daily use; the others are asked about before rows are replaced.
 EXPECTED = frozenset({"constitution"})
@@ -98,3 +107,93 @@ def _standing(prompt: Prompt, method: Method, calls: Calls) -> RevisionChain | N
         return run_to_end(revise(prompt, method, calls.row(prompt.id)))
     except (MissingCall, Rejected):
         return None
+
+
+def make_plan(
+    settings: Settings,
+    *,
+    out: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    identity: str | None,
+) -> tuple[Plan, Method]:
+    """What `generate` would do; nothing is written and no model is loaded.
+
+    Args:
+        settings: The settings of the run.
+        out: The run folder, as in `generate`.
+        reuse: As in `generate`.
+        identity: The model's identity, or None when it is not known yet: then nothing is reused.
+    """
+    method = load_method(settings)
+    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        staged = Journal(scratch / "calls.sqlite")
+        stack.callback(staged.close)
+        staged.ingest(prompts_of(settings), settings.limit)
+        paths = [Path(p) for p in (folder, *reuse) if (Path(p) / "calls.sqlite").is_file()]
+        journals = [Journal(path / "calls.sqlite", readonly=True) for path in paths]
+        for journal in journals:
+            stack.callback(journal.close)
+        standing = journals[0] if paths[:1] == [folder] else None
+        identities = dict.fromkeys(ROLES, identity or "")
+        calls = Calls(standing or staged, settings.seed, identities, reuse=journals)
+        plan, old = Plan(), None
+        if standing is not None and standing.meta("settings") is not None:
+            old = last_method(standing)
+            found = digest_of_prompts(settings, old[0].settings)
+            plan.changes = changes_since(
+                standing,
+                method,
+                identity or "not on this machine yet",
+                new_prompts=found not in (None, standing.meta("source")["digest"]),
+            )
+            plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
+        prompts = (prompt for _, prompt in staged.prompts("staged"))
+        return plan_rows(plan, prompts, (method, calls), old), method
+
+
+def last_method(journal: Journal) -> tuple[Method, Calls]:
+    """The method and calls of the run that the journal was last used for."""
+    settings = Settings.model_validate(journal.meta("settings"))
+    method = Method(
+        Constitution.model_validate(journal.meta("constitution")),
+        templates.Templates(journal.meta("templates")),
+        settings,
+    )
+    return method, Calls(journal, settings.seed, journal.meta("identities"))
+
+
+def changes_since(
+    journal: Journal, method: Method, identity: str, *, new_prompts: bool
+) -> dict[str, str]:
+    """What is different from the run that the journal was last used for, in words."""
+    (old, calls), new = last_method(journal), method.settings
+    changes: dict[str, str] = {}
+    if old.constitution != method.constitution:
+        changes["constitution"] = _constitution_change(old.constitution, method.constitution)
+    if calls.identities["policy"] != identity:
+        changes["model"] = f"{calls.identities['policy']} → {identity}"
+    if old.templates.texts != method.templates.texts:
+        names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
+        changes["templates"] = ", ".join(names)
+    if new_prompts:
+        changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
+    before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")
+    for key in sorted(before.keys() - PROMPT_KEYS - EXECUTION_KEYS - FILE_KEYS):
+        if before[key] != after[key]:
+            changes[key] = f"{before[key]} → {after[key]}"
+    return changes
+
+
+def _constitution_change(old: Constitution, new: Constitution) -> str:
+    before, after = ({p.id: p for p in c.principles} for c in (old, new))
+    edited = [i for i in after if i in before and after[i] != before[i]]
+    words = {
+        "added": after.keys() - before.keys(),
+        "removed": before.keys() - after.keys(),
+        "edited": edited,
+    }
+    return "; ".join(f"{word} {', '.join(sorted(ids))}" for word, ids in words.items() if ids) or (
+        "few-shot cases or description"
+    )

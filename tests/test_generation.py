@@ -14,7 +14,7 @@ from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError, InputError
 from cai.plan import Plan
 from cai.records import Message
-from tests.helpers import Recorder
+from tests.helpers import Recorder, prompt
 
 RULES: dict[str, Any] = {
     "name": "rules",
@@ -386,6 +386,25 @@ def test_lone_surrogates_fail_with_a_reason(go: Callable[..., cai.Run], tmp_path
     assert failure.where is not None
     assert failure.where.endswith(":1")
     assert len(run.sft["train"]) == 1
+
+
+def test_a_hub_dataset_is_read_once_per_folder(
+    go: Callable[..., cai.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub cannot be reached from a test: two functions stand in for it."""
+    asked = []
+
+    def once(source: str, **options: Any) -> str:
+        asked.append(source)
+        return "digest"
+
+    monkeypatch.setattr("cai.inputs.source_digest", once)
+    monkeypatch.setattr("cai.inputs.read_prompts", lambda source, **options: iter([prompt()]))
+    before = promised(go(prompts="hf:owner/name", test_share=0))
+    assert promised(go(prompts="hf:owner/name", test_share=0)) == before
+    assert asked == ["hf:owner/name"]
+    go(prompts="hf:owner/name@other", test_share=0)
+    assert asked == ["hf:owner/name", "hf:owner/name@other"]
 
 
 def test_a_template_override_is_used_and_checked(

@@ -203,7 +203,8 @@ def _print_summary(run: Run) -> None:
 
 
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path]) -> None:
-    from cai.generation import make_engine, make_plan
+    from cai.inputs import make_engine
+    from cai.plan import make_plan
 
     identity = make_engine(settings).known_identity()
     plan, method = make_plan(settings, out=out, reuse=reuse, identity=identity)
