@@ -128,6 +128,7 @@ class _Job:
     retry_failed: bool
     progress: Progress
     calls: Calls = field(init=False)
+    replayed: Calls = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -187,32 +188,31 @@ class _Job:
     async def make_calls(self) -> None:
         """Take every prompt through the chain; what the journal has is not asked again."""
         rows = sum(self.journal.kinds().values())
-        scheduler = Scheduler(self.engine, rows)
+        scheduler = Scheduler(self.engine, rows, self._check_engine)
         self.calls.schedulers = dict.fromkeys(ROLES, scheduler)
         self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
-        self.progress.phase("loading the model")
+        self.progress.phase("generating", rows)
         started = time.monotonic()
+        prompts = self.journal.prompts()
         try:
-            await scheduler.start()
-            if self.settings.critique and self.settings.verdict:
-                self.engine.check_labels(LABELS, ANSWER_PREFIX)
-            self.seconds["start"] = time.monotonic() - started
-            self.progress.phase("generating", rows)
-            started = time.monotonic()
-            prompts = self.journal.prompts()
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(_watch(scheduler))
                 workers = [
                     group.create_task(self._worker(prompts, scheduler))
                     for _ in range(min(rows, self.settings.max_open_rows))
                 ]
-                await asyncio.wait(workers)
+                if workers:
+                    await asyncio.wait(workers)
                 watch.cancel()
         except* CaiError as errors:
             raise errors.exceptions[0] from None
         finally:
             await self.engine.close()
             self.seconds["generate"] = time.monotonic() - started
+
+    def _check_engine(self, engine: Engine) -> None:
+        if self.settings.critique and self.settings.verdict:
+            engine.check_labels(LABELS, ANSWER_PREFIX)
 
     async def _worker(self, prompts: Iterator[tuple[int, Prompt]], scheduler: Scheduler) -> None:
         """One open row after another."""
@@ -229,10 +229,10 @@ class _Job:
     def _outcomes(self) -> Iterator[RevisionChain | Failure]:
         """Every row again from the journal alone, in the order of the prompts."""
         yield from self.journal.ingest_failures()
-        calls = Calls(self.journal, self.settings.seed, self.calls.identities)
+        self.replayed = Calls(self.journal, self.settings.seed, self.calls.identities)
         for prompt in self._prompts():
             try:
-                yield replay(prompt, self.method, calls)
+                yield replay(prompt, self.method, self.replayed)
             except MissingCall:
                 raise CaiError(
                     f"{self.folder}: the journal lacks a call of prompt {prompt.id}",
@@ -266,7 +266,7 @@ class _Job:
             file.write("\n")
 
     def _manifest(self, counts: Counter[str], started: float) -> Manifest:
-        tally = self.calls.tally
+        tally, whole = self.calls.tally, self.replayed.tally
         kinds = self.journal.kinds()
         source = self.journal.meta("source")
         return Manifest(
@@ -282,11 +282,12 @@ class _Job:
             counts=dict(sorted(counts.items())),
             calls={"made": tally.made, "reused": tally.reused},
             tokens={
-                role: {"input": tally.input_tokens[role], "output": tally.output_tokens[role]}
-                for role in sorted(tally.input_tokens)
+                role: {"input": whole.input_tokens[role], "output": whole.output_tokens[role]}
+                for role in sorted(whole.input_tokens)
             },
             timings={
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                "tokens_written": sum(tally.output_tokens.values()),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )
@@ -296,7 +297,8 @@ async def _watch(scheduler: Scheduler) -> None:
     """Follow an engine whose capacity changes."""
     while True:
         await asyncio.sleep(REFRESH)
-        await scheduler.refresh()
+        if scheduler.started:
+            await scheduler.refresh()
 
 
 def _versions() -> dict[str, str]:

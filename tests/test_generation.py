@@ -50,8 +50,8 @@ def go(tmp_path: Path, prompts_file: Callable[..., str]) -> Callable[..., cai.Ru
     def generate(options: dict[str, Any] | None = None, **given: Any) -> cai.Run:
         log = str(tmp_path / "calls.log")
         engine = ScriptedEngine(ScriptedOptions(log=log, **(options or {})))
-        named = {"constitution": rules, "prompts": prompts, "out": tmp_path / "run", **given}
-        return cai.generate(engine=engine, **named)
+        named = {"constitution": rules, "prompts": prompts, "out": tmp_path / "run"}
+        return cai.generate(**{**named, "engine": engine, **given})
 
     return generate
 
@@ -82,6 +82,29 @@ def test_running_again_makes_no_call_and_the_same_bytes(
     assert promised(again) == first
     assert len(log_of(tmp_path / "calls.log")) == calls
     assert again.manifest.calls == {"made": 0, "reused": calls}
+
+
+def test_a_run_that_has_all_its_results_loads_no_model(go: Callable[..., cai.Run]) -> None:
+    before = promised(go())
+
+    class Unloadable(ScriptedEngine):
+        async def start(self) -> None:
+            raise CaiError("the model is not here")
+
+    assert promised(go(engine=Unloadable())) == before
+    with pytest.raises(CaiError, match="not here"):
+        go(engine=Unloadable(), seed=1, approve=lambda plan: True)
+
+
+def test_prompts_that_are_all_unusable_end_in_failures(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "none.jsonl"
+    path.write_text('{"prompt": "\\ud800"}\n{"prompt": " "}\n')
+    run = go(prompts=str(path))
+    assert [f.error for f in run.failures] == ["lone_surrogate", "empty_prompt"]
+    with pytest.raises(CaiError, match="the sft dataset is empty"):
+        _ = run.sft
 
 
 @pytest.mark.parametrize("open_rows", [1, 500])

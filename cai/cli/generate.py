@@ -182,6 +182,7 @@ def _print_summary(run: Run) -> None:
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in manifest.prompts["kinds"].items())
     counts = manifest.counts
     outputs = sum(row["output"] for row in manifest.tokens.values())
+    now = manifest.timings["tokens_written"]
     seconds = manifest.timings["seconds"].get("generate", 0.0)
     rows = {
         "prompts": f"{manifest.prompts['rows']:,} ({kinds}), "
@@ -192,7 +193,8 @@ def _print_summary(run: Run) -> None:
         "failed": f"{counts.get('failures', 0):,}",
         "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
         "model calls": f"{manifest.calls['made']:,} made, {manifest.calls['reused']:,} reused",
-        "tokens written": f"{outputs:,} ({outputs / seconds if seconds else 0:,.0f}/s)",
+        "tokens written": f"{outputs:,}, of which {now:,} now "
+        f"({now / seconds if seconds else 0:,.0f}/s)",
         "time": f"{seconds:,.1f} s",
     }
     for name, value in rows.items():

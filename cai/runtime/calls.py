@@ -17,6 +17,7 @@ from cai.records import (
     Message,
     Sampling,
     Stage,
+    Usage,
     canonical_json,
     messages_as_data,
 )
@@ -61,11 +62,10 @@ def call_key(identity: str, operation: str, messages: Sequence[Message], how: ob
 
 @dataclass
 class Tally:
-    """What a run did: calls by source, tokens by role. Not part of any dataset."""
+    """What a run did: calls by source, tokens by role (of calls made; in a replay, of all)."""
 
     made: int = 0
     reused: int = 0
-    retries: int = 0
     input_tokens: Counter[str] = field(default_factory=Counter)
     output_tokens: Counter[str] = field(default_factory=Counter)
 
@@ -169,9 +169,11 @@ class RowCalls:
             except CallError as error:
                 await self._fail(stage, [key], error)
             stored = completion.model_dump_json(exclude_none=True)
-            self._count_made(role, completion.usage.input_tokens, completion.usage.output_tokens)
+            self._count_made(role, completion.usage)
             await calls.store.put({key: stored})
-        return Completion.model_validate_json(self._unless_error(stage, stored))
+        completion = Completion.model_validate_json(self._unless_error(stage, stored))
+        self._replayed(role, [completion])
+        return completion
 
     async def choose(
         self,
@@ -205,7 +207,9 @@ class RowCalls:
             await calls.store.put(new)
             stored |= new
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
-        return [ChoiceScores.model_validate_json(text) for text in texts]
+        scores = [ChoiceScores.model_validate_json(text) for text in texts]
+        self._replayed(role, scores)
+        return scores
 
     async def _score(
         self,
@@ -228,7 +232,7 @@ class RowCalls:
         except CallError as error:
             await self._fail(stage, list(suffixes), error)
         for score in scores:
-            self._count_made(role, score.usage.input_tokens, score.usage.output_tokens)
+            self._count_made(role, score.usage)
         return {key: score.model_dump_json() for key, score in zip(suffixes, scores, strict=True)}
 
     async def _stored(self, key: bytes, overwrite_errors: bool = False) -> str | None:
@@ -262,12 +266,20 @@ class RowCalls:
             raise Rejected(stage, "call", json.loads(stored)["error"])
         return stored
 
-    def _count_made(self, role: str, tokens_in: int, tokens_out: int) -> None:
+    def _count_made(self, role: str, usage: Usage) -> None:
         self.made += 1
+        self._calls.tally.made += 1
+        self._count_tokens(role, usage)
+
+    def _count_tokens(self, role: str, usage: Usage) -> None:
         tally = self._calls.tally
-        tally.made += 1
-        tally.input_tokens[role] += tokens_in
-        tally.output_tokens[role] += tokens_out
+        tally.input_tokens[role] += usage.input_tokens
+        tally.output_tokens[role] += usage.output_tokens
+
+    def _replayed(self, role: str, results: Sequence[Completion | ChoiceScores]) -> None:
+        if self._calls.schedulers is None:
+            for result in results:
+                self._count_tokens(role, result.usage)
 
 
 _MEANING = {

@@ -30,12 +30,18 @@ class Scheduler:
     """Lets calls through to one engine, as many as it can hold, the most urgent first.
 
     Deepest step first keeps rows finishing; for the last rows breadth first keeps the engine full
-    to the end. Where the engine says it is busy, the number of calls at once falls by a third and
-    grows again by one each time as many calls have passed.
+    to the end. The engine is loaded when the first call comes, and `check` is asked whether it will
+    do: a run that has all its results needs no model. Where the engine says it is busy, the number
+    of calls at once falls by a third and grows again by one each time as many calls have passed.
     """
 
-    def __init__(self, engine: Engine, rows: int = 0) -> None:
+    def __init__(
+        self, engine: Engine, rows: int = 0, check: Callable[[Engine], object] | None = None
+    ) -> None:
         self.engine = engine
+        self.started = False
+        self._check = check
+        self._starting = asyncio.Lock()
         self.rows_left = rows
         self.running = 0
         self._slots = 1
@@ -46,11 +52,17 @@ class Scheduler:
         self._shrunk_at = -1
 
     async def start(self) -> None:
-        """Load the engine and ask how many calls it holds."""
-        await self.engine.start()
-        await self.refresh()
-        self._limit = float(self._slots)
-        self._retail()
+        """Load the engine and ask how many calls it holds; a second call does nothing."""
+        async with self._starting:
+            if self.started:
+                return
+            await self.engine.start()
+            if self._check is not None:
+                self._check(self.engine)
+            await self.refresh()
+            self._limit = float(self._slots)
+            self._retail()
+            self.started = True
 
     async def refresh(self) -> None:
         """Ask the engine again how many calls it holds."""
@@ -80,6 +92,8 @@ class Scheduler:
             CallError: The call cannot succeed, or did not in `TRIES` tries while others did.
             CaiError: No call at all got through in `TRIES` tries.
         """
+        if not self.started:
+            await self.start()
         passed_before = self._passed
         for attempt in range(TRIES):
             await self._acquire((depth, position))
