@@ -15,14 +15,18 @@ _OPENER = (
 )
 # "Here is the revised response:", "Sure! Below is a better version:" on a line of its own.
 _ANNOUNCEMENT = re.compile(
-    rf"\A[*_#> ]*{_OPENER}[*_#> ]*(?:here(?:'s|’s| is| are)|below is|this is|i(?:'ve|’ve| have))\b"
+    rf"\A[*_#> ]*{_OPENER}[*_#> ]*(?:here(?:'s|’s| is| are)|below is|this is"
+    r"|i(?:'ve|’ve| have) (?=revised|rewritten|updated|improved|edited|corrected))\b"
     rf"(?=[^\n]*\b(?:{_CHANGED}\b[^\n]*\b{_NOUN}|{_NOUN}\b[^\n]*\b{_CHANGED}|revision|rewrite"
     rf"|revised|rewritten)\b)[^\n]{{0,200}}:[*_ ]*(?:\n+|\Z)",
     re.IGNORECASE,
 )
 # "Revised response:", "**Revision:**", also with the text on the same line.
 _LABEL = re.compile(
-    rf"\A[*_#> ]*(?:(?:the|my|a)\s+)?(?:{_CHANGED}\s+(?:\w+\s+)?{_NOUN}|revision)[*_ ]*:[*_]*\s*",
+    r"\A[*_#> ]*(?:(?:the|my|a)\s+)?(?:"
+    r"(?:revised|rewritten|updated|improved|edited|corrected)\s+(?:\w+\s+)?"
+    r"(?:response|answer|reply|version)[*_ ]*:[*_]*\s*"
+    rf"|(?:{_CHANGED}\s+(?:response|answer|reply|version)|revision)[*_ ]*:[*_ ]*(?:\n+|\Z))",
     re.IGNORECASE,
 )
 _REASONING = re.compile(

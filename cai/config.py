@@ -113,12 +113,19 @@ def resolve(
     places: dict[str, str] = {}
     layers = [(read_config(config), str(config)) if config else ({}, "")]
     layers += [(parse_pair(pair), f"--set {pair}") for pair in pairs]
+    chosen = [layer["preset"] for layer, _ in layers[1:] if "preset" in layer]
+    chosen += [given["preset"]] if "preset" in given else []
+    if config is not None and chosen and chosen[-1] in PRESETS:  # it wins over the file's keys
+        layers.insert(1, (preset_values(chosen[-1]), f"preset {chosen[-1]}"))
     layers.append((dict(given), ""))
     for layer, place in layers:
         for key, value in layer.items():
             known_key(key, place)
             values[key], places[key] = value, place or f"--{key.replace('_', '-')}"
     base = next((v for name, v in PRESETS.items() if name == values.get("preset")), {})
+    for key, value in values.items():
+        if isinstance(value, str) and not _encodable(value):
+            raise InputError(f"{places[key]}: {key}", "not valid Unicode", "Write it in UTF-8.")
     try:
         return Settings.model_validate({**base, **values})
     except ValidationError as error:
@@ -129,6 +136,20 @@ def resolve(
             f"{first['msg']} (got {first['input']!r})",
             f"{key}: {Settings.model_fields[key].description}.",
         ) from None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def preset_values(preset: Preset) -> dict[str, Any]:
+    """A preset in full: also the defaults of what other presets set."""
+    named = {key for values in PRESETS.values() for key in values}
+    return {key: Settings.model_fields[key].default for key in sorted(named)} | PRESETS[preset]
 
 
 def known_key(key: object, place: str) -> None:
@@ -143,10 +164,16 @@ def parse_pair(pair: str) -> dict[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
         raise InputError(f"--set {pair}", "no equals sign", "Write --set key=value.")
+    key = key.strip()
+    if key == "stages":
+        return {key: value.split(",")}
+    field = Settings.model_fields.get(key)
+    if field is not None and field.annotation in (str, str | None):
+        return {key: None if value == "null" else value}
     try:
-        return {key.strip(): yaml.safe_load(value)}
-    except yaml.YAMLError:
-        return {key.strip(): value}
+        return {key: yaml.safe_load(value)}
+    except (yaml.YAMLError, ValueError):
+        return {key: value}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -159,7 +186,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}", f"not YAML: {error.problem}", "Mend it.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(str(path), f"not YAML: {error}", "Mend it.") from None
     if loaded is None:
         return {}

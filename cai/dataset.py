@@ -95,17 +95,17 @@ def target_of(chain: RevisionChain) -> str:
 def sft_rows(chain: RevisionChain, steps: Literal["final", "all"]) -> Iterator[dict[str, Any]]:
     """The training rows of a chain: its final text, or each of its revisions.
 
-    A revision that leaves the text as it was is a row only where it is the last word.
+    A revision that leaves the text as it was is no row of its own.
     """
     texts, target = chain.texts, target_of(chain)
     last = len(texts) - 1
     numbers = [last]
     if steps == "all" and target == "revision":
-        numbers = [n for n in range(1, last) if texts[n] != texts[n - 1]] + [last]
+        numbers = [n for n in range(1, last + 1) if texts[n] != texts[n - 1]]
     for number in numbers:
         principles = [s.principle_id for s in chain.steps[: max(number, 1)]]
         yield {
-            "id": chain.prompt.id if number == last else f"{chain.prompt.id}#{number}",
+            "id": chain.prompt.id if number == numbers[-1] else f"{chain.prompt.id}#{number}",
             "prompt": messages_as_data(chain.prompt.messages),
             "completion": [{"role": "assistant", "content": texts[number]}],
             "target": target,

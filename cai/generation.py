@@ -6,9 +6,11 @@ import asyncio
 import json
 import platform
 import shutil
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -75,11 +77,12 @@ def generate(
             job = _Job(folder, method, engine, journal, reused, retry_failed, progress or Quiet())
             job.prepare(approve)
             started = time.time()
-            asyncio.run(job.make_calls())
+            _run(job.make_calls())
             job.write(started)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
+        where = getattr(error, "filename", None) or folder
         raise CaiError(
-            f"{error.filename or folder}: {error.strerror or error}",
+            f"{where}: {getattr(error, 'strerror', None) or error}",
             "What is in the journal is safe: mend it and run the same command again.",
         ) from error
     return Run.load(folder)
@@ -129,6 +132,7 @@ class _Job:
     progress: Progress
     calls: Calls = field(init=False)
     replayed: Calls = field(init=False)
+    facts: dict[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -158,6 +162,7 @@ class _Job:
             "source": source,
         }
         self.journal.adopt(facts, staged=staged)
+        self.facts = facts
 
     def _settle_changes(self, staged: bool, approve: Callable[[Plan], bool]) -> None:
         plan = Plan(
@@ -173,7 +178,7 @@ class _Job:
         self.progress.phase("comparing with the rows that stand")
         prompts = counted(self._prompts(table), self.progress)
         calls = Calls(self.journal, self.settings.seed, self.calls.identities, reuse=self.reuse)
-        plan_rows(plan, prompts, (self.method, calls), last_method(self.journal))
+        plan_rows(plan, prompts, (self.method, calls), last_method(self.journal, published=True))
         if not approve(plan) and plan.needs_consent:
             changed = ", ".join(f"{key}: {what}" for key, what in plan.changes.items())
             raise CaiError(
@@ -204,8 +209,8 @@ class _Job:
                 if workers:
                     await asyncio.wait(workers)
                 watch.cancel()
-        except* CaiError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
         finally:
             await self.engine.close()
             self.seconds["generate"] = time.monotonic() - started
@@ -264,6 +269,7 @@ class _Job:
         with replacing(self.folder / "manifest.json") as file:
             json.dump(manifest.model_dump(mode="json"), file, indent=2)
             file.write("\n")
+        self.journal.set_meta({"published": self.facts})
 
     def _manifest(self, counts: Counter[str], started: float) -> Manifest:
         tally, whole = self.calls.tally, self.replayed.tally
@@ -291,6 +297,23 @@ class _Job:
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )
+
+
+def _run(job: Coroutine[Any, Any, None]) -> None:
+    """`asyncio.run`, in a thread of its own where a loop is running already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(job)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, job).result()
+
+
+def _first_of(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _watch(scheduler: Scheduler) -> None:

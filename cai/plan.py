@@ -76,6 +76,8 @@ def plan_rows(
     prompts: Iterable[Prompt],
     new: tuple[Method, Calls],
     old: tuple[Method, Calls] | None,
+    *,
+    retry_failed: bool = False,
     show: int = 2,
 ) -> Plan:
     """Replay every prompt by the new method, and by the old one, and count."""
@@ -84,17 +86,20 @@ def plan_rows(
         plan.rows += 1
         if len(plan.first) < show:
             plan.first.append(prompt)
-        row = calls.row(prompt.id)
+        row, before_row = calls.row(prompt.id), calls.tally.reused
         outcome: RevisionChain | Failure | None = None
         try:
             outcome = run_to_end(revise(prompt, method, row))
             plan.complete += 1
-        except Rejected as reason:
-            outcome = failure_of(prompt, reason)
-            plan.complete += 1
-        except MissingCall:
-            plan.at_least += 1
-            plan.at_most += max(1, method.most_calls(prompt) - row.depth + 1)
+        except (Rejected, MissingCall) as reason:
+            if isinstance(reason, Rejected):
+                outcome = failure_of(prompt, reason)
+            if outcome is not None and not retry_failed:
+                plan.complete += 1
+            else:
+                there = calls.tally.reused - before_row
+                plan.at_least += 1
+                plan.at_most += max(1, method.most_calls(prompt) - there)
         if old is not None and (before := _standing(prompt, *old)) is not None:
             plan.standing += 1
             plan.replaced += before != outcome
@@ -115,6 +120,7 @@ def make_plan(
     out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
     identity: str | None,
+    retry_failed: bool = False,
 ) -> tuple[Plan, Method]:
     """What `generate` would do; nothing is written and no model is loaded.
 
@@ -123,6 +129,7 @@ def make_plan(
         out: The run folder, as in `generate`.
         reuse: As in `generate`.
         identity: The model's identity, or None when it is not known yet: then nothing is reused.
+        retry_failed: As in `generate`.
     """
     method = load_method(settings)
     folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
@@ -140,8 +147,9 @@ def make_plan(
         calls = Calls(standing or staged, settings.seed, identities, reuse=journals)
         plan, old = Plan(), None
         if standing is not None and standing.meta("settings") is not None:
-            old = last_method(standing)
-            found = digest_of_prompts(settings, old[0].settings)
+            old = last_method(standing, published=True)
+            last = last_method(standing)[0].settings
+            found = digest_of_prompts(settings, last)
             plan.changes = changes_since(
                 standing,
                 method,
@@ -150,18 +158,21 @@ def make_plan(
             )
             plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
         prompts = (prompt for _, prompt in staged.prompts("staged"))
-        return plan_rows(plan, prompts, (method, calls), old), method
+        plan_rows(plan, prompts, (method, calls), old, retry_failed=retry_failed)
+        return plan, method
 
 
-def last_method(journal: Journal) -> tuple[Method, Calls]:
-    """The method and calls of the run that the journal was last used for."""
-    settings = Settings.model_validate(journal.meta("settings"))
+def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, Calls]:
+    """The method and calls that the journal was last used for, or last wrote datasets by."""
+    written = journal.meta("published") if published else None
+    fact = written.__getitem__ if written is not None else journal.meta
+    settings = Settings.model_validate(fact("settings"))
     method = Method(
-        Constitution.model_validate(journal.meta("constitution")),
-        templates.Templates(journal.meta("templates")),
+        Constitution.model_validate(fact("constitution")),
+        templates.Templates(fact("templates")),
         settings,
     )
-    return method, Calls(journal, settings.seed, journal.meta("identities"))
+    return method, Calls(journal, settings.seed, fact("identities"))
 
 
 def changes_since(

@@ -45,8 +45,12 @@ class Method:
         return self.settings.revisions if self.constitution.for_revision(prompt) else 0
 
     def most_calls(self, prompt: Prompt) -> int:
-        """The calls of a chain in which every verdict asks for a change and nothing is redrawn."""
-        per_round = 1 + self.settings.critique + self.settings.verdict
+        """The calls of a chain in which every verdict asks for a change and nothing is redrawn.
+
+        A verdict is two, one per order of the options.
+        """
+        judged = self.settings.critique and self.settings.verdict
+        per_round = 1 + self.settings.critique + 2 * judged
         return 1 + self.rounds(prompt) * per_round
 
     @cached_property

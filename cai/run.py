@@ -45,7 +45,12 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        return Manifest.model_validate_json(self._manifest_path.read_text(encoding="utf-8"))
+        try:
+            return Manifest.model_validate_json(self._manifest_path.read_bytes())
+        except ValueError:
+            raise CaiError(
+                f"{self._manifest_path}: damaged", "Run the same cai generate command again."
+            ) from None
 
     @property
     def sft(self) -> DatasetDict:
@@ -67,7 +72,10 @@ class Run:
 
     @property
     def failures(self) -> list[Failure]:
-        with (self.folder / "failures.jsonl").open(encoding="utf-8") as file:
+        path = self.folder / "failures.jsonl"
+        if not path.is_file():
+            raise CaiError(f"{path}: missing", "Run the same cai generate command again.")
+        with path.open(encoding="utf-8") as file:
             return [Failure.model_validate(json.loads(line)) for line in file]
 
     def trace(self, prompt_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cai.assets import templates_dir
@@ -56,7 +56,21 @@ def load(override: Path | None = None) -> Templates:
     texts = {name: _read(templates_dir() / f"{name}.jinja") for name in VARIABLES}
     if override is not None:
         texts |= _overrides(override)
-    return Templates(texts)
+    found = Templates(texts)
+    for name in VARIABLES:
+        _try(found, name, override)
+    return found
+
+
+def _try(found: Templates, name: str, override: Path | None) -> None:
+    """Render once with every optional value and once without: what fails, fails here."""
+    for optional in ("words", None):
+        values = {v.rstrip("?"): optional if v.endswith("?") else "words" for v in VARIABLES[name]}
+        try:
+            found.render(name, **values)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            where = str((override or templates_dir()) / f"{name}.jinja")
+            raise InputError(where, f"cannot be filled in: {error}", "Mend it.") from None
 
 
 def _overrides(folder: Path) -> dict[str, str]:

@@ -34,6 +34,13 @@ def completion(text: str, finish: str = "stop") -> Completion:
         ("<think>never closed", "", ["reasoning"]),
         ("Here is the revised response:", "", ["preamble"]),
         # What must stay:
+        ("New message: Hello Bob", "New message: Hello Bob", []),
+        ("Revision: the act of studying.", "Revision: the act of studying.", []),
+        (
+            "I have a better version of this argument, and new text about Rome:\nline two",
+            "I have a better version of this argument, and new text about Rome:\nline two",
+            [],
+        ),
         ("Here is a recipe for bread:\n\n1. Flour", "Here is a recipe for bread:\n\n1. Flour", []),
         ("Here are three ideas:\n- one", "Here are three ideas:\n- one", []),
         ("Sure: take the train.", "Sure: take the train.", []),

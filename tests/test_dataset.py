@@ -38,7 +38,9 @@ def test_final_step_is_one_row() -> None:
 def test_all_steps_are_rows_without_repetition() -> None:
     rows = list(sft_rows(chain("a", "a", "b"), "all"))
     assert [(r["completion"][0]["content"], r["step"]) for r in rows] == [("a", 1), ("b", 3)]
-    assert len({r["id"] for r in rows}) == 2
+    assert [r["id"] for r in rows] == [f"{prompt().id}#1", prompt().id]
+    (row,) = sft_rows(chain("a", "a"), "all")
+    assert (row["step"], row["id"]) == (1, prompt().id)
 
 
 def test_edit_distance_is_in_words() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -245,6 +246,67 @@ def test_calls_that_cannot_succeed_fail_their_row_only(go: Callable[..., cai.Run
     assert run.failures
     assert {f.error for f in run.failures} == {"call"}
     assert len(run.failures) + sum(map(len, run.traces.values())) == 40
+
+
+def test_a_retry_leaves_the_rows_of_other_settings_alone(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    bad = {"reject": 0.35}
+    before = promised(go(bad))
+    yes: dict[str, Any] = {"approve": lambda plan: True}
+    go(bad, seed=1, **yes)
+    go(bad, seed=1, retry_failed=True, **yes)
+    calls = len(log_of(tmp_path / "calls.log"))
+    assert promised(go(bad, seed=0, **yes)) == before
+    assert len(log_of(tmp_path / "calls.log")) == calls
+
+
+def test_reuse_takes_what_a_retry_rescued(go: Callable[..., cai.Run], tmp_path: Path) -> None:
+    bad = {"reject": 0.4}
+    failed = len(go(bad).failures)
+    rescued = go(bad, retry_failed=True)
+    assert len(rescued.failures) < failed
+    other = go(bad, out=tmp_path / "other", reuse=[rescued.folder])
+    assert promised(other) == promised(rescued)
+    assert other.manifest.calls["made"] == 0
+    assert promised(go(bad, out=tmp_path / "other")) == promised(rescued)
+
+
+def test_an_approved_change_that_broke_off_does_not_open_the_door(
+    go: Callable[..., cai.Run],
+) -> None:
+    before = promised(go())
+
+    class Broken(ScriptedEngine):
+        async def start(self) -> None:
+            raise OSError("no device")
+
+    with pytest.raises(CaiError, match="no device"):
+        go(engine=Broken(), seed=1, approve=lambda plan: True)
+    with pytest.raises(CaiError, match="40 rows"):
+        go(seed=2)
+    assert promised(go()) == before  # back without a question: these rows stand
+    go(seed=1, approve=lambda plan: True)
+
+
+def test_generate_works_where_a_loop_is_running(go: Callable[..., cai.Run]) -> None:
+    async def notebook() -> cai.Run:
+        return go()
+
+    assert asyncio.run(notebook()).failures == []
+
+
+def test_a_preset_wins_over_the_keys_of_a_config_file(
+    go: Callable[..., cai.Run],
+) -> None:
+    from cai.config import resolve
+
+    config = go(preset="bai2022", limit=2, seed=5).folder / "config.yaml"
+    kept, reset = resolve({}, config), resolve({"preset": "default"}, config)
+    assert (kept.revisions, kept.verdict, kept.seed) == (4, False, 5)
+    assert (reset.revisions, reset.verdict, reset.seed) == (1, True, 5)
+    direct = resolve({}, config, ("preset=direct", "revisions=3"))
+    assert (direct.critique, direct.few_shot, direct.revisions) == (False, False, 3)
 
 
 def test_reuse_takes_another_runs_calls(go: Callable[..., cai.Run], tmp_path: Path) -> None:

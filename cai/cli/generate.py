@@ -128,7 +128,7 @@ def generate(
     given = {key: value for key, value in flags.items() if value is not None}
     settings = resolve(given, config, tuple(set_ or ()))
     if dry_run:
-        _dry_run(settings, out, reuse or [])
+        _dry_run(settings, out, reuse or [], retry_failed)
         return
     _run(settings, out, reuse or [], retry_failed, yes)
 
@@ -204,12 +204,14 @@ def _print_summary(run: Run) -> None:
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
 
 
-def _dry_run(settings: Settings, out: Path | None, reuse: list[Path]) -> None:
+def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
     from cai.inputs import make_engine
     from cai.plan import make_plan
 
     identity = make_engine(settings).known_identity()
-    plan, method = make_plan(settings, out=out, reuse=reuse, identity=identity)
+    plan, method = make_plan(
+        settings, out=out, reuse=reuse, identity=identity, retry_failed=retry_failed
+    )
     if plan.changes:
         _print_changes(plan)
     console.print(
@@ -218,7 +220,7 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path]) -> None:
     )
     console.print(f"Rows: {plan.rows:,}, of which {plan.complete:,} are whole in the journal")
     console.print(f"Calls to reuse: {plan.reused:,}")
-    console.print(f"Calls to make: {plan.at_least:,} to {plan.at_most:,}")
+    console.print(f"Calls to make: {plan.at_least:,} to {plan.at_most:,}, and second draws")
     _print_first(plan, method)
 
 

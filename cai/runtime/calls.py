@@ -119,9 +119,9 @@ class RowCalls:
             Rejected: Both draws were defective, or the call cannot succeed.
             MissingCall: In a replay.
         """
-        store = self._calls.store
-        address = json.dumps([self._prompt_id, _ROLE[stage], step, 0])
-        first, made = store.first_attempt(address), self.made
+        store, made = self._calls.store, self.made
+        address = self._address(stage, step, messages, sampling)
+        first = await self._first_attempt(address)
         try:
             return await self._two_tries(stage, step, messages, sampling, defect, first)
         except Rejected:
@@ -130,6 +130,28 @@ class RowCalls:
                 raise
         await store.raise_attempt(address, first + 2)
         return await self._two_tries(stage, step, messages, sampling, defect, first + 2)
+
+    def _address(
+        self, stage: Stage, step: int, messages: Sequence[Message], sampling: Sampling
+    ) -> str:
+        """The key of the first attempt: other settings have other attempts."""
+        role = _ROLE[stage]
+        how = self._drawn(role, step, 0, sampling).model_dump()
+        return call_key(self._calls.identities[role], "generate", messages, how).hex()
+
+    async def _first_attempt(self, address: str) -> int:
+        calls = self._calls
+        first = calls.store.first_attempt(address)
+        raised = max((store.first_attempt(address) for store in calls.reuse), default=0)
+        if raised <= first:
+            return first
+        if calls.schedulers is not None:
+            await calls.store.raise_attempt(address, raised)
+        return raised
+
+    def _drawn(self, role: str, step: int, attempt: int, sampling: Sampling) -> Sampling:
+        seed = call_seed(self._calls.seed, self._prompt_id, role, step, 0, attempt)
+        return sampling.model_copy(update={"seed": seed})
 
     async def _two_tries(
         self,
@@ -142,8 +164,7 @@ class RowCalls:
     ) -> Completion:
         role = _ROLE[stage]
         for attempt in (first, first + 1):
-            seed = call_seed(self._calls.seed, self._prompt_id, role, step, 0, attempt)
-            drawn = sampling.model_copy(update={"seed": seed})
+            drawn = self._drawn(role, step, attempt, sampling)
             completion = await self._completion(stage, messages, drawn)
             problem = defect(completion)
             if problem is None:

@@ -8,6 +8,7 @@ lock and made the whole chain a third slower.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -91,8 +92,10 @@ class Journal:
             raise self._unusable(error) from None
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "?mode=ro" if self._readonly else ""
-        uri = f"{self.path.absolute().as_uri()}{mode}"
+        # Reading alone leaves no file behind: without a log there is nothing to share.
+        alone = not self.path.with_name(f"{self.path.name}-wal").exists()
+        mode = "?immutable=1" if alone else "?mode=ro"
+        uri = f"{self.path.absolute().as_uri()}{mode if self._readonly else ''}"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         if not self._readonly:
             db.execute("PRAGMA journal_mode = WAL")
@@ -295,7 +298,11 @@ class _Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        if kind is None:
+            self._db.execute("COMMIT")
+            return
+        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+            self._db.execute("ROLLBACK")
 
 
 def _insert(db: sqlite3.Connection, table: str, rows: list[Any]) -> None:

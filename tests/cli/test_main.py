@@ -90,7 +90,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     base = ("generate", "--model", "scripted", "--prompts", path, "--out", "run")
     out, _ = command(*base, "--dry-run", "--system", "Be kind.")
     assert "Rows: 5, of which 0 are whole" in out
-    assert "Calls to make: 5 to 20" in out
+    assert "Calls to make: 5 to 25" in out
     assert "system: Be kind." in out
     assert "Question number 0" in out
     assert "then, by principle" in out
@@ -101,9 +101,22 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     assert "of which 5 are whole" in out
     assert "Calls to make: 0 to 0" in out
     out, err = command(*base, "--dry-run", "--seed", "1")
-    assert "Calls to make: 5 to 20" in out
+    assert "Calls to make: 5 to 25" in out
     assert "seed: 0 → 1" in err
     assert {p: p.stat().st_mtime_ns for p in Path("run").rglob("*.parquet")} == before
+
+
+def test_dry_run_counts_what_a_retry_would_draw(prompts_file: Callable[..., str]) -> None:
+    path = prompts_file(20)
+    base = ("generate", "--model", "scripted:reject=0.4", "--prompts", path, "--out", "run")
+    command(*base)
+    failed = len(cai.Run.load("run").failures)
+    assert failed
+    out, _ = command(*base, "--dry-run")
+    assert "Calls to make: 0 to 0" in out
+    out, _ = command(*base, "--dry-run", "--retry-failed")
+    assert f"Calls to make: {failed} to" in out
+    assert not list(Path("run").glob("calls.sqlite-*"))
 
 
 def test_dry_run_loads_no_model() -> None:
@@ -133,6 +146,10 @@ def test_dry_run_loads_no_model() -> None:
         (("--config", "nowhere.yaml"), "nowhere.yaml", "--config"),
         (("--templates", "nowhere"), "no such folder", "jinja"),
         (("--kind", "evil"), "kind", "red-team"),
+        (("--config", "date.yaml"), "date.yaml", "Mend"),
+        (("--set", "seed=2024-13-45"), "seed", "seed"),
+        (("--system", "a\udcff"), "system", "UTF-8"),
+        (("--templates", "broken"), "cannot be filled in", "Mend"),
         (("--stages", "sft,dpo"), "stages", "sft"),
         (("--model", "scripted:speed=9"), "speed", "latency"),
         (("--model", "http://localhost:1/v1#m"), "not supported yet", "Hub name"),
@@ -140,6 +157,9 @@ def test_dry_run_loads_no_model() -> None:
     ],
 )
 def test_wrong_options_are_clear_errors(arguments: tuple[str, ...], said: str, hint: str) -> None:
+    Path("date.yaml").write_text("system: 2024-13-45\n")
+    Path("broken").mkdir()
+    Path("broken/critique.jinja").write_text("{{ request.foo.bar }} {{ why }}")
     base = () if "--model" in arguments else ("--model", "scripted")
     _, err = command("generate", *base, *arguments, "--out", "run", code=1)
     assert said in err

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 
 import pytest
@@ -82,7 +81,7 @@ def test_an_error_is_journalled_and_not_made_again_unless_asked_for() -> None:
         with pytest.raises(Rejected):
             await calls.row("id").choose("verdict", TALK, ("x",), ("A", "B"), "(")
         assert len(engine.sent) == len(engine.asked) == 2
-        assert store.attempts == {json.dumps(["id", "policy", 0, 0]): 2}
+        assert list(store.attempts.values()) == [2]
 
     asyncio.run(check())
 
