@@ -30,7 +30,7 @@ from cai.records import Failure, Manifest, Prompt, RevisionChain
 from cai.revision import ANSWER_PREFIX, LABELS, Method, revise
 from cai.run import Run
 from cai.runtime.calls import Calls, MissingCall, Rejected
-from cai.runtime.journal import Journal, Lock
+from cai.runtime.journal import UNUSABLE, Journal, Lock
 from cai.runtime.progress import Progress, Quiet, counted
 from cai.runtime.scheduler import Scheduler
 
@@ -79,10 +79,11 @@ def generate(
             started = time.time()
             _run(job.make_calls())
             job.write(started)
-    except (OSError, sqlite3.Error) as error:
-        where = getattr(error, "filename", None) or folder
+    except sqlite3.Error as error:
+        raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
+    except OSError as error:
         raise CaiError(
-            f"{where}: {getattr(error, 'strerror', None) or error}",
+            f"{error.filename or folder}: {error.strerror or error}",
             "What is in the journal is safe: mend it and run the same command again.",
         ) from error
     return Run.load(folder)

@@ -364,6 +364,20 @@ def test_a_folder_with_other_files_is_left_alone(
     assert [p.name for p in home.iterdir()] == ["README.md"]
 
 
+def test_a_journal_damaged_in_the_middle_is_a_clear_error(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    go()
+    path = tmp_path / "run" / "calls.sqlite"
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = b"\xff" * third
+    path.write_bytes(content)
+    with pytest.raises(CaiError, match=r"calls\.sqlite.*malformed") as caught:
+        go()
+    assert "move it away" in caught.value.hint
+
+
 def test_two_processes_do_not_share_a_folder(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     from cai.runtime.journal import Lock
 

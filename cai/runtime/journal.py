@@ -21,6 +21,7 @@ from cai.errors import CaiError
 from cai.records import Failure, Prompt
 
 VERSION = 1
+UNUSABLE = "Check disk space and permissions; if the file is damaged, move it away and run again."
 CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
 
 _SCHEMA = """
@@ -105,10 +106,7 @@ class Journal:
         return db
 
     def _unusable(self, error: Exception) -> CaiError:
-        return CaiError(
-            f"{self.path}: cannot use the journal: {error}",
-            "Check disk space and permissions; if the file is damaged, move it away and run again.",
-        )
+        return CaiError(f"{self.path}: cannot use the journal: {error}", UNUSABLE)
 
     def _check_version(self) -> None:
         found = self.meta("version")
