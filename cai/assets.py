@@ -23,6 +23,10 @@ def seeds_dir() -> Path:
     return _shipped("seeds", "prompts/seeds")
 
 
+def pairs_file() -> Path:
+    return _shipped("pairs", "prompts/pairs") / "judge-check.jsonl"
+
+
 def templates_dir() -> Path:
     return _shipped("templates", "prompts/templates")
 

@@ -14,7 +14,11 @@ import yaml
 from cai.config import Settings
 from cai.records import Constitution, Manifest
 
-_NAMES = {"sft": "training rows: a prompt and the text to learn", "traces": "whole chains"}
+_NAMES = {
+    "sft": "training rows: a prompt and the text to learn",
+    "preferences": "two answers and the probability that the chosen one is better",
+    "traces": "whole chains and all judgements",
+}
 
 
 def card(folder: Path, settings: Settings, constitution: Constitution, manifest: Manifest) -> str:
@@ -32,8 +36,9 @@ def card(folder: Path, settings: Settings, constitution: Constitution, manifest:
 # {_text(constitution.name)}: revised by a constitution
 
 Made with `cai` {manifest.packages["constitutional-ai"]}: a model answers a prompt, criticises its
-answer by a principle drawn from the constitution, and rewrites it where a change is needed
-(Constitutional AI, Bai et al. 2022, arXiv:2212.08073).
+answer by a principle drawn from the constitution, and rewrites it where a change is needed; a judge
+labels pairs of answers by comparison principles, in both orders (Constitutional AI, Bai et al.
+2022, arXiv:2212.08073).
 
 | dataset | rows are | train | test |
 |---|---|---:|---:|
@@ -51,8 +56,8 @@ No prompt stands in two splits: the split is a hash of the prompt's group or fir
 ## Limits
 
 The texts are a language model's. Prompts of the kind `red-team` ask for harmful things, and first
-answers in `traces` may give them: train on `sft`, study `traces`. Nobody has checked the rows one
-by one. Licences of the prompts are in the column `licence` of `traces` where they were given.
+answers in `traces`, and rejected ones in `preferences`, may give them. Nobody has checked the
+rows one by one. Licences of prompts are in the column `licence` of `traces`, where they were given.
 """
 
 
@@ -103,7 +108,28 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
         f"verdict {'on' if settings.verdict else 'off'}",
         "Seed": str(settings.seed),
     }
+    if "preferences" in settings.stages:
+        facts["Labels"] = _labels(settings, manifest)
     return "\n".join(f"- {name}: {_text(value)}" for name, value in facts.items())
+
+
+def _labels(settings: Settings, manifest: Manifest) -> str:
+    counts, known = manifest.counts, manifest.judge
+    checked = {None: "never checked", True: "usable", False: "not usable"}[known.get("usable")]
+    kept = counts.get("preferences.train", 0) + counts.get("preferences.test", 0)
+    pairs = {
+        name.removeprefix("pairs."): n for name, n in counts.items() if name.startswith("pairs.")
+    }
+    dropped = {name: n for name, n in pairs.items() if not name.endswith(".labelled")}
+    reasons = ", ".join(f"{n:,} {name.replace('.', ' ')}" for name, n in dropped.items())
+    temperature = known.get("temperature", 1.0)
+    return (
+        f"{settings.judge_principles} principle(s) per comparison, both orders"
+        f"{', reasoning first' if settings.cot else ''}; judge check: {checked}"
+        f"{f'; temperature {temperature:.4g}' if temperature != 1 else ''}; "
+        f"{kept:,} of {sum(pairs.values()):,} pairs kept"
+        f"{f', dropped: {reasons}' if reasons else ''}"
+    )
 
 
 def _text(value: str) -> str:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cai.errors import CaiError, InputError
-from cai.records import Kind, Sampling
+from cai.records import Kind, PairSource, Sampling, encodable
 
-GeneratingRole = Literal["policy", "critic", "reviser"]
+Role = Literal["policy", "critic", "reviser", "judge", "sampler"]
+ROLES: tuple[Role, ...] = ("policy", "critic", "reviser", "judge", "sampler")
+StageName = Literal["sft", "preferences"]
 Preset = Literal["default", "bai2022", "direct"]
 
 PRESETS: dict[Preset, dict[str, Any]] = {
@@ -28,6 +30,9 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "policy_temperature": 1.0,
         "critic_temperature": 1.0,
         "reviser_temperature": 1.0,
+        # Section 4.1: pairs of one policy, one principle drawn per comparison.
+        "pairs": ("sampled",),
+        "judge_principles": 1,
     },
     # Revision without critique, to compare with (Bai et al. 2022, figure 7).
     "direct": {"critique": False, "verdict": False},
@@ -49,14 +54,22 @@ class Settings(BaseModel):
     kind: Kind | None = Field(None, description="kind of the prompts that name none")
     limit: int | None = Field(None, ge=1, description="use the first N prompts only")
     system: str | None = Field(None, description="system prompt for prompts that have none")
-    model: str = Field("default", description="model: a Hub name, a folder, or scripted:…")
+    model: str = Field(
+        "default", description="model of every role: a Hub name, a folder, or scripted:…"
+    )
+    critic: str | None = Field(None, description="model of critiques and verdicts")
+    reviser: str | None = Field(None, description="model of revisions")
+    judge: str | None = Field(None, description="model that labels pairs")
+    sampler: str | None = Field(None, description="model of the sampled pairs")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="number format of a local model"
     )
     device: str = Field("auto", description="device of a local model: auto, cpu, cuda, cuda:1, mps")
     batch_size: int | None = Field(None, ge=1, description="rows a local model decodes at once")
     preset: Preset = Field("default", description="preset: default, bai2022 or direct")
-    stages: tuple[Literal["sft"], ...] = Field(("sft",), description="what to make")
+    stages: tuple[StageName, ...] = Field(
+        ("sft", "preferences"), min_length=1, description="what to make: sft, preferences or both"
+    )
     revisions: int = Field(1, ge=0, le=16, description="critique-revision rounds per prompt")
     critique: bool = Field(True, description="ask for a critique before a revision")
     verdict: bool = Field(
@@ -69,36 +82,71 @@ class Settings(BaseModel):
     sft_steps: Literal["final", "all"] = Field(
         "final", description="revisions that become SFT rows: the final one or all"
     )
+    pairs: tuple[PairSource, ...] = Field(
+        ("revision", "sampled"),
+        min_length=1,
+        description="pairs: revision (final revision, first answer), sampled (two answers) or both",
+    )
+    # Drawing among many principles makes labels more robust (Bai et al. 2022, section 4.1).
+    judge_principles: int = Field(4, ge=1, description="principles per comparison (K)")
+    cot: bool = Field(False, description="let the judge reason before it picks")
+    min_margin: float = Field(
+        0.0, ge=0, lt=1, description="least |2p - 1| of a label that becomes a row"
+    )
+    judge_calibration: str | None = Field(
+        None, description="result.json of a judge check whose temperature is applied to labels"
+    )
     templates: str | None = Field(None, description="folder of templates that replace ours by name")
     seed: int = Field(0, ge=0, description="seed of every draw")
     policy_temperature: float = Field(0.7, ge=0, description="temperature of first answers")
     critic_temperature: float = Field(0.7, ge=0, description="temperature of critiques")
     reviser_temperature: float = Field(0.7, ge=0, description="temperature of revisions")
+    pair_temperature: float = Field(1.0, ge=0, description="temperature of sampled pairs")
+    judge_temperature: float = Field(0.7, ge=0, description="temperature of reasoning (cot)")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus of all sampling; 1 is off")
     policy_max_tokens: int = Field(512, ge=1, description="longest first answer, in tokens")
     critic_max_tokens: int = Field(512, ge=1, description="longest critique, in tokens")
     reviser_max_tokens: int = Field(768, ge=1, description="longest revision, in tokens")
+    judge_max_tokens: int = Field(512, ge=1, description="longest reasoning (cot), in tokens")
     min_label_mass: float = Field(
-        0.01, ge=0, le=1, description="least probability on the verdict's labels; less is a failure"
+        0.01, ge=0, le=1, description="least probability on the labels; less is a failure"
     )
     test_share: float = Field(0.05, ge=0, lt=1, description="share of prompts in the test split")
     max_open_rows: int = Field(256, ge=1, description="rows worked on at once")
 
-    def sampling(self, role: GeneratingRole) -> Sampling:
+    @field_validator("stages", "pairs")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names one twice")
+        return value
+
+    def model_of(self, role: Role) -> str:
+        """The name of a role's model: its own, or that of all."""
+        if role == "policy":
+            return self.model
+        return getattr(self, role) or self.model
+
+    def sampling(self, role: Role) -> Sampling:
         """Temperature, nucleus and length of a role; the seed is set call by call."""
+        sampler = role == "sampler"
         return Sampling(
-            temperature=getattr(self, f"{role}_temperature"),
-            max_tokens=getattr(self, f"{role}_max_tokens"),
+            temperature=self.pair_temperature if sampler else getattr(self, f"{role}_temperature"),
+            max_tokens=getattr(self, f"{'policy' if sampler else role}_max_tokens"),
             top_p=self.top_p,
         )
 
 
 # What the folder holds does not depend on these: they may change between two runs into it.
-EXECUTION_KEYS = frozenset({"batch_size", "device", "max_open_rows", "preset", "stages"})
+EXECUTION_KEYS = frozenset({"batch_size", "device", "max_open_rows", "preset"})
 # These only say where prompts come from; the prompts themselves are compared.
 PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit"})
 # These are compared by content, not by name.
-FILE_KEYS = frozenset({"constitution", "templates", "model", "dtype"})
+FILE_KEYS = frozenset(
+    {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
+    | {"judge_calibration"}
+)
+_LISTS = frozenset({"stages", "pairs"})
 
 
 def resolve(
@@ -124,7 +172,7 @@ def resolve(
             values[key], places[key] = value, place or f"--{key.replace('_', '-')}"
     base = next((v for name, v in PRESETS.items() if name == values.get("preset")), {})
     for key, value in values.items():
-        if isinstance(value, str) and not _encodable(value):
+        if isinstance(value, str) and not encodable(value):
             raise InputError(f"{places[key]}: {key}", "not valid Unicode", "Write it in UTF-8.")
     try:
         return Settings.model_validate({**base, **values})
@@ -136,14 +184,6 @@ def resolve(
             f"{first['msg']} (got {first['input']!r})",
             f"{key}: {Settings.model_fields[key].description}.",
         ) from None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def preset_values(preset: Preset) -> dict[str, Any]:
@@ -160,13 +200,17 @@ def known_key(key: object, place: str) -> None:
     raise InputError(place or "settings", f"unknown setting {key!r}", hint)
 
 
+def comma_list(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 def parse_pair(pair: str) -> dict[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
         raise InputError(f"--set {pair}", "no equals sign", "Write --set key=value.")
     key = key.strip()
-    if key == "stages":
-        return {key: value.split(",")}
+    if key in _LISTS:
+        return {key: comma_list(value)}
     field = Settings.model_fields.get(key)
     if field is not None and field.annotation in (str, str | None):
         return {key: None if value == "null" else value}

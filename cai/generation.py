@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import platform
 import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,19 +20,27 @@ import yaml
 from cai.card import card
 from cai.config import Settings, resolve
 from cai.dataset import replacing, write_datasets
+from cai.engines import labels
 from cai.engines.base import Engine
 from cai.errors import CaiError
-from cai.inputs import digest_of_prompts, load_method, make_engine, prompts_of
-from cai.plan import ROLES, Plan, changes_since, last_method, plan_rows, replay
-from cai.records import Failure, Manifest, Prompt, RevisionChain
-from cai.revision import ANSWER_PREFIX, LABELS, Method, revise
+from cai.inputs import (
+    digest_of_prompts,
+    judge_warning,
+    load_method,
+    make_engines,
+    prompts_of,
+    with_judge,
+)
+from cai.method import Method
+from cai.plan import Plan, changes_since, last_method, plan_rows, replay
+from cai.records import Failure, Manifest, Prompt, Row
+from cai.row import make_row
 from cai.run import Run
-from cai.runtime.calls import Calls, MissingCall, Rejected
-from cai.runtime.journal import UNUSABLE, Journal, Lock
+from cai.runtime.calls import Calls
+from cai.runtime.journal import UNUSABLE, Journal, Lock, refuse_foreign
 from cai.runtime.progress import Progress, Quiet, counted
-from cai.runtime.scheduler import Scheduler
+from cai.runtime.work import run, schedulers_of, work_through
 
-REFRESH = 5.0  # seconds between two questions to the engine how many calls it holds
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
 
 
@@ -46,7 +52,7 @@ def generate(
     retry_failed: bool = False,
     approve: Callable[[Plan], bool] = lambda plan: False,
     progress: Progress | None = None,
-    engine: Engine | None = None,
+    engine: Engine | Mapping[str, Engine] | None = None,
     **given: Any,
 ) -> Run:
     """Make the data of a run, or go on with it, and write its datasets.
@@ -58,7 +64,8 @@ def generate(
         retry_failed: Draw again what failed before.
         approve: Asked before rows that stand in the folder are replaced by a changed setting.
         progress: Shows how far the job is.
-        engine: A model that is there already, instead of `settings.model`.
+        engine: A model that is there already, instead of those of the settings: for all roles, or
+            one by role.
         **given: Single settings (`model="…"`), which win over `settings`.
 
     Raises:
@@ -69,15 +76,16 @@ def generate(
         settings = resolve({**(settings or {}), **given})
     elif given:
         settings = resolve({**settings.model_dump(exclude_unset=True), **given})
-    method = load_method(settings)
-    engine = engine or make_engine(settings)
+    engines = make_engines(settings, engine)
+    method = with_judge(load_method(settings), lambda: engines["judge"].identity)
+    engines = {role: engines[role] for role in method.roles}
     folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
     try:
         with _opened(folder, reuse) as (journal, reused):
-            job = _Job(folder, method, engine, journal, reused, retry_failed, progress or Quiet())
+            job = _Job(folder, method, engines, journal, reused, retry_failed, progress or Quiet())
             job.prepare(approve)
             started = time.time()
-            _run(job.make_calls())
+            run(job.make_calls())
             job.write(started)
     except sqlite3.Error as error:
         raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
@@ -93,15 +101,7 @@ def generate(
 def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal, list[Journal]]]:
     """The journals of a run and of those it reuses; a folder that comes to nothing goes again."""
     new = not folder.exists()
-    if not new and not folder.is_dir():
-        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
-    if not new and any(folder.iterdir()) and not (folder / "calls.sqlite").is_file():
-        foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
-        if foreign:
-            raise CaiError(
-                f"{folder}: holds other files ({foreign[0]}) and is not a run folder",
-                "Choose an empty or new folder for --out.",
-            )
+    refuse_foreign(folder)
     others = []
     for path in reuse:
         if not (Path(path) / "calls.sqlite").is_file():
@@ -126,7 +126,7 @@ def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal
 class _Job:
     folder: Path
     method: Method
-    engine: Engine
+    engines: Mapping[str, Engine]
     journal: Journal
     reuse: Sequence[Journal]
     retry_failed: bool
@@ -142,8 +142,12 @@ class _Job:
 
     def prepare(self, approve: Callable[[Plan], bool]) -> None:
         """Read the prompts if they changed, say what a changed setting costs, and settle on it."""
-        identities = dict.fromkeys(ROLES, self.engine.identity)
+        identities: dict[str, str] = {
+            role: engine.identity for role, engine in self.engines.items()
+        }
         self.calls = Calls(self.journal, self.settings.seed, identities)
+        for journal in (*self.reuse, self.journal):
+            self.calls.labels.update(labels.from_meta(journal.meta("labels")))
         known = self.journal.meta("source")
         last = last_method(self.journal)[0].settings if known is not None else None
         found = digest_of_prompts(self.settings, last)
@@ -160,15 +164,19 @@ class _Job:
             "constitution": self.method.constitution.model_dump(mode="json"),
             "templates": dict(self.method.templates.texts),
             "identities": identities,
+            "judge": self.method.judge.model_dump(),
             "source": source,
         }
+        warning = judge_warning(self.method)
+        if warning is not None:
+            self.progress.warn(warning)
         self.journal.adopt(facts, staged=staged)
         self.facts = facts
 
     def _settle_changes(self, staged: bool, approve: Callable[[Plan], bool]) -> None:
         plan = Plan(
             changes=changes_since(
-                self.journal, self.method, self.engine.identity, new_prompts=staged
+                self.journal, self.method, self.calls.identities, new_prompts=staged
             )
         )
         if not plan.changes:
@@ -192,58 +200,46 @@ class _Job:
         return (prompt for _, prompt in self.journal.prompts(table))
 
     async def make_calls(self) -> None:
-        """Take every prompt through the chain; what the journal has is not asked again."""
+        """Take every prompt through its row; what the journal has is not asked again."""
         rows = sum(self.journal.kinds().values())
-        scheduler = Scheduler(self.engine, rows, self._check_engine)
-        self.calls.schedulers = dict.fromkeys(ROLES, scheduler)
+        schedulers = schedulers_of(self.engines, rows, self._settle_labels)
+        self.calls.schedulers = schedulers
         self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
         self.progress.phase("generating", rows)
         started = time.monotonic()
-        prompts = self.journal.prompts()
+        at_once = min(rows, self.settings.max_open_rows)
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(_watch(scheduler))
-                workers = [
-                    group.create_task(self._worker(prompts, scheduler))
-                    for _ in range(min(rows, self.settings.max_open_rows))
-                ]
-                if workers:
-                    await asyncio.wait(workers)
-                watch.cancel()
-        except BaseExceptionGroup as group:
-            raise _first_of(group) from None
+            await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
         finally:
-            await self.engine.close()
             self.seconds["generate"] = time.monotonic() - started
 
-    def _check_engine(self, engine: Engine) -> None:
-        if self.settings.critique and self.settings.verdict:
-            engine.check_labels(LABELS, ANSWER_PREFIX)
+    def _settle_labels(self, engine: Engine) -> None:
+        """Find labels that serve an engine that has to pick, and keep them with the run."""
+        choosers = self.method.choosing_roles
+        if any(self.engines[role] is engine for role in choosers):
+            self.calls.labels.setdefault(engine.identity, labels.pick(engine))
+            self.journal.set_meta({"labels": self.calls.labels})
 
-    async def _worker(self, prompts: Iterator[tuple[int, Prompt]], scheduler: Scheduler) -> None:
-        """One open row after another."""
-        for position, prompt in prompts:
-            failed = False
-            try:
-                row = self.calls.row(prompt.id, position)
-                await revise(prompt, self.method, row)
-            except Rejected:
-                failed = True  # the journal has the reason; the datasets' pass writes it down
-            scheduler.row_done()
-            self.progress.advance(failed=failed, tally=self.calls.tally)
+    async def _make_row(self, item: tuple[int, Prompt]) -> None:
+        position, prompt = item
+        row = await make_row(prompt, self.method, self.calls.row(prompt.id, position))
+        # The journal has the reasons; the datasets' pass writes them down.
+        self.progress.advance(failed=bool(row.failures), tally=self.calls.tally)
 
-    def _outcomes(self) -> Iterator[RevisionChain | Failure]:
+    def _outcomes(self) -> Iterator[Row | Failure]:
         """Every row again from the journal alone, in the order of the prompts."""
         yield from self.journal.ingest_failures()
-        self.replayed = Calls(self.journal, self.settings.seed, self.calls.identities)
+        self.replayed = Calls(
+            self.journal, self.settings.seed, self.calls.identities, labels=self.calls.labels
+        )
         for prompt in self._prompts():
-            try:
-                yield replay(prompt, self.method, self.replayed)
-            except MissingCall:
+            row = replay(prompt, self.method, self.replayed)
+            if row.missing:
                 raise CaiError(
                     f"{self.folder}: the journal lacks a call of prompt {prompt.id}",
                     "Run the same command again.",
-                ) from None
+                )
+            yield row
 
     def write(self, started: float) -> None:
         """Write the datasets, the settings, the manifest and the card."""
@@ -252,8 +248,8 @@ class _Job:
         counts = write_datasets(
             self.folder,
             counted(self._outcomes(), self.progress),
-            sft_steps=self.settings.sft_steps,
-            test_share=self.settings.test_share,
+            self.method,
+            judge=self.calls.identities.get("judge", ""),
         )
         self.seconds["write"] = time.monotonic() - begun
         manifest = self._manifest(counts, started)
@@ -283,6 +279,12 @@ class _Job:
             },
             templates=self.method.templates.digests,
             models=dict(self.calls.identities),
+            labels={
+                role: list(self.calls.labels.get(identity, labels.DEFAULT))
+                for role, identity in self.calls.identities.items()
+                if role in self.method.choosing_roles
+            },
+            judge=self.method.judge.model_dump() if self.method.sources else {},
             seed=self.settings.seed,
             packages=_versions(),
             prompts={**source, "rows": sum(kinds.values()), "kinds": kinds},
@@ -298,31 +300,6 @@ class _Job:
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )
-
-
-def _run(job: Coroutine[Any, Any, None]) -> None:
-    """`asyncio.run`, in a thread of its own where a loop is running already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(job)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, job).result()
-
-
-def _first_of(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-async def _watch(scheduler: Scheduler) -> None:
-    """Follow an engine whose capacity changes."""
-    while True:
-        await asyncio.sleep(REFRESH)
-        if scheduler.started:
-            await scheduler.refresh()
 
 
 def _versions() -> dict[str, str]:

@@ -2,33 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cai.constitution
-from cai import assets, templates
-from cai.config import PROMPT_KEYS, Settings
+from cai import assets, judge_results, templates
+from cai.config import PROMPT_KEYS, ROLES, Settings
 from cai.engines.base import Engine
 from cai.engines.naming import engine_for
+from cai.errors import CaiError
+from cai.method import Method
 from cai.prompts import read_prompts, source_digest
-from cai.records import Failure, Prompt, digest
-from cai.revision import Method
+from cai.records import Failure, JudgeFacts, Prompt, digest
 
 
 def load_method(settings: Settings) -> Method:
     """The constitution and the templates that settings name."""
     constitution = cai.constitution.load(assets.find_constitution(settings.constitution))
     override = Path(settings.templates) if settings.templates is not None else None
-    return Method(constitution, templates.load(override), settings)
+    method = Method(constitution, templates.load(override), settings)
+    if not method.roles:
+        raise CaiError(
+            f"{settings.constitution}: no principle has a comparison question, so nothing is made",
+            "Give a principle `compare`, or make SFT data too: --stages sft,preferences.",
+        )
+    return method
 
 
-def make_engine(settings: Settings) -> Engine:
-    return engine_for(
-        settings.model,
-        dtype=settings.dtype,
-        device=settings.device,
-        batch_size=settings.batch_size,
+def with_judge(method: Method, identity: Callable[[], str | None]) -> Method:
+    """The method with what is known of the judge whose identity this is, if it has a judge.
+
+    Raises:
+        CaiError: The calibration is not a judge check's result, or it is another judge's.
+    """
+    if not method.sources:
+        return method
+    judge, path = identity(), method.settings.judge_calibration
+    if judge is None:
+        return method
+    key = method.judge_key(judge)
+    stored = judge_results.stored(key)
+    temperature = judge_results.calibration(Path(path), key) if path is not None else 1.0
+    usable = None if stored is None else stored.verdict == "usable"
+    return replace(method, judge=JudgeFacts(usable=usable, temperature=temperature))
+
+
+def judge_warning(method: Method) -> str | None:
+    """What to say of a judge whose labels may be worth nothing; None of one that is usable."""
+    if not method.sources or method.judge.usable:
+        return None
+    name = method.settings.model_of("judge")
+    if method.judge.usable is None:
+        what = "was never checked: nobody knows whether its labels are better than chance"
+    else:
+        what = "did not pass its check: its labels may be no better than chance"
+    options = " --cot" if method.settings.cot else ""
+    if method.settings.templates is not None:
+        options += f" --templates {method.settings.templates}"
+    return (
+        f"The judge {name} {what}. No revision is filtered by it. "
+        f"Check it: cai judge-check --judge {name}{options}"
     )
+
+
+def make_engines(
+    settings: Settings, given: Engine | Mapping[str, Engine] | None = None
+) -> dict[str, Engine]:
+    """The engine of each role, of those `given` if there are; roles with one name share one."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if given is not None:
+        return dict.fromkeys(ROLES, given)
+    named: dict[str, Engine] = {}
+    for role in ROLES:
+        name = settings.model_of(role)
+        if name not in named:
+            named[name] = engine_for(
+                name,
+                dtype=settings.dtype,
+                device=settings.device,
+                batch_size=settings.batch_size,
+            )
+    return {role: named[settings.model_of(role)] for role in ROLES}
 
 
 def prompts_of(settings: Settings) -> Iterator[Prompt | Failure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +11,18 @@ from typing import Any, TypeVar
 
 from cai import templates
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
-from cai.inputs import digest_of_prompts, load_method, prompts_of
-from cai.records import Constitution, Failure, Prompt, RevisionChain
-from cai.revision import Method, revise
-from cai.runtime.calls import Calls, MissingCall, Rejected
+from cai.engines import labels
+from cai.engines.base import Engine
+from cai.inputs import digest_of_prompts, load_method, prompts_of, with_judge
+from cai.method import Method
+from cai.records import Constitution, JudgeFacts, Prompt, Row
+from cai.row import make_row
+from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal
 
 T = TypeVar("T")
 
-ROLES = ("policy", "critic", "reviser")
+UNKNOWN = "not on this machine yet"
 
 # Changes that are the tool's daily use; the others are asked about before rows are replaced.
 EXPECTED = frozenset({"constitution"})
@@ -35,18 +38,9 @@ def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a replay waited for something")
 
 
-def replay(prompt: Prompt, method: Method, calls: Calls) -> RevisionChain | Failure:
-    """A row from the journal alone; raises `MissingCall` when a call is not there."""
-    try:
-        return run_to_end(revise(prompt, method, calls.row(prompt.id)))
-    except Rejected as reason:
-        return failure_of(prompt, reason)
-
-
-def failure_of(prompt: Prompt, reason: Rejected) -> Failure:
-    return Failure(
-        stage=reason.stage, prompt_id=prompt.id, error=reason.error, message=reason.message
-    )
+def replay(prompt: Prompt, method: Method, calls: Calls) -> Row:
+    """A row from the journal alone, as far as that goes."""
+    return run_to_end(make_row(prompt, method, calls.row(prompt.id)))
 
 
 @dataclass
@@ -86,32 +80,32 @@ def plan_rows(
         plan.rows += 1
         if len(plan.first) < show:
             plan.first.append(prompt)
-        row, before_row = calls.row(prompt.id), calls.tally.reused
-        outcome: RevisionChain | Failure | None = None
-        try:
-            outcome = run_to_end(revise(prompt, method, row))
+        before = calls.tally.reused
+        row = replay(prompt, method, calls)
+        if not row.missing and not (row.failures and retry_failed):
             plan.complete += 1
-        except (Rejected, MissingCall) as reason:
-            if isinstance(reason, Rejected):
-                outcome = failure_of(prompt, reason)
-            if outcome is not None and not retry_failed:
-                plan.complete += 1
-            else:
-                there = calls.tally.reused - before_row
-                plan.at_least += 1
-                plan.at_most += max(1, method.most_calls(prompt) - there)
-        if old is not None and (before := _standing(prompt, *old)) is not None:
+        else:
+            there = calls.tally.reused - before
+            plan.at_least += 1
+            plan.at_most += max(1, method.most_calls(prompt) - there)
+        if old is not None and _holds_data(stood := replay(prompt, *old)):
             plan.standing += 1
-            plan.replaced += before != outcome
+            plan.replaced += _loses(stood, old[0].judge, row, method.judge)
     plan.reused = calls.tally.reused
     return plan
 
 
-def _standing(prompt: Prompt, method: Method, calls: Calls) -> RevisionChain | None:
-    try:
-        return run_to_end(revise(prompt, method, calls.row(prompt.id)))
-    except (MissingCall, Rejected):
-        return None
+def _holds_data(row: Row) -> bool:
+    return row.chain is not None or any(pair.label is not None for pair in row.pairs)
+
+
+def _loses(before: Row, judge: JudgeFacts, after: Row, new_judge: JudgeFacts) -> bool:
+    """Whether data of a row that stands would change or go; what is added is no loss."""
+    if before.chain is not None and before.chain != after.chain:
+        return True
+    if before.verified(judge.usable) != after.verified(new_judge.usable):
+        return True
+    return any(pair.label is not None and pair not in after.pairs for pair in before.pairs)
 
 
 def make_plan(
@@ -119,7 +113,7 @@ def make_plan(
     *,
     out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
-    identity: str | None,
+    engines: Mapping[str, Engine],
     retry_failed: bool = False,
 ) -> tuple[Plan, Method]:
     """What `generate` would do; nothing is written and no model is loaded.
@@ -128,10 +122,10 @@ def make_plan(
         settings: The settings of the run.
         out: The run folder, as in `generate`.
         reuse: As in `generate`.
-        identity: The model's identity, or None when it is not known yet: then nothing is reused.
+        engines: The models by role; of one that is not on this machine yet nothing is reused.
         retry_failed: As in `generate`.
     """
-    method = load_method(settings)
+    method = with_judge(load_method(settings), lambda: engines["judge"].known_identity())
     folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -143,8 +137,12 @@ def make_plan(
         for journal in journals:
             stack.callback(journal.close)
         standing = journals[0] if paths[:1] == [folder] else None
-        identities = dict.fromkeys(ROLES, identity or "")
+        identities: dict[str, str] = {
+            role: engines[role].known_identity() or UNKNOWN for role in method.roles
+        }
         calls = Calls(standing or staged, settings.seed, identities, reuse=journals)
+        for journal in reversed(journals):
+            calls.labels.update(labels.from_meta(journal.meta("labels")))
         plan, old = Plan(), None
         if standing is not None and standing.meta("settings") is not None:
             old = last_method(standing, published=True)
@@ -153,7 +151,7 @@ def make_plan(
             plan.changes = changes_since(
                 standing,
                 method,
-                identity or "not on this machine yet",
+                identities,
                 new_prompts=found not in (None, standing.meta("source")["digest"]),
             )
             plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
@@ -165,26 +163,29 @@ def make_plan(
 def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, Calls]:
     """The method and calls that the journal was last used for, or last wrote datasets by."""
     written = journal.meta("published") if published else None
-    fact = written.__getitem__ if written is not None else journal.meta
+    fact = written.get if written is not None else journal.meta
     settings = Settings.model_validate(fact("settings"))
     method = Method(
         Constitution.model_validate(fact("constitution")),
         templates.Templates(fact("templates")),
         settings,
+        JudgeFacts.model_validate(fact("judge") or {}),
     )
-    return method, Calls(journal, settings.seed, fact("identities"))
+    found = labels.from_meta(journal.meta("labels"))
+    return method, Calls(journal, settings.seed, fact("identities"), labels=found)
 
 
 def changes_since(
-    journal: Journal, method: Method, identity: str, *, new_prompts: bool
+    journal: Journal, method: Method, identities: Mapping[str, str], *, new_prompts: bool
 ) -> dict[str, str]:
     """What is different from the run that the journal was last used for, in words."""
     (old, calls), new = last_method(journal), method.settings
     changes: dict[str, str] = {}
     if old.constitution != method.constitution:
         changes["constitution"] = _constitution_change(old.constitution, method.constitution)
-    if calls.identities["policy"] != identity:
-        changes["model"] = f"{calls.identities['policy']} → {identity}"
+    changes |= _model_changes(calls.identities, identities)
+    if old.judge != method.judge:
+        changes["judge check"] = f"{_of_judge(old.judge)} → {_of_judge(method.judge)}"
     if old.templates.texts != method.templates.texts:
         names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
         changes["templates"] = ", ".join(names)
@@ -195,6 +196,20 @@ def changes_since(
         if before[key] != after[key]:
             changes[key] = f"{before[key]} → {after[key]}"
     return changes
+
+
+def _model_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Roles whose model is another one now; what changed for all is said once."""
+    changed = {role: f"{old[role]} → {new[role]}" for role in new if role in old}
+    changed = {role: what for role, what in changed.items() if old[role] != new[role]}
+    if len(changed) > 1 and len(set(changed.values())) == 1:
+        return {"model": next(iter(changed.values()))}
+    return {"model" if role == "policy" else role: what for role, what in changed.items()}
+
+
+def _of_judge(judge: JudgeFacts) -> str:
+    known = {None: "not checked", True: "usable", False: "not usable"}[judge.usable]
+    return known if judge.temperature == 1 else f"{known}, temperature {judge.temperature:.4g}"
 
 
 def _constitution_change(old: Constitution, new: Constitution) -> str:

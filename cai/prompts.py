@@ -7,7 +7,6 @@ formed and cannot be used is a `Failure`, and the rest is read on.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, zip_longest
@@ -28,7 +27,7 @@ from cai.prompt_files import (
     listed,
     prompt_columns,
 )
-from cai.records import KINDS, Failure, Kind, Message, Prompt, digest
+from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
 
 _MARKER = re.compile(r"\n\n(Human|Assistant):")
 
@@ -113,7 +112,7 @@ def _prompt(
     column = next((name for name in columns if row[name] is not None), columns[0])
     if prompt_column is None:
         _check_guess(row, column, where)
-    turns = _turns(row[column], f"{where}: {column}", text=column != "messages")
+    turns = message_turns(row[column], f"{where}: {column}", text=column != "messages")
     fields = {name: _text(row, name, where) for name in ("id", "group", "source")}
     fields["licence"] = _text(row, "licence", where) or _text(row, "license", where)
     tags = [] if row.get("tags") is None else row["tags"]
@@ -127,12 +126,12 @@ def _prompt(
         hint = f"Write one of: {', '.join(KINDS)}."
         raise InputError(f"{where}: kind", f"unknown kind {listed([own_kind])}", hint)
     error = message = ""
-    if not _encodable([turns, fields, tags]):
+    if not encodable([turns, fields, tags]):
         error, message = "lone_surrogate", "half of a surrogate pair, which UTF-8 cannot hold"
     elif not turns[-1]["content"].strip():
         error, message = "empty_prompt", "the prompt is empty"
     if error:
-        name = fields["id"] if fields["id"] and _encodable(fields["id"]) else where
+        name = fields["id"] if fields["id"] and encodable(fields["id"]) else where
         return Failure(stage="ingest", prompt_id=name, error=error, message=message, where=where)
     messages = tuple(Message.model_validate(turn) for turn in turns)
     fields["id"] = fields["id"] or Prompt.id_of(messages)
@@ -151,7 +150,7 @@ def _check_guess(row: dict[str, Any], column: str, where: str) -> None:
         raise InputError(f"{where}: {column}", message, COLUMN_HINT)
 
 
-def _turns(value: Any, where: str, *, text: bool = True) -> list[dict[str, str]]:
+def message_turns(value: Any, where: str, *, text: bool = True) -> list[dict[str, str]]:
     """The messages up to the last user turn; a reply after it is not part of the prompt."""
     hint = 'Write a text, or a list such as [{"role": "user", "content": "…"}].'
     if value is None:
@@ -163,7 +162,7 @@ def _turns(value: Any, where: str, *, text: bool = True) -> list[dict[str, str]]
         raise InputError(where, f"must be {expected}, not {a_kind_of(value)}", hint)
     if value and text and all(isinstance(turn, str) for turn in value):
         if len(value) == 1:
-            return _turns(value[0], where)
+            return message_turns(value[0], where)
         message = f"{len(value)} turns without the answers between them; a prompt is never cut"
         hint = "Write one turn as `prompt`, or a conversation with its answers as `messages`."
         raise InputError(where, message, hint)
@@ -191,7 +190,13 @@ def _turn(value: Any, where: str, hint: str) -> dict[str, str]:
 
 
 def _transcript(text: str) -> list[dict[str, str]]:
-    """The turns of a text in the form of hh-rlhf up to the last human one; [] if it is not one.
+    """The turns of a text in the form of hh-rlhf up to the last human one; [] if it is not one."""
+    turns = transcript(text)
+    return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
+
+
+def transcript(text: str) -> list[dict[str, str]]:
+    """All turns of a text in the form of hh-rlhf; [] if it is not one.
 
     Only a marker at the start of a line after a blank one begins a turn, and one space after it is
     not text. Turns of one speaker in a row (they are in the data: jokes, quotes) are joined.
@@ -210,7 +215,7 @@ def _transcript(text: str) -> list[dict[str, str]]:
             turns[-1]["content"] += "\n\n" + said
         else:
             turns.append({"role": role, "content": said})
-    return turns[:-1] if turns[-1]["role"] == "assistant" else turns
+    return turns
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str | None:
@@ -221,11 +226,3 @@ def _text(row: dict[str, Any], name: str, where: str) -> str | None:
         return str(value)
     hint = f"Write a text, or rename the column if it is not the {name} of the prompt."
     raise InputError(f"{where}: {name}", f"must be text, not {a_kind_of(value)}", hint)
-
-
-def _encodable(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ Role = Literal["system", "user", "assistant"]
 Kind = Literal["red-team", "helpful", "borderline"]
 KINDS: tuple[Kind, ...] = ("red-team", "helpful", "borderline")
 FinishReason = Literal["stop", "length"]
+PairSource = Literal["revision", "sampled"]
+Stage = Literal["ingest", "respond", "critique", "verdict", "revise", "sample", "reason", "judge"]
 
 
 class Record(BaseModel):
@@ -24,9 +27,26 @@ class Message(Record):
     content: str
 
 
+def user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def assistant(text: str) -> Message:
+    return Message(role="assistant", content=text)
+
+
 def canonical_json(value: Any) -> bytes:
     """One byte string per value: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def encodable(value: Any) -> bool:
+    """Whether all text of a JSON value can be written in UTF-8 (no half of a surrogate pair)."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def digest(value: Any) -> str:
@@ -131,6 +151,9 @@ class Constitution(Record):
     def for_revision(self, prompt: Prompt) -> tuple[Principle, ...]:
         return tuple(p for p in self.principles if p.revises and p.applies(prompt))
 
+    def for_comparison(self, prompt: Prompt) -> tuple[Principle, ...]:
+        return tuple(p for p in self.principles if p.compare is not None and p.applies(prompt))
+
 
 class Sampling(Record):
     """How one completion is drawn; `seed` is part of it, so that a re-run draws the same."""
@@ -157,7 +180,12 @@ class Completion(Record):
 
 
 class ChoiceScores(Record):
-    """Log-probabilities of the labels (natural log, over the whole vocabulary) after one suffix."""
+    """Log-probabilities of the labels (natural log, over the whole vocabulary) after one suffix.
+
+    A label that cannot follow has -inf.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     logprobs: tuple[float, ...]
     usage: Usage = Usage()
@@ -166,15 +194,11 @@ class ChoiceScores(Record):
     @property
     def mass(self) -> float:
         """The probability that fell on the labels, in [0, 1]."""
-        import math
-
         return math.fsum(math.exp(x) for x in self.logprobs)
 
     @property
     def probabilities(self) -> tuple[float, ...]:
         """The probabilities of the labels, renormalised over them."""
-        import math
-
         top = max(self.logprobs)
         weights = [math.exp(x - top) for x in self.logprobs]
         return tuple(w / math.fsum(weights) for w in weights)
@@ -227,17 +251,154 @@ class RevisionChain(Record):
         return self.texts[-1]
 
 
-Stage = Literal["ingest", "respond", "critique", "verdict", "revise"]
+class Comparison(Record):
+    """Two answers to one prompt, to be compared."""
+
+    prompt: Prompt
+    response_a: str
+    response_b: str
+
+    def swap(self) -> Comparison:
+        return self.model_copy(
+            update={"response_a": self.response_b, "response_b": self.response_a}
+        )
+
+
+class Judgement(Record):
+    """What a judge said of a comparison by one principle, in both orders.
+
+    `q_ab` is the renormalised probability of the first option when response_a stands first, `q_ba`
+    when response_b does. `label_mass` is the smaller of the two orders.
+    """
+
+    principle_id: str
+    q_ab: float
+    q_ba: float
+    label_mass: float
+    reasoning: tuple[str, str] | None = None
+
+    @property
+    def p_a(self) -> float:
+        return (1 + (self.q_ab - self.q_ba)) / 2
+
+    def swap(self) -> Judgement:
+        reasoning = self.reasoning and (self.reasoning[1], self.reasoning[0])
+        return self.model_copy(
+            update={"q_ab": self.q_ba, "q_ba": self.q_ab, "reasoning": reasoning}
+        )
+
+
+class PreferenceLabel(Record):
+    """A soft label: K principles, each read in both orders, so that position cancels out.
+
+    Swapping the answers negates `difference`, hence turns p_a into 1 - p_a.
+    """
+
+    comparison: Comparison
+    judgements: tuple[Judgement, ...] = Field(min_length=1)
+
+    @property
+    def difference(self) -> float:
+        """d: the sum over K of (q_ab - q_ba), over K; exactly rounded, so order plays no part."""
+        terms = [q for j in self.judgements for q in (j.q_ab, -j.q_ba)]
+        return math.fsum(terms) / len(self.judgements)
+
+    @property
+    def p_a(self) -> float:
+        """The probability that response_a is the better one: (1 + d) / 2."""
+        return (1 + self.difference) / 2
+
+    @property
+    def first_probabilities(self) -> tuple[float, float]:
+        """The mean probability of the first option, with response_a and with response_b first."""
+        count = len(self.judgements)
+        return (
+            math.fsum(j.q_ab for j in self.judgements) / count,
+            math.fsum(j.q_ba for j in self.judgements) / count,
+        )
+
+    @property
+    def order_gap(self) -> float:
+        """How far apart p_a is in the two orders: 0 no position bias, 1 nothing else."""
+        terms = [q for j in self.judgements for q in (j.q_ab, j.q_ba)]
+        return abs(math.fsum(terms) / len(self.judgements) - 1)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the means of the two orders prefer the same text."""
+        a_first, b_first = self.first_probabilities
+        return a_first > 0.5 > b_first or a_first < 0.5 < b_first
+
+    @property
+    def label_mass(self) -> float:
+        return min(j.label_mass for j in self.judgements)
+
+    @property
+    def margin(self) -> float:
+        return abs(self.difference)
+
+    @property
+    def chosen(self) -> str:
+        c = self.comparison
+        return c.response_a if self.difference > 0 else c.response_b
+
+    @property
+    def rejected(self) -> str:
+        c = self.comparison
+        return c.response_b if self.difference > 0 else c.response_a
+
+    def swap(self) -> PreferenceLabel:
+        return PreferenceLabel(
+            comparison=self.comparison.swap(),
+            judgements=tuple(j.swap() for j in self.judgements),
+        )
+
+
+class Pair(Record):
+    """Two answers from one source, with their label, or why they have none.
+
+    Of a `revision` pair, response_a is the first answer and response_b the final revision.
+    """
+
+    source: PairSource
+    comparison: Comparison
+    label: PreferenceLabel | None = None
+    dropped: Literal["unchanged", "equal", "near-equal"] | None = None
 
 
 class Failure(Record):
-    """Why a row is not in the data."""
+    """Why a row, or the `pair` of a row, is not in the data."""
 
     stage: Stage
     prompt_id: str
     error: str
     message: str
     where: str | None = None
+    pair: PairSource | None = None
+
+
+class JudgeFacts(Record):
+    """What is known of a run's judge: what its stored check says, the temperature of its labels."""
+
+    usable: bool | None = None
+    temperature: float = Field(1.0, gt=0)
+
+
+class Row(Record):
+    """All that came of one prompt; `missing`: a replay came to a call that is not there."""
+
+    prompt: Prompt
+    chain: RevisionChain | None = None
+    pairs: tuple[Pair, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    missing: bool = False
+
+    def verified(self, usable: bool | None) -> bool | None:
+        """Whether a usable judge finds the revision better; None where nobody can tell."""
+        label = next((p.label for p in self.pairs if p.source == "revision"), None)
+        if not usable or label is None or not label.consistent:
+            return None
+        return label.difference < 0
 
 
 class Manifest(Record):
@@ -247,6 +408,8 @@ class Manifest(Record):
     constitution: dict[str, str]
     templates: dict[str, str]
     models: dict[str, str]
+    labels: dict[str, list[str]] = {}
+    judge: dict[str, Any] = {}
     seed: int
     packages: dict[str, str]
     prompts: dict[str, Any]

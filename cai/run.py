@@ -57,6 +57,10 @@ class Run:
         return self._dataset("sft")
 
     @property
+    def preferences(self) -> DatasetDict:
+        return self._dataset("preferences")
+
+    @property
     def traces(self) -> DatasetDict:
         return self._dataset("traces")
 

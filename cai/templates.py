@@ -18,11 +18,18 @@ from cai.records import digest
 # Template → the variables it may use. Those without a question mark it must use.
 VARIABLES: dict[str, frozenset[str]] = {
     "critique": frozenset({"request", "why?"}),
-    "verdict": frozenset({"first", "second"}),
+    "verdict": frozenset({"first", "second", "first_label", "second_label"}),
     "change_needed": frozenset(),
     "no_change_needed": frozenset(),
     "revise": frozenset({"request", "why?"}),
+    "quote": frozenset({"who", "text", "mark"}),
+    "judge": frozenset({"conversation", "first", "second", "mark", "first_label", "second_label"}),
+    "judge_question": frozenset({"question", "why?", "first_label?", "second_label?"}),
+    "judge_reason": frozenset({"question", "why?", "first_label?", "second_label?"}),
+    "judge_choose": frozenset({"first_label?", "second_label?"}),
 }
+
+JUDGE_TEMPLATES = ("quote", "judge", "judge_question", "judge_reason", "judge_choose")
 
 _environment = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False

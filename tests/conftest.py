@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cai import judge_results
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in a folder of its own, with a cache of its own for datasets."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(judge_results, "folder", lambda: tmp_path / "judges")
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")

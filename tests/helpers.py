@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cai import templates
-from cai.config import resolve
+from cai.config import ROLES, resolve
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
+from cai.method import Method
 from cai.records import Constitution, FewShot, Message, Principle, Prompt, RevisionChain, Sampling
-from cai.revision import Method, revise
+from cai.revision import revise
 from cai.runtime.calls import Calls
 from cai.runtime.scheduler import Scheduler
-
-ROLES = ("policy", "critic", "reviser")
 
 
 class MemoryStore:

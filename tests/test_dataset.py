@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.dataset import edit_distance, sft_rows, split_of, target_of, trace_row
-from cai.records import Message, RevisionChain, RevisionStep, Verdict
-from tests.helpers import prompt
+from cai.records import Message, RevisionChain, RevisionStep, Row, Verdict
+from tests.helpers import method, prompt
 
 
 def step(revision: str | None, p_change: float = 0.9) -> RevisionStep:
@@ -17,6 +19,10 @@ def chain(*revisions: str | None) -> RevisionChain:
     return RevisionChain(prompt=prompt(), response="one two", steps=tuple(map(step, revisions)))
 
 
+def rows_of(made: RevisionChain, steps: str) -> list[dict[str, Any]]:
+    return list(sft_rows(Row(prompt=made.prompt, chain=made), method(sft_steps=steps)))
+
+
 def test_targets() -> None:
     assert target_of(chain()) == "response"
     assert target_of(chain(None)) == "unchanged"
@@ -26,20 +32,20 @@ def test_targets() -> None:
 
 
 def test_final_step_is_one_row() -> None:
-    (row,) = sft_rows(chain("a", "b", None), "final")
+    (row,) = rows_of(chain("a", "b", None), "final")
     assert row["completion"] == [{"role": "assistant", "content": "b"}]
     assert (row["step"], row["principle_ids"], row["target"]) == (2, ["p", "p"], "revision")
-    (row,) = sft_rows(chain(None), "final")
+    (row,) = rows_of(chain(None), "final")
     assert (row["step"], row["principle_ids"], row["target"]) == (0, ["p"], "unchanged")
-    (row,) = sft_rows(chain(), "all")
+    (row,) = rows_of(chain(), "all")
     assert (row["step"], row["principle_ids"], row["target"]) == (0, [], "response")
 
 
 def test_all_steps_are_rows_without_repetition() -> None:
-    rows = list(sft_rows(chain("a", "a", "b"), "all"))
+    rows = rows_of(chain("a", "a", "b"), "all")
     assert [(r["completion"][0]["content"], r["step"]) for r in rows] == [("a", 1), ("b", 3)]
     assert [r["id"] for r in rows] == [f"{prompt().id}#1", prompt().id]
-    (row,) = sft_rows(chain("a", "a"), "all")
+    (row,) = rows_of(chain("a", "a"), "all")
     assert (row["step"], row["id"]) == (1, prompt().id)
 
 
@@ -50,7 +56,9 @@ def test_edit_distance_is_in_words() -> None:
 
 
 def test_traces_keep_every_step() -> None:
-    row = trace_row(chain("one three", None))
+    made = chain("one three", None)
+    row = trace_row(Row(prompt=made.prompt, chain=made), method())
+    assert row is not None
     assert [s["edit_distance"] for s in row["steps"]] == [0.5, 0.0]
     assert [s["revision"] for s in row["steps"]] == ["one three", None]
     assert row["edit_distance"] == 0.5

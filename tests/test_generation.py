@@ -242,7 +242,7 @@ def test_failures_are_written_and_retried_on_request(
 
 
 def test_calls_that_cannot_succeed_fail_their_row_only(go: Callable[..., cai.Run]) -> None:
-    run = go({"fail": 0.1})
+    run = go({"fail": 0.1}, stages=("sft",))
     assert run.failures
     assert {f.error for f in run.failures} == {"call"}
     assert len(run.failures) + sum(map(len, run.traces.values())) == 40
@@ -513,7 +513,14 @@ def test_a_template_override_is_used_and_checked(
     words.mkdir()
     (words / "critique.jinja").write_text("Listen. {{ request }}")
     engine = Recorder()
-    cai.generate(engine=engine, prompts="seeds:red-team", limit=2, templates=str(words), out="run")
+    cai.generate(
+        engine=engine,
+        prompts="seeds:red-team",
+        limit=2,
+        templates=str(words),
+        out="run",
+        stages=["sft"],
+    )
     assert engine.sent[-1][2].content.startswith("Listen. ") or any(
         talk[2].content.startswith("Listen. ") for talk in engine.sent if len(talk) > 2
     )

@@ -8,8 +8,8 @@ import pytest
 
 from cai.config import resolve
 from cai.engines.scripted import ScriptedOptions
+from cai.method import draw_principles
 from cai.records import Constitution, FewShot, Message, Principle
-from cai.revision import draw_principle
 from cai.runtime.calls import Rejected
 from tests.helpers import MemoryStore, Recorder, chain, constitution, method, principles, prompt
 
@@ -66,8 +66,8 @@ def test_no_change_needed_keeps_the_text_and_ends_the_loop() -> None:
 
 def test_a_position_bias_gives_no_verdict_but_a_gap() -> None:
     class AlwaysA(Recorder):
-        def _scores(self, first_meant, suffix, choices):  # type: ignore[no-untyped-def]
-            scores = super()._scores(first_meant, suffix, choices)
+        def _scores(self, messages, choices):  # type: ignore[no-untyped-def]
+            scores = super()._scores(messages, choices)
             return scores.model_copy(update={"logprobs": (math.log(0.9), math.log(0.05))})
 
     made = asyncio.run(chain(prompt(), method(), AlwaysA()))
@@ -227,13 +227,15 @@ def test_draws_follow_the_weights() -> None:
         Principle(id="heavy", critique="c", revise="r", weight=3),
         Principle(id="light", critique="c", revise="r", weight=1),
     )
-    drawn = Counter(draw_principle(0, f"prompt {n}", 1, rules).id for n in range(4000))
+    drawn = Counter(draw_principles(0, f"prompt {n}", 1, rules)[0].id for n in range(4000))
     assert abs(drawn["heavy"] - 3000) < 4 * math.sqrt(4000 * 0.75 * 0.25)
 
 
 def test_draws_differ_by_step_and_seed() -> None:
     rules = principles(16)
-    drawn = [draw_principle(seed, "x", step, rules).id for seed in range(4) for step in range(4)]
+    drawn = [
+        draw_principles(seed, "x", step, rules)[0].id for seed in range(4) for step in range(4)
+    ]
     assert len(set(drawn)) > 4
 
 
@@ -241,7 +243,7 @@ def test_a_new_principle_takes_its_share_and_moves_nothing_else() -> None:
     before, after = principles(16), principles(17)
     moved = []
     for n in range(10_000):
-        old, new = (draw_principle(0, f"prompt {n}", 1, rules).id for rules in (before, after))
+        old, new = (draw_principles(0, f"prompt {n}", 1, rules)[0].id for rules in (before, after))
         if old != new:
             moved.append(new)
     assert set(moved) == {"p16"}

@@ -1,4 +1,4 @@
-"""The command line: `cai generate`, `cai show`, `cai constitution`."""
+"""The command line: `cai generate`, `cai show`, `cai judge-check`, `cai constitution`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import typer
 
 from cai import __version__
-from cai.cli import constitution, generate, show
+from cai.cli import constitution, constitution_test, generate, judge_check, show
 from cai.cli.console import plain, stderr
 from cai.errors import CaiError
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command()(generate.generate)
 app.command()(show.show)
+app.command()(judge_check.judge_check)
+constitution.app.command("test")(constitution_test.run_tests)
 app.add_typer(constitution.app, name="constitution")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,8 @@ from cai.cli.console import console, plain, stderr
 
 if TYPE_CHECKING:
     from cai.config import Settings
+    from cai.method import Method
     from cai.plan import Plan
-    from cai.revision import Method
     from cai.run import Run
 
 
@@ -47,7 +48,48 @@ def generate(
             "all steps); direct (revise without critique). [default: default]"
         ),
     ] = None,
-    stages: Annotated[str | None, typer.Option(help="What to make: sft. [default: sft]")] = None,
+    critic: Annotated[
+        str | None, typer.Option(help="Model of critiques and verdicts. [default: --model]")
+    ] = None,
+    reviser: Annotated[
+        str | None, typer.Option(help="Model of revisions. [default: --model]")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Model that labels pairs. [default: --model]")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Model of the sampled pairs. [default: --model]")
+    ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            help="What to make, a comma list of sft and preferences. [default: sft,preferences]"
+        ),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Pairs to label: revision (final revision, first answer), sampled (two answers "
+            "of the sampler). [default: revision,sampled]"
+        ),
+    ] = None,
+    pair_temperature: Annotated[
+        float | None, typer.Option(help="Temperature of sampled pairs. [default: 1.0]")
+    ] = None,
+    judge_principles: Annotated[
+        int | None, typer.Option(help="Principles per comparison. [default: 4]")
+    ] = None,
+    cot: Annotated[
+        bool | None, typer.Option("--cot/--no-cot", help="Let the judge reason before it picks.")
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(help="Least |2p - 1| of a label that becomes a row. [default: 0]"),
+    ] = None,
+    judge_calibration: Annotated[
+        str | None,
+        typer.Option(help="result.json of cai judge-check: its temperature is applied to labels."),
+    ] = None,
     revisions: Annotated[
         int | None, typer.Option(help="Critique-revision rounds per prompt. [default: 1]")
     ] = None,
@@ -97,24 +139,34 @@ def generate(
         bool, typer.Option("--yes", "-y", help="Replace rows that stand in the folder.")
     ] = False,
 ) -> None:
-    """Answer prompts, criticise and revise the answers by a constitution, write the data.
+    """Answer prompts, criticise and revise the answers by a constitution, label pairs of answers.
 
     Running again into the same folder goes on where the last run stopped; after an edit of the
     constitution only the calls whose input changed are made.
 
     Settings for --set: dtype, device, batch_size, critique, verdict, few_shot, helpful
     (plain|revise), sft_steps (final|all), policy_temperature, critic_temperature,
-    reviser_temperature, top_p, policy_max_tokens, critic_max_tokens, reviser_max_tokens,
-    min_label_mass, and all of the above by name.
+    reviser_temperature, judge_temperature, top_p, policy_max_tokens, critic_max_tokens,
+    reviser_max_tokens, judge_max_tokens, min_label_mass, and all of the above by name.
     """
-    from cai.config import resolve
+    from cai.config import comma_list, resolve
 
     flags: dict[str, Any] = {
         "constitution": constitution,
         "prompts": prompts,
         "model": model,
         "preset": preset,
-        "stages": stages.split(",") if stages is not None else None,
+        "critic": critic,
+        "reviser": reviser,
+        "judge": judge,
+        "sampler": sampler,
+        "stages": comma_list(stages) if stages is not None else None,
+        "pairs": comma_list(pairs) if pairs is not None else None,
+        "pair_temperature": pair_temperature,
+        "judge_principles": judge_principles,
+        "cot": cot,
+        "min_margin": min_margin,
+        "judge_calibration": judge_calibration,
         "revisions": revisions,
         "limit": limit,
         "prompt_column": prompt_column,
@@ -191,7 +243,10 @@ def _print_summary(run: Run) -> None:
         "unchanged after a look": f"{counts.get('target.unchanged', 0):,}",
         "answered plainly": f"{counts.get('target.response', 0):,}",
         "failed": f"{counts.get('failures', 0):,}",
+        **_pair_counts(counts, manifest.judge),
         "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
+        "preference rows": f"{counts.get('preferences.train', 0):,} train, "
+        f"{counts.get('preferences.test', 0):,} test",
         "model calls": f"{manifest.calls['made']:,} made, {manifest.calls['reused']:,} reused",
         "tokens written": f"{outputs:,}, of which {now:,} now "
         f"({now / seconds if seconds else 0:,.0f}/s)",
@@ -204,20 +259,48 @@ def _print_summary(run: Run) -> None:
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
 
 
+def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[str, str]:
+    """A line per source of pairs: labelled, and dropped for what reason."""
+    lines: dict[str, str] = {}
+    for source in ("revision", "sampled"):
+        start = f"pairs.{source}."
+        found = {k.removeprefix(start): n for k, n in counts.items() if k.startswith(start)}
+        if found:
+            words = [f"{found.pop('labelled', 0):,} labelled"]
+            words += [f"{n:,} {name}" for name, n in sorted(found.items())]
+            lines[f"{source} pairs"] = ", ".join(words)
+    if "pairs.no principle" in counts:
+        lines["no principle compares"] = f"{counts['pairs.no principle']:,} prompts"
+    if lines:
+        known = {None: "never checked", True: "found usable", False: "did not pass its check"}
+        lines["judge"] = known[judge.get("usable")]
+    if "failures.pairs" in counts:
+        lines["pairs that failed"] = f"{counts['failures.pairs']:,}"
+    worse = counts.get("verified.worse", 0)
+    if worse:
+        lines["revisions found worse"] = f"{worse:,}, not used"
+    return lines
+
+
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
-    from cai.inputs import make_engine
+    from cai.inputs import judge_warning, make_engines
     from cai.plan import make_plan
 
-    identity = make_engine(settings).known_identity()
+    engines = make_engines(settings)
     plan, method = make_plan(
-        settings, out=out, reuse=reuse, identity=identity, retry_failed=retry_failed
+        settings, out=out, reuse=reuse, engines=engines, retry_failed=retry_failed
     )
     if plan.changes:
         _print_changes(plan)
-    console.print(
-        plain(f"Model: {identity or 'not on this machine yet, so no call is reused'}"),
-        soft_wrap=True,
-    )
+    roles: dict[str, list[str]] = {}
+    for role in method.roles:
+        identity = engines[role].known_identity() or "not on this machine yet: no call is reused"
+        roles.setdefault(identity, []).append(role)
+    for identity, names in roles.items():
+        console.print(plain(f"Model ({', '.join(names)}): {identity}"), soft_wrap=True)
+    warning = judge_warning(method)
+    if warning is not None:
+        stderr.print(plain("WARNING", "bold white on red"), plain(warning), soft_wrap=True)
     console.print(f"Rows: {plan.rows:,}, of which {plan.complete:,} are whole in the journal")
     console.print(f"Calls to reuse: {plan.reused:,}")
     console.print(f"Calls to make: {plan.at_least:,} to {plan.at_most:,}, and second draws")
@@ -225,15 +308,15 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_fail
 
 
 def _print_first(plan: Plan, method: Method) -> None:
-    from cai.revision import draw_principle
+    from cai.method import draw_principles
 
     for prompt in plan.first:
         console.print(plain(f"\nPrompt {prompt.id} ({prompt.kind})", "bold"))
         for message in prompt.with_system(method.settings.system).messages:
             console.print(plain(f"{message.role}: ", "bold") + plain(message.content))
-        if method.rounds(prompt):
+        if method.revises and method.rounds(prompt):
             among = method.constitution.for_revision(prompt)
-            principle = draw_principle(method.settings.seed, prompt.id, 1, among)
+            principle = draw_principles(method.settings.seed, prompt.id, 1, among)[0]
             name = "critique" if method.settings.critique else "revise"
             console.print(plain(f"then, by principle {principle.id}:", "bold"))
             console.print(plain(method.request(name, principle)))

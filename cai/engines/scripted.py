@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,18 +63,22 @@ class ScriptedEngine:
 
     Args:
         reply: Writes the text instead, from the messages; for tests.
+        score: Gives the labels' probabilities instead, from the last message and the texts of the
+            options in the order in which they stand; for tests.
     """
 
     def __init__(
         self,
         options: ScriptedOptions | None = None,
         reply: Callable[[Sequence[Message], Sampling], str] | None = None,
+        score: Callable[[str, list[str]], Sequence[float]] | None = None,
     ) -> None:
         self.options = options or ScriptedOptions()
         self.identity = "scripted:" + json.dumps(
             self.options.model_dump(exclude=_NOT_IDENTITY), sort_keys=True
         )
         self._reply = reply
+        self._score = score
         self._turned_away: set[int] = set()
         self._log: int | None = None
 
@@ -139,24 +144,27 @@ class ScriptedEngine:
             for s in suffixes
         ]
         await self._serve(_Dice(asked[0]), asked)
-        # Which option is right depends on what was read before the options, not on their order.
-        opinion = _Dice(canonical_json(messages_as_data(prefix))).share("change")
-        return [self._scores(opinion < self.options.change, s, choices) for s in suffixes]
+        return [self._scores(joined(prefix, s), choices) for s in suffixes]
 
-    def _scores(self, first_meant: bool, suffix: str, choices: Sequence[str]) -> ChoiceScores:
-        """Mass 0.9 on the labels, 0.8 of it on the right one.
+    def _scores(self, messages: Sequence[Message], choices: Sequence[str]) -> ChoiceScores:
+        """Mass 0.9 on the labels, 0.8 of it on the right one, wherever that stands.
 
-        The right one is the option that stands first when the options are in sorted order and
-        `first_meant`, so that swapping the options swaps the scores.
+        The right one depends on what was read before the options and on their texts, not on order.
         """
-        lines = [line for line in suffix.splitlines() if line.startswith("(")]
-        texts = [line.partition(")")[2] for line in lines] or [str(i) for i in range(len(choices))]
-        ranked = sorted(range(len(choices)), key=lambda i: texts[i] if i < len(texts) else "")
-        right = ranked[-1] if first_meant else ranked[0]
-        share = [0.8 if i == right else 0.2 / max(1, len(choices) - 1) for i in range(len(choices))]
+        said = messages[-1].content
+        options = [_option(said, label) for label in choices]
+        if self._score is not None:
+            probabilities = self._score(said, options)
+        else:
+            ranked = sorted(range(len(choices)), key=lambda i: options[i])
+            shared = [messages_as_data(messages[:-1]), sorted(options)]
+            first_meant = _Dice(canonical_json(shared)).share("change") < self.options.change
+            right = ranked[-1] if first_meant else ranked[0]
+            wrong = 0.2 / max(1, len(choices) - 1)
+            probabilities = [0.9 * (0.8 if i == right else wrong) for i in range(len(choices))]
         return ChoiceScores(
-            logprobs=tuple(math.log(0.9 * p) for p in share),
-            usage=Usage(input_tokens=len(suffix) // 4, output_tokens=1),
+            logprobs=tuple(math.log(p) if p else -math.inf for p in probabilities),
+            usage=Usage(input_tokens=len(said) // 4, output_tokens=1),
             model=self.options.name,
         )
 
@@ -176,6 +184,26 @@ class ScriptedEngine:
             os.write(self._log, lines.encode())
         if dice.share("fail") < options.fail:
             raise CallError("scripted: this call can't succeed")
+
+
+def _option(text: str, label: str) -> str:
+    """The words that stand at `(label)`: those quoted below it, or the rest of its line.
+
+    A quotation begins with a line `[who mark]` and ends at `[end mark]`, whatever it says inside.
+    """
+    found, mark, quoted, before = label, "", list[str](), ""
+    for line in text.split("\n"):
+        if mark and line == f"[end {mark}]":
+            found = "\n".join(quoted) if before == f"({label})" else found
+            mark, before = "", ""
+        elif mark:
+            quoted.append(line)
+        elif opening := re.fullmatch(r"\[\w+ (\w+)\]", line):
+            mark, quoted = opening[1], []
+        else:
+            before = line
+            found = line.removeprefix(f"({label}) ") if line.startswith(f"({label}) ") else found
+    return found
 
 
 class _Dice:

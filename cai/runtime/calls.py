@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cai.engines.base import joined
+from cai.engines.labels import DEFAULT, Labels
 from cai.errors import CallError
 from cai.records import (
     ChoiceScores,
@@ -24,6 +27,8 @@ from cai.records import (
 from cai.runtime.journal import Store
 from cai.runtime.scheduler import Scheduler
 
+T = TypeVar("T")
+
 KEY_VERSION = 1
 
 _ROLE: dict[Stage, str] = {
@@ -31,6 +36,9 @@ _ROLE: dict[Stage, str] = {
     "critique": "critic",
     "verdict": "critic",
     "revise": "reviser",
+    "sample": "sampler",
+    "reason": "judge",
+    "judge": "judge",
 }
 
 
@@ -81,6 +89,8 @@ class Calls:
         schedulers: The way to the engine by role; None for a replay.
         reuse: Another run's results, copied over when they are used.
         retry_failed: Give calls whose stored result was an error or was rejected another try.
+        labels: The labels that serve an engine, by its identity; an engine that is started adds
+            its own.
     """
 
     store: Store
@@ -89,10 +99,28 @@ class Calls:
     schedulers: Mapping[str, Scheduler] | None = None
     reuse: Sequence[Store] = ()
     retry_failed: bool = False
+    labels: MutableMapping[str, Labels] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
     def row(self, prompt_id: str, position: int = 0) -> RowCalls:
         return RowCalls(self, prompt_id, position)
+
+
+@dataclass
+class _Draw:
+    """A text to be drawn; `made` once the engine was asked for it."""
+
+    stage: Stage
+    step: int
+    ordinal: int
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    defect: Callable[[Completion], str | None]
+    made: bool = False
+
+    @property
+    def role(self) -> str:
+        return _ROLE[self.stage]
 
 
 class RowCalls:
@@ -103,7 +131,36 @@ class RowCalls:
         self._prompt_id = prompt_id
         self._position = position
         self.depth = 0
-        self.made = 0
+
+    async def together(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+        """The results of calls that do not wait for each other; a replay makes them in order.
+
+        All come to their end before the first error is raised: what is in the journal does not
+        depend on which was faster.
+        """
+        if self._calls.schedulers is None:
+            return [await call() for call in calls]
+        found = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+        errors = [e for e in found if isinstance(e, BaseException)]
+        for error in sorted(errors, key=lambda e: isinstance(e, Rejected)):
+            raise error
+        return [value for value in found if not isinstance(value, BaseException)]
+
+    async def labels(self, stage: Stage) -> Labels:
+        """The labels that serve the engine of a stage; it is started if nobody has asked it yet."""
+        calls, role = self._calls, _ROLE[stage]
+        identity = calls.identities[role]
+        if identity not in calls.labels and calls.schedulers is not None:
+            await calls.schedulers[role].start()
+        return calls.labels.get(identity, DEFAULT)
+
+    def enough_mass(self, stage: Stage, asked: Sequence[ChoiceScores], least: float) -> float:
+        """The smallest label mass; raises `Rejected` if it is less than `least`."""
+        mass = min(scores.mass for scores in asked)
+        if mass < least:
+            share = f"{mass:.2g} of the probability fell on the labels"
+            raise Rejected(stage, "label mass", f"{share}, less than {least}")
+        return mass
 
     async def generate(
         self,
@@ -112,32 +169,33 @@ class RowCalls:
         messages: Sequence[Message],
         sampling: Sampling,
         defect: Callable[[Completion], str | None],
+        *,
+        ordinal: int = 0,
     ) -> Completion:
         """A completion without defect; a defective one is kept and drawn once more.
+
+        Samples of one conversation differ by `ordinal`.
 
         Raises:
             Rejected: Both draws were defective, or the call cannot succeed.
             MissingCall: In a replay.
         """
-        store, made = self._calls.store, self.made
-        address = self._address(stage, step, messages, sampling)
+        draw = _Draw(stage, step, ordinal, tuple(messages), sampling, defect)
+        store, address = self._calls.store, self._address(draw)
         first = await self._first_attempt(address)
         try:
-            return await self._two_tries(stage, step, messages, sampling, defect, first)
+            return await self._two_tries(draw, first)
         except Rejected:
             # Another try is for failures that stood before this run.
-            if not self._calls.retry_failed or self.made > made:
+            if not self._calls.retry_failed or draw.made:
                 raise
         await store.raise_attempt(address, first + 2)
-        return await self._two_tries(stage, step, messages, sampling, defect, first + 2)
+        return await self._two_tries(draw, first + 2)
 
-    def _address(
-        self, stage: Stage, step: int, messages: Sequence[Message], sampling: Sampling
-    ) -> str:
+    def _address(self, draw: _Draw) -> str:
         """The key of the first attempt: other settings have other attempts."""
-        role = _ROLE[stage]
-        how = self._drawn(role, step, 0, sampling).model_dump()
-        return call_key(self._calls.identities[role], "generate", messages, how).hex()
+        how = self._drawn(draw, 0).model_dump()
+        return call_key(self._calls.identities[draw.role], "generate", draw.messages, how).hex()
 
     async def _first_attempt(self, address: str) -> int:
         calls = self._calls
@@ -149,50 +207,37 @@ class RowCalls:
             await calls.store.raise_attempt(address, raised)
         return raised
 
-    def _drawn(self, role: str, step: int, attempt: int, sampling: Sampling) -> Sampling:
-        seed = call_seed(self._calls.seed, self._prompt_id, role, step, 0, attempt)
-        return sampling.model_copy(update={"seed": seed})
+    def _drawn(self, draw: _Draw, attempt: int) -> Sampling:
+        address = (self._prompt_id, draw.role, draw.step, draw.ordinal, attempt)
+        return draw.sampling.model_copy(update={"seed": call_seed(self._calls.seed, *address)})
 
-    async def _two_tries(
-        self,
-        stage: Stage,
-        step: int,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        defect: Callable[[Completion], str | None],
-        first: int,
-    ) -> Completion:
-        role = _ROLE[stage]
+    async def _two_tries(self, draw: _Draw, first: int) -> Completion:
         for attempt in (first, first + 1):
-            drawn = self._drawn(role, step, attempt, sampling)
-            completion = await self._completion(stage, messages, drawn)
-            problem = defect(completion)
+            completion = await self._completion(draw, self._drawn(draw, attempt))
+            problem = draw.defect(completion)
             if problem is None:
                 return completion
-        raise Rejected(stage, problem or "", f"{_MEANING[problem or '']}, in both draws")
+        raise Rejected(draw.stage, problem or "", f"{_MEANING[problem or '']}, in both draws")
 
-    async def _completion(
-        self, stage: Stage, messages: Sequence[Message], sampling: Sampling
-    ) -> Completion:
-        calls, role = self._calls, _ROLE[stage]
+    async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
+        calls, role = self._calls, draw.role
         self.depth += 1
-        how = sampling.model_dump()
-        key = call_key(calls.identities[role], "generate", messages, how)
+        key = call_key(calls.identities[role], "generate", draw.messages, sampling.model_dump())
         stored = await self._stored(key)
         if stored is None:
-            scheduler = self._scheduler(role)
+            scheduler, draw.made = self._scheduler(role), True
             try:
                 completion = await scheduler.run(
                     self.depth,
                     self._position,
-                    lambda: scheduler.engine.generate(messages, sampling),
+                    lambda: scheduler.engine.generate(draw.messages, sampling),
                 )
             except CallError as error:
-                await self._fail(stage, [key], error)
+                await self._fail(draw.stage, [key], error)
             stored = completion.model_dump_json(exclude_none=True)
             self._count_made(role, completion.usage)
             await calls.store.put({key: stored})
-        completion = Completion.model_validate_json(self._unless_error(stage, stored))
+        completion = Completion.model_validate_json(self._unless_error(draw.stage, stored))
         self._replayed(role, [completion])
         return completion
 
@@ -201,8 +246,7 @@ class RowCalls:
         stage: Stage,
         prefix: Sequence[Message],
         suffixes: Sequence[str],
-        choices: Sequence[str],
-        answer_prefix: str,
+        labels: Labels,
     ) -> list[ChoiceScores]:
         """Scores of the labels after each suffix, one journal entry each, made in one call.
 
@@ -212,19 +256,14 @@ class RowCalls:
         """
         calls, role = self._calls, _ROLE[stage]
         self.depth += 1
-        how = [list(choices), answer_prefix]
+        how = [list(labels.names), labels.answer_prefix]
         identity = calls.identities[role]
         keys = [call_key(identity, "choose", joined(prefix, suffix), how) for suffix in suffixes]
         stored = {key: await self._stored(key, overwrite_errors=True) for key in keys}
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
         if missing:
-            new = await self._score(
-                stage,
-                prefix,
-                {keys[i]: suffixes[i] for i in missing},
-                choices,
-                answer_prefix,
-            )
+            wanted = {keys[i]: suffixes[i] for i in missing}
+            new = await self._score(stage, prefix, wanted, labels)
             await calls.store.put(new)
             stored |= new
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
@@ -237,8 +276,7 @@ class RowCalls:
         stage: Stage,
         prefix: Sequence[Message],
         suffixes: Mapping[bytes, str],
-        choices: Sequence[str],
-        answer_prefix: str,
+        labels: Labels,
     ) -> dict[bytes, str]:
         role = _ROLE[stage]
         scheduler, wanted = self._scheduler(role), list(suffixes.values())
@@ -246,10 +284,10 @@ class RowCalls:
             scores = await scheduler.run(
                 self.depth,
                 self._position,
-                lambda: scheduler.engine.choose(prefix, wanted, choices, answer_prefix),
+                lambda: scheduler.engine.choose(prefix, wanted, labels.names, labels.answer_prefix),
             )
-            if not all(math.isfinite(x) for score in scores for x in score.logprobs):
-                raise CallError("the model gave a label no finite log-probability")
+            if not all(_is_answer(score.logprobs) for score in scores):
+                raise CallError("the model gave the labels no probability, or one that is none")
         except CallError as error:
             await self._fail(stage, list(suffixes), error)
         for score in scores:
@@ -277,7 +315,6 @@ class RowCalls:
 
     async def _fail(self, stage: Stage, keys: Sequence[bytes], error: CallError) -> None:
         """Journal a call that cannot succeed, so that running again does not repeat it."""
-        self.made += 1
         entry = json.dumps({"error": str(error)})
         await self._calls.store.put(dict.fromkeys(keys, entry))
         raise Rejected(stage, "call", str(error)) from error
@@ -288,7 +325,6 @@ class RowCalls:
         return stored
 
     def _count_made(self, role: str, usage: Usage) -> None:
-        self.made += 1
         self._calls.tally.made += 1
         self._count_tokens(role, usage)
 
@@ -301,6 +337,11 @@ class RowCalls:
         if self._calls.schedulers is None:
             for result in results:
                 self._count_tokens(role, result.usage)
+
+
+def _is_answer(logprobs: Sequence[float]) -> bool:
+    """Whether these are log-probabilities of which at least one is more than -inf."""
+    return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
 
 
 _MEANING = {

@@ -51,6 +51,20 @@ class Store(Protocol):
     async def raise_attempt(self, address: str, first: int) -> None: ...
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise `CaiError` if this is a file, or a folder of other things than a journal's."""
+    if folder.exists() and not folder.is_dir():
+        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
+    if not folder.exists() or (folder / "calls.sqlite").is_file():
+        return
+    foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
+    if foreign:
+        raise CaiError(
+            f"{folder}: holds other files ({foreign[0]}) and is not a run folder",
+            "Choose an empty or new folder for --out.",
+        )
+
+
 class Lock:
     """One process per run folder; the system releases it when the process dies."""
 

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from cai.runtime.calls import Tally
 
@@ -26,6 +27,7 @@ LINE_EVERY = 30.0  # seconds between lines where no terminal shows the bars
 class Progress(Protocol):
     def phase(self, name: str, total: int | None = None) -> None: ...
     def advance(self, *, failed: bool = False, tally: Tally | None = None) -> None: ...
+    def warn(self, message: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -37,6 +39,9 @@ class Quiet:
 
     def advance(self, *, failed: bool = False, tally: Tally | None = None) -> None:
         """Count nothing."""
+
+    def warn(self, message: str) -> None:
+        """Say nothing; the manifest has it."""
 
     def close(self) -> None:
         """Leave nothing."""
@@ -100,6 +105,9 @@ class Shown:
         if self._failed:
             parts.append(f"{self._failed:,} failed")
         return "  ".join(parts)
+
+    def warn(self, message: str) -> None:
+        self._console.print(Text("WARNING", "bold white on red"), Text(message), soft_wrap=True)
 
     def close(self) -> None:
         self._bars.stop()

@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_generate_show_and_again(prompts_file: Callable[..., str]) -> None:
     path = prompts_file(5)
-    arguments = ("generate", "--model", "scripted", "--prompts", path, "--out", "run")
+    arguments = ("generate", "--model", "scripted:change=0.9", "--prompts", path, "--out", "run")
     out, _ = command(*arguments)
     assert "5 (5 red-team)" in out
     assert "Data: run" in out
@@ -90,7 +90,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     base = ("generate", "--model", "scripted", "--prompts", path, "--out", "run")
     out, _ = command(*base, "--dry-run", "--system", "Be kind.")
     assert "Rows: 5, of which 0 are whole" in out
-    assert "Calls to make: 5 to 25" in out
+    assert "Calls to make: 5 to 115" in out
     assert "system: Be kind." in out
     assert "Question number 0" in out
     assert "then, by principle" in out
@@ -101,7 +101,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     assert "of which 5 are whole" in out
     assert "Calls to make: 0 to 0" in out
     out, err = command(*base, "--dry-run", "--seed", "1")
-    assert "Calls to make: 5 to 25" in out
+    assert "Calls to make: 5 to 115" in out
     assert "seed: 0 → 1" in err
     assert {p: p.stat().st_mtime_ns for p in Path("run").rglob("*.parquet")} == before
 

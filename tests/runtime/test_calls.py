@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 
 import pytest
 
+from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CallError
 from cai.records import ChoiceScores, Completion, Message, Sampling
@@ -46,7 +48,7 @@ def test_a_second_call_comes_from_the_store() -> None:
         for _ in range(2):
             calls = await live_calls(engine, store)
             await calls.row("id").generate("respond", 0, TALK, SAMPLING, no_defect)
-            await calls.row("id").choose("verdict", TALK, ("x", "y"), ("A", "B"), "(")
+            await calls.row("id").choose("verdict", TALK, ("x", "y"), DEFAULT)
         assert len(engine.sent) == len(engine.asked) == 1
         assert len(store.values) == 3
 
@@ -57,8 +59,8 @@ def test_only_the_missing_suffix_is_asked() -> None:
     async def check() -> None:
         engine, store = Recorder(), MemoryStore()
         calls = await live_calls(engine, store)
-        await calls.row("id").choose("verdict", TALK, ("x",), ("A", "B"), "(")
-        await calls.row("id").choose("verdict", TALK, ("y", "x"), ("A", "B"), "(")
+        await calls.row("id").choose("verdict", TALK, ("x",), DEFAULT)
+        await calls.row("id").choose("verdict", TALK, ("y", "x"), DEFAULT)
         assert [suffixes for _, suffixes in engine.asked] == [("x",), ("y",)]
 
     asyncio.run(check())
@@ -72,14 +74,14 @@ def test_an_error_is_journalled_and_not_made_again_unless_asked_for() -> None:
             with pytest.raises(Rejected, match="can't succeed"):
                 await calls.row("id").generate("respond", 0, TALK, SAMPLING, no_defect)
             with pytest.raises(Rejected, match="can't succeed"):
-                await calls.row("id").choose("verdict", TALK, ("x",), ("A", "B"), "(")
+                await calls.row("id").choose("verdict", TALK, ("x",), DEFAULT)
             assert len(engine.sent) == len(engine.asked) == times
         assert all(is_error(value) for value in store.values.values())
         calls = await live_calls(engine, store, retry_failed=True)
         with pytest.raises(Rejected):
             await calls.row("id").generate("respond", 0, TALK, SAMPLING, no_defect)
         with pytest.raises(Rejected):
-            await calls.row("id").choose("verdict", TALK, ("x",), ("A", "B"), "(")
+            await calls.row("id").choose("verdict", TALK, ("x",), DEFAULT)
         assert len(engine.sent) == len(engine.asked) == 2
         assert list(store.attempts.values()) == [2]
 
@@ -95,14 +97,56 @@ class Odd(ScriptedEngine):
         return [ChoiceScores(logprobs=(self.value, -1.0), model="odd") for _ in suffixes]
 
 
-@pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_score_that_is_not_a_number_is_a_failure(value: float) -> None:
     async def check() -> None:
         calls = await live_calls(Odd(value), MemoryStore())
-        await calls.row("id").choose("verdict", TALK, ("x",), ("A", "B"), "(")
+        await calls.row("id").choose("verdict", TALK, ("x",), DEFAULT)
 
-    with pytest.raises(Rejected, match="no finite log-probability"):
+    with pytest.raises(Rejected, match="gave the labels no probability"):
         asyncio.run(check())
+
+
+def test_one_label_may_have_no_probability_but_not_both() -> None:
+    async def scores(first: float, second: float) -> tuple[float, ...]:
+        class Sure(ScriptedEngine):
+            async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+                return [ChoiceScores(logprobs=(first, second), model="sure") for _ in suffixes]
+
+        store, asked = MemoryStore(), ("verdict", TALK, ("x",), DEFAULT)
+        calls = await live_calls(Sure(), store)
+        await calls.row("id").choose(*asked)  # type: ignore[arg-type]
+        calls.schedulers = None
+        (again,) = await calls.row("id").choose(*asked)  # type: ignore[arg-type]
+        return again.probabilities
+
+    assert asyncio.run(scores(0.0, -math.inf)) == (1.0, 0.0)
+    with pytest.raises(Rejected, match="gave the labels no probability"):
+        asyncio.run(scores(-math.inf, -math.inf))
+
+
+def test_calls_together_end_before_the_first_error_is_raised() -> None:
+    async def check() -> None:
+        calls = (await live_calls(ScriptedEngine(), MemoryStore())).row("id")
+        ended = []
+
+        async def wait(turns: int, error: Exception | None) -> int:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            ended.append(turns)
+            if error is not None:
+                raise error
+            return turns
+
+        assert await calls.together([partial(wait, 3, None), partial(wait, 1, None)]) == [3, 1]
+        late, early = Rejected("judge", "call", "late"), Rejected("judge", "call", "early")
+        with pytest.raises(Rejected, match="late"):
+            await calls.together([partial(wait, 5, late), partial(wait, 1, early)])
+        with pytest.raises(ValueError, match="bug"):
+            await calls.together([partial(wait, 1, early), partial(wait, 5, ValueError("bug"))])
+        assert ended == [1, 3, 1, 5, 1, 5]
+
+    asyncio.run(check())
 
 
 def test_a_replay_misses_what_is_not_there() -> None:

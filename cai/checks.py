@@ -1,0 +1,71 @@
+"""Small jobs whose calls are kept: a folder with a journal, a few items, an answer for each."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from cai.engines import labels
+from cai.engines.base import Engine
+from cai.engines.labels import Labels
+from cai.errors import CaiError
+from cai.runtime.calls import Calls, RowCalls
+from cai.runtime.journal import UNUSABLE, Journal, Lock, refuse_foreign
+from cai.runtime.progress import Progress
+from cai.runtime.work import run, schedulers_of, work_through
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def call_all(
+    folder: Path,
+    engines: Mapping[str, Engine],
+    items: Sequence[tuple[str, T]],
+    one: Callable[[T, RowCalls], Awaitable[R]],
+    *,
+    seed: int,
+    at_once: int,
+    retry_failed: bool,
+    progress: Progress,
+) -> tuple[list[R], dict[str, Labels]]:
+    """The results of `one` for each item (an id and a value), and the engines' labels.
+
+    Calls are kept in the folder's journal: what was asked before is not asked again.
+
+    Raises:
+        CaiError: The folder is in use or holds something else, or a model does not answer.
+    """
+    refuse_foreign(folder)
+    found: dict[int, R] = {}
+    with ExitStack() as stack:
+        lock = Lock(folder)
+        stack.callback(lock.release)
+        journal = Journal(folder / "calls.sqlite")
+        stack.callback(journal.close)
+        if journal.meta("settings") is not None:
+            raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
+        identities = {role: engine.identity for role, engine in engines.items()}
+        calls = Calls(journal, seed, identities, retry_failed=retry_failed)
+        calls.labels.update(labels.from_meta(journal.meta("labels")))
+
+        def settle_labels(engine: Engine) -> None:
+            calls.labels.setdefault(engine.identity, labels.pick(engine))
+            journal.set_meta({"labels": calls.labels})
+
+        async def work(item: tuple[int, tuple[str, T]]) -> None:
+            position, (name, value) = item
+            found[position] = await one(value, calls.row(name, position))
+            progress.advance(tally=calls.tally)
+
+        rows: Iterator[tuple[int, tuple[str, T]]] = iter(enumerate(items))
+        schedulers = schedulers_of(engines, len(items), settle_labels)
+        calls.schedulers = schedulers
+        try:
+            run(work_through(rows, work, schedulers, min(at_once, len(items))))
+        except sqlite3.Error as error:
+            raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
+        return [found[n] for n in range(len(items))], dict(calls.labels)

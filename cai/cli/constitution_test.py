@@ -1,0 +1,122 @@
+"""`cai constitution test`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cai.constitution_test import CriticTest, JudgeTest, TestReport
+
+
+def run_tests(
+    file: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped one: default.yaml.")
+    ],
+    principle: Annotated[
+        list[str] | None, typer.Option(help="Test this principle only; may be repeated.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Critic and judge. [default: SmolLM2-135M]")
+    ] = None,
+    critic: Annotated[str | None, typer.Option(help="The critic. [default: --model]")] = None,
+    judge: Annotated[str | None, typer.Option(help="The judge. [default: --model]")] = None,
+    cot: Annotated[
+        bool | None, typer.Option("--cot/--no-cot", help="Let the judge reason before it picks.")
+    ] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the calls. [default: outputs/constitution-test/<name>]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, as of cai generate.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of cai generate: dtype, …"),
+    ] = None,
+    min_pass: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of tests that must pass for exit code 0.")
+    ] = 1.0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run the examples of the principles as unit tests of a critic and a judge.
+
+    The critic passes where its verdict is the example's; the judge where it prefers the example's
+    revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
+    """
+    from cai.config import resolve
+    from cai.constitution_test import constitution_test
+    from cai.runtime.progress import Shown
+
+    flags: dict[str, Any] = {
+        "constitution": file,
+        "model": model,
+        "critic": critic,
+        "judge": judge,
+        "cot": cot,
+        "templates": templates,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = resolve(given, config, tuple(set_ or ()))
+    progress = Shown(stderr)
+    try:
+        report = constitution_test(
+            settings,
+            principles=principle or (),
+            out=out,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        _print(report)
+    if report.passed < min_pass * report.total:
+        raise typer.Exit(1)
+
+
+def _print(report: TestReport) -> None:
+    from rich.table import Table
+
+    table = Table("principle", "critic", "judge", "not passed", title_justify="left")
+    ids = dict.fromkeys([t.principle for t in report.critic] + [t.principle for t in report.judge])
+    for name in ids:
+        critic = [test for test in report.critic if test.principle == name]
+        judge = [test for test in report.judge if test.principle == name]
+        failed = [_said(t) for t in critic if not t.passed]
+        failed += [_preferred(t) for t in judge if not t.passed]
+        table.add_row(plain(name), _share(critic), _share(judge), plain("\n".join(failed)))
+    console.print(table)
+    console.print(plain(f"{report.constitution}: {report.passed} of {report.total} tests pass"))
+
+
+def _share(tests: Sequence[CriticTest | JudgeTest]) -> str:
+    return f"{sum(t.passed for t in tests)}/{len(tests)}" if tests else "-"
+
+
+def _said(test: CriticTest) -> str:
+    if test.p_change is None:
+        return f"{test.example}: critic failed: {test.error}"
+    return f"{test.example}: {test.expected}, but p(change) = {test.p_change:.2f}"
+
+
+def _preferred(test: JudgeTest) -> str:
+    if test.p_revision is None:
+        return f"{test.example}: judge failed: {test.error}"
+    order = "" if test.consistent else ", the orders disagree"
+    return f"{test.example}: p(revision) = {test.p_revision:.2f}{order}"

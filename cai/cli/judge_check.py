@@ -1,0 +1,148 @@
+"""`cai judge-check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+
+if TYPE_CHECKING:
+    from cai.judge_results import JudgeResult
+
+
+def judge_check(
+    judge: Annotated[
+        str | None,
+        typer.Option(help="The judge: a Hub name, a folder, or scripted:… [default: SmolLM2-135M]"),
+    ] = None,
+    pairs_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled pairs (.jsonl, .csv, .parquet): prompt, chosen, rejected, or hh-rlhf's "
+            "two texts. [default: 216 shipped pairs]"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take N pairs, drawn by a hash of their ids.")
+    ] = None,
+    constitution: Annotated[
+        str | None, typer.Option(help="Where the principles come from. [default: default.yaml]")
+    ] = None,
+    judge_principles: Annotated[
+        int | None, typer.Option(help="Principles per pair. [default: 4]")
+    ] = None,
+    cot: Annotated[
+        bool | None, typer.Option("--cot/--no-cot", help="Let the judge reason before it picks.")
+    ] = None,
+    templates: Annotated[
+        str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws. [default: 0]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder. [default: outputs/judge-check/<judge>]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, as of cai generate.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of cai generate: dtype, …"),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where the judge could not answer.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure a judge on labelled pairs before its labels are trusted.
+
+    Each pair is judged as in cai generate: several principles, both orders. The result is kept
+    under the judge's identity, and cai generate uses it: only a judge that was found usable filters
+    revisions. Running again goes on where it stopped.
+    """
+    from cai.config import resolve
+    from cai.judge_check import default_folder
+    from cai.judge_check import judge_check as check
+    from cai.runtime.progress import Shown
+
+    flags: dict[str, Any] = {
+        "judge": judge,
+        "constitution": constitution,
+        "judge_principles": judge_principles,
+        "cot": cot,
+        "templates": templates,
+        "seed": seed,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = resolve({**given, "stages": ["preferences"]}, config, tuple(set_ or ()))
+    progress = Shown(stderr)
+    folder = out or default_folder(settings)
+    try:
+        result = check(
+            settings,
+            pairs=pairs_file,
+            limit=limit,
+            out=folder,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+        return
+    _print(result)
+    console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
+
+
+def _print(result: JudgeResult) -> None:
+    from rich.table import Table
+
+    table = Table(title="Judge check", show_header=False, title_justify="left")
+    for name, value in _figures(result).items():
+        table.add_row(name, plain(value))
+    console.print(table)
+    groups = Table("pairs", "n", "unscored", "accuracy", "95 % interval", title_justify="left")
+    for name, group in (*result.kinds.items(), *result.difficulties.items()):
+        interval = f"{group.interval[0]:.2f}-{group.interval[1]:.2f}" if group.interval else "-"
+        groups.add_row(
+            plain(name), str(group.pairs), str(group.unscored), _number(group.accuracy), interval
+        )
+    if groups.row_count:
+        console.print(groups)
+    style = {"usable": "bold green", "weak": "bold yellow"}.get(result.verdict, "bold red")
+    console.print(plain(f"{result.verdict}. ", style) + plain(result.words), soft_wrap=True)
+
+
+def _figures(result: JudgeResult) -> dict[str, str]:
+    low, high = result.accuracy_interval or (0.0, 1.0)
+    rows = {
+        "judge": f"{result.model}{', reasoning first' if result.cot else ''}",
+        "pairs": f"{result.scored} scored, {result.unscored} not",
+        "accuracy": f"{_number(result.accuracy)} (95 % interval {low:.3f} to {high:.3f})",
+        "right answer first / second": f"{_number(result.accuracy_right_first)} / "
+        f"{_number(result.accuracy_right_second)}",
+        "same answer in both orders": _number(result.consistency),
+        "first position wins": _number(result.first_position_rate),
+        "longer answer wins": _number(result.longer_wins_rate),
+        "shorter answer is right": _number(result.shorter_is_right),
+        "Brier score": _number(result.brier),
+        "calibration error (ECE)": _number(result.ece),
+        "label mass, mean / least": f"{result.label_mass['mean']:.3f} / "
+        f"{result.label_mass['least']:.3f}",
+    }
+    if result.unscored_reasons:
+        rows["not scored for"] = ", ".join(f"{n} {w}" for w, n in result.unscored_reasons.items())
+    if result.calibration is not None:
+        c = result.calibration
+        rows["temperature"] = (
+            f"{c.temperature:.3g} from {c.fitted_on} pairs; on {c.reported_on} others log loss "
+            f"{c.nll[0]:.3f} -> {c.nll[1]:.3f}, Brier {c.brier[0]:.3f} -> {c.brier[1]:.3f}"
+        )
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,183 @@
+"""STAGE 2: two answers → K principles × both orders → a soft label (Bai et al. 2022, section 4.1).
+
+The judge reads the conversation and both answers as quoted text in one user turn, the principle
+last: what the K questions share is read once. A label is the probability of a token, never text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import partial
+
+from cai.cleaning import defect
+from cai.engines.labels import Labels
+from cai.method import Method
+from cai.records import (
+    Comparison,
+    Completion,
+    Judgement,
+    Pair,
+    PreferenceLabel,
+    Principle,
+    Prompt,
+    RevisionChain,
+    assistant,
+    digest,
+    user,
+)
+from cai.runtime.calls import RowCalls
+
+
+async def revision_pair(chain: RevisionChain, method: Method, calls: RowCalls) -> Pair | None:
+    """The first answer against the final revision; None where nothing was to be revised."""
+    if not chain.steps:
+        return None
+    comparison = Comparison(prompt=chain.prompt, response_a=chain.response, response_b=chain.final)
+    if all(step.revision is None for step in chain.steps):
+        return Pair(source="revision", comparison=comparison, dropped="unchanged")
+    return await _labelled(Pair(source="revision", comparison=comparison), method, calls)
+
+
+async def sampled_pair(prompt: Prompt, method: Method, calls: RowCalls) -> Pair:
+    """Two answers of one model, as the paper draws them from the SL-CAI model."""
+    prompt = prompt.with_system(method.settings.system)
+    sampling = method.settings.sampling("sampler")
+
+    def problem(completion: Completion) -> str | None:
+        return defect(completion, completion.text, (prompt.last_human_turn,))
+
+    draw = partial(calls.generate, "sample", 0, prompt.messages, sampling, problem)
+    first, second = await calls.together([partial(draw, ordinal=n) for n in (0, 1)])
+    comparison = Comparison(
+        prompt=prompt, response_a=first.text.strip(), response_b=second.text.strip()
+    )
+    return await _labelled(Pair(source="sampled", comparison=comparison), method, calls)
+
+
+async def _labelled(pair: Pair, method: Method, calls: RowCalls) -> Pair:
+    comparison = pair.comparison
+    if comparison.response_a == comparison.response_b:
+        return pair.model_copy(update={"dropped": "equal"})
+    if _letters(comparison.response_a) == _letters(comparison.response_b):
+        return pair.model_copy(update={"dropped": "near-equal"})
+    principles = method.compared_by(comparison.prompt, pair.source)
+    return pair.model_copy(update={"label": await judge(comparison, principles, method, calls)})
+
+
+def _letters(text: str) -> str:
+    """The text without case, spacing and punctuation: what differs beyond that is a difference."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c.isalnum()) or folded
+
+
+async def judge(
+    comparison: Comparison, principles: Sequence[Principle], method: Method, calls: RowCalls
+) -> PreferenceLabel:
+    """The label of a comparison by these principles.
+
+    Raises:
+        Rejected: A call failed, or too little probability fell on the labels.
+        MissingCall: In a replay.
+    """
+    labels = await calls.labels("judge")
+    a_first, b_first = await calls.together(
+        [
+            partial(_one_order, asked, principles, method, labels, calls)
+            for asked in (comparison, comparison.swap())
+        ]
+    )
+    judgements = []
+    for principle, (q_ab, mass, why), (q_ba, other, why_not) in zip(
+        principles, a_first, b_first, strict=True
+    ):
+        judgements.append(
+            Judgement(
+                principle_id=principle.id,
+                q_ab=q_ab,
+                q_ba=q_ba,
+                label_mass=min(mass, other),
+                reasoning=None if why is None or why_not is None else (why, why_not),
+            )
+        )
+    return PreferenceLabel(comparison=comparison, judgements=tuple(judgements))
+
+
+async def _one_order(
+    comparison: Comparison,
+    principles: Sequence[Principle],
+    method: Method,
+    labels: Labels,
+    calls: RowCalls,
+) -> list[tuple[float, float, str | None]]:
+    """Per principle: the probability of the first option, the labels' mass, the reasoning."""
+    read = judge_prompt(comparison, method, labels)
+    if method.settings.cot:
+        return await calls.together(
+            [partial(_reasoned, read, p, method, labels, calls) for p in principles]
+        )
+    questions = [_question("judge_question", p, method, labels) for p in principles]
+    asked = await calls.choose("judge", [user(read)], questions, labels)
+    calls.enough_mass("judge", asked, method.settings.min_label_mass)
+    return [(scores.probabilities[0], scores.mass, None) for scores in asked]
+
+
+async def _reasoned(
+    read: str, principle: Principle, method: Method, labels: Labels, calls: RowCalls
+) -> tuple[float, float, str | None]:
+    """Reason first, then pick: the probabilities are closer to 0 and 1 than without."""
+
+    def problem(completion: Completion) -> str | None:
+        # Reasoning that was cut is still read; it never becomes training data.
+        return defect(completion.model_copy(update={"finish_reason": "stop"}), completion.text)
+
+    asked = user(read + _question("judge_reason", principle, method, labels))
+    sampling = method.settings.sampling("judge")
+    reasoning = (await calls.generate("reason", 0, [asked], sampling, problem)).text.strip()
+    choose = method.templates.render("judge_choose", **_names(labels))
+    talk = [asked, assistant(reasoning)]
+    (scores,) = await calls.choose("judge", talk, [choose], labels)
+    calls.enough_mass("judge", [scores], method.settings.min_label_mass)
+    return scores.probabilities[0], scores.mass, reasoning
+
+
+def judge_prompt(comparison: Comparison, method: Method, labels: Labels) -> str:
+    """What a judge reads before the principle: the conversation and both answers, quoted."""
+    render, mark = method.templates.render, fence(comparison)
+
+    def quote(who: str, text: str) -> str:
+        return render("quote", who=who, text=text, mark=mark)
+
+    turns = [quote(m.role, m.content) for m in comparison.prompt.messages]
+    return render(
+        "judge",
+        conversation="\n\n".join(turns),
+        first=quote("answer", comparison.response_a),
+        second=quote("answer", comparison.response_b),
+        mark=mark,
+        **_names(labels),
+    )
+
+
+def fence(comparison: Comparison) -> str:
+    """The mark around quoted texts: from the digests of both answers, whatever their order.
+
+    A text cannot hold the mark that its own digest decides; should one do so, another is taken.
+    """
+    answers = (comparison.response_a, comparison.response_b)
+    texts = (*answers, *(m.content for m in comparison.prompt.messages))
+    seed: object = sorted(digest(text) for text in answers)
+    while any((mark := digest(seed)[:12]) in text for text in texts):
+        seed = [seed]
+    return mark
+
+
+def _question(name: str, principle: Principle, method: Method, labels: Labels) -> str:
+    words = method.templates.render(
+        name, question=principle.compare, why=principle.why, **_names(labels)
+    )
+    return f"\n\n{words}"
+
+
+def _names(labels: Labels) -> dict[str, str]:
+    return {"first_label": labels.first, "second_label": labels.second}
