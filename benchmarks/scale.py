@@ -57,6 +57,7 @@ def measure_run(rows: int, folder: Path, open_rows: int) -> dict[str, object]:
         model="scripted",
         prompts=str(prompts),
         out=folder / "run",
+        stages=["sft"],
         max_open_rows=open_rows,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -80,10 +81,9 @@ def measure_run(rows: int, folder: Path, open_rows: int) -> dict[str, object]:
 
 def measure_chain(rows: int, folder: Path, kind: str) -> dict[str, object]:
     """The chain alone, with the journal or a dictionary behind it."""
-    from cai.config import Settings
+    from cai.config import ROLES, Settings
     from cai.engines.scripted import ScriptedEngine
     from cai.inputs import load_method
-    from cai.plan import ROLES
     from cai.records import Message, Prompt
     from cai.revision import revise
     from cai.runtime.calls import Calls

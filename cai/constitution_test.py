@@ -18,6 +18,8 @@ from cai.revision import ask_critique, ask_verdict
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress, Quiet
 
+_ROUNDING = 1e-9  # a critic that picks by place alone has p_change 0.5 but for the last bits
+
 
 class CriticTest(Record):
     """Whether the critic's verdict on an example is its author's: p_change on the right side."""
@@ -32,7 +34,8 @@ class CriticTest(Record):
     def passed(self) -> bool:
         if self.p_change is None:
             return False
-        return self.p_change > 0.5 if self.expected == "violates" else self.p_change < 0.5
+        lean = self.p_change - 0.5
+        return (lean if self.expected == "violates" else -lean) > _ROUNDING
 
 
 class JudgeTest(Record):
@@ -93,6 +96,8 @@ def constitution_test(
     """
     if not isinstance(settings, Settings):
         settings = resolve({**(settings or {}), **given})
+    elif given:
+        settings = resolve({**settings.model_dump(exclude_unset=True), **given})
     method = load_method(settings)
     tests = _tests(method, principles)
     made = make_engines(settings, engine)

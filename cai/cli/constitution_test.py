@@ -86,7 +86,7 @@ def run_tests(
         typer.echo(report.model_dump_json(indent=2))
     else:
         _print(report)
-    if report.passed < min_pass * report.total:
+    if report.passed / report.total < min_pass:
         raise typer.Exit(1)
 
 

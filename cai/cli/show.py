@@ -63,6 +63,13 @@ def _print_chain(trace: dict[str, Any]) -> None:
     console.rule(plain(title), align="left")
     for message in trace["prompt"]:
         _print_part(message["role"], message["content"])
+    if trace["response"] is not None:
+        _print_steps(trace)
+    for pair in trace.get("pairs") or []:
+        _print_pair(pair)
+
+
+def _print_steps(trace: dict[str, Any]) -> None:
     _print_part("response", trace["response"])
     text = trace["response"]
     for step in trace["steps"]:
@@ -81,6 +88,31 @@ def _print_chain(trace: dict[str, Any]) -> None:
             console.print(word_diff(text, step["revision"]))
             text = step["revision"]
     console.print(plain(f"edit distance {trace['edit_distance']:.2f} of 1", "dim"))
+    if trace.get("verified") is not None:
+        found = "better" if trace["verified"] else "worse, so it is no SFT row"
+        console.print(plain(f"the judge finds the revision {found}"))
+
+
+def _print_pair(pair: dict[str, Any]) -> None:
+    console.rule(plain(f"{pair['source']} pair"), align="left")
+    if pair["source"] == "sampled":
+        _print_part("answer a", pair["response_a"])
+        _print_part("answer b", pair["response_b"])
+    if pair["p_a"] is None:
+        console.print(plain(f"no label: {pair['dropped']}"))
+        return
+    names = {"revision": ("first answer", "revision"), "sampled": ("answer a", "answer b")}
+    name = names[pair["source"]][pair["p_a"] < 0.5]
+    p = max(pair["p_a"], 1 - pair["p_a"])
+    dropped = f"; no row: {pair['dropped']}" if pair["dropped"] else ""
+    console.print(
+        plain("label  ", "bold cyan")
+        + plain(f"{name}, p = {p:.2f}, order gap {pair['order_gap']:.2f}{dropped}")
+    )
+    for judgement in pair["judgements"]:
+        p_a = (1 + judgement["q_ab"] - judgement["q_ba"]) / 2
+        p_named = p_a if name in ("first answer", "answer a") else 1 - p_a
+        console.print(plain(f"  {judgement['principle_id']}: {p_named:.2f}", "dim"))
 
 
 def _print_part(name: str, text: str) -> None:

@@ -12,6 +12,7 @@ from cai.engines._model import LocalModel
 from cai.errors import CallError
 
 _BLOCK = 16384
+_NEAR = 7 / 8
 
 
 @torch.inference_mode()
@@ -34,16 +35,33 @@ def label_logprobs(
     start = model.new_cache() if shared else None
     if start is not None:
         model.forward(model.tensor([prompts[0][:shared]]), cache=start)
-    found: list[tuple[float, ...]] = []
-    for at in range(0, len(prompts), rows):
-        part = [ids[shared:] for ids in prompts[at : at + rows]]
-        cache = copy.deepcopy(start) if at + rows < len(prompts) else start
+    found: dict[int, tuple[float, ...]] = {}
+    groups = _groups([len(ids) - shared for ids in prompts], rows, pad=model.device.type != "cpu")
+    for group in groups:
+        part = [prompts[n][shared:] for n in group]
+        cache = copy.deepcopy(start) if group is not groups[-1] else start
         logits = _last_logits(model, part, cache, shared)
         scores = logits.log_softmax(-1)[:, list(labels)]
         if not bool(logits.amax(-1).isfinite().all()):
             raise CallError("the model gave logits that are not numbers (NaN or infinity)")
-        found += [tuple(row) for row in scores.tolist()]
-    return found
+        found |= {n: tuple(row) for n, row in zip(group, scores.tolist(), strict=True)}
+    return [found[n] for n in range(len(prompts))]
+
+
+def _groups(lengths: Sequence[int], rows: int, *, pad: bool) -> list[list[int]]:
+    """Which prompts go through the model together: at most `rows`, and little padding if need be.
+
+    A CPU computes padding like text, and 16 endings of 66 to 100 tokens were a quarter padding: a
+    group's shortest ending is at least 7/8 of its longest. A GPU prefers one large batch.
+    """
+    groups: list[list[int]] = []
+    least = 0 if pad else _NEAR
+    for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+        if groups and len(groups[-1]) < rows and lengths[n] >= least * lengths[groups[-1][0]]:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return groups
 
 
 def _last_logits(
