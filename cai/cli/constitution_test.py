@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +84,8 @@ def run_tests(
     finally:
         progress.close()
     if as_json:
-        typer.echo(report.model_dump_json(indent=2))
+        counts = {"passed": report.passed, "total": report.total}
+        typer.echo(json.dumps({**report.model_dump(mode="json"), **counts}, indent=2))
     else:
         _print(report)
     if report.passed / report.total < min_pass:

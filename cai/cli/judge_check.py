@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,7 +92,7 @@ def judge_check(
     finally:
         progress.close()
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
         return
     _print(result)
     console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
