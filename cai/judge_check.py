@@ -76,8 +76,11 @@ def judge_check(
     Raises:
         CaiError: Bad settings or pairs, a folder in use, a judge that does not load or answer.
     """
-    if not isinstance(settings, Settings):
-        settings = resolve({**(settings or {}), **given, "stages": ("preferences",)})
+    if isinstance(settings, Settings):
+        settings = settings.model_dump(exclude_unset=True)
+    settings = resolve({**(settings or {}), **given, "stages": ("preferences",)})
+    if limit is not None and limit < 1:
+        raise CaiError(f"limit is {limit}", "Take at least one pair.")
     method = load_method(settings)
     path = Path(pairs) if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
@@ -121,8 +124,14 @@ def judge_check(
         },
     }
     result = measure(scored, facts)
-    _write(folder, result, scored, skipped)
-    judge_results.store(result)
+    try:
+        _write(folder, result, scored, skipped)
+        judge_results.store(result)
+    except OSError as error:
+        raise CaiError(
+            f"{error.filename or folder}: {error.strerror or error}",
+            "The judge's answers are in the journal: mend it and run the same command again.",
+        ) from error
     return result
 
 

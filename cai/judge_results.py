@@ -86,7 +86,13 @@ def _path(key: str) -> Path:
 def stored(key: str) -> JudgeResult | None:
     """The last check of the judge with this key, or None."""
     path = _path(key)
-    return read(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except CaiError as error:
+        hint = "Delete the file and check the judge again."
+        raise CaiError(error.message, hint) from None
 
 
 def store(result: JudgeResult) -> Path:

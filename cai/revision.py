@@ -99,11 +99,10 @@ async def ask_verdict(talk: tuple[Message, ...], method: Method, calls: RowCalls
     labels = await calls.labels("verdict")
     asked = await calls.choose("verdict", talk, method.verdict_questions(labels), labels)
     mass = calls.enough_mass("verdict", asked, method.settings.min_label_mass)
-    needed_first, needed_second = asked[0].probabilities[0], asked[1].probabilities[1]
+    # Of the first option in each order: a critic of positions gives the same, hence exactly 0.5.
+    needed, fine = (scores.probabilities[0] for scores in asked)
     return Verdict(
-        p_change=(needed_first + needed_second) / 2,
-        order_gap=abs(needed_first - needed_second),
-        label_mass=mass,
+        p_change=(1 + (needed - fine)) / 2, order_gap=abs(needed + fine - 1), label_mass=mass
     )
 
 

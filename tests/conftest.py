@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in a folder of its own, with a cache of its own for datasets."""
     monkeypatch.chdir(tmp_path)
+    # Not all of the cache: the small model's files stay where they are.
     monkeypatch.setattr(judge_results, "folder", lambda: tmp_path / "judges")
     import datasets
 

@@ -307,15 +307,15 @@ def test_the_command_makes_no_call_twice(rules: str) -> None:
 
 
 def test_a_share_is_compared_as_it_is_written(tmp_path: Path) -> None:
-    cases = [{"prompt": f"p{n}", "response": "r", "verdict": "violates"} for n in range(11)]
-    cases += [{"prompt": f"q{n}", "response": "r", "verdict": "fine"} for n in range(9)]
+    cases = [{"prompt": f"p{n}", "response": "r", "verdict": "violates"} for n in range(14)]
+    cases += [{"prompt": f"q{n}", "response": "r", "verdict": "fine"} for n in range(11)]
     rule = {"id": "a", "critique": "c", "revise": "r", "examples": cases}
     rules = {"name": "many", "version": 1, "principles": [rule]}
     (tmp_path / "many.yaml").write_text(json.dumps(rules))
     base = ("constitution", "test", "many.yaml", *ALWAYS, "--min-pass")
-    out, _ = command(*base, "0.55")  # 0.55 * 20 is more than 11
-    assert "11 of 20" in out
-    command(*base, "0.56", code=1)
+    out, _ = command(*base, "0.56")  # 0.56 * 25 is more than 14
+    assert "14 of 25" in out
+    command(*base, "0.57", code=1)
 
 
 def test_failed_tests_of_the_command(rules: str) -> None:

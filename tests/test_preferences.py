@@ -173,6 +173,17 @@ def test_a_judge_that_gives_no_label_harms_no_sft_row(
     assert "failures" not in run.manifest.counts
 
 
+@pytest.mark.parametrize("cot", [False, True])
+def test_a_replay_counts_what_was_made(go: Go, tmp_path: Path, cot: bool) -> None:
+    def bad(name: str) -> ScriptedEngine:
+        return ScriptedEngine(ScriptedOptions(name=name, reject=0.4, fail=0.05))
+
+    run = go(engines={"sampler": bad("sampler"), "judge": bad("judge")}, cot=cot)
+    assert run.failures
+    written = sum(row["output"] for row in run.manifest.tokens.values())
+    assert written == run.manifest.timings["tokens_written"]
+
+
 def test_stages_and_pairs_pick(go: Go, tmp_path: Path) -> None:
     run = go(stages=["preferences"], pairs=["sampled"])
     assert set(asked(tmp_path)) - {"policy", "critic", "reviser"} == {"judge", "sampler"}

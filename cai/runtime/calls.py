@@ -138,9 +138,15 @@ class RowCalls:
         All come to their end before the first error is raised: what is in the journal does not
         depend on which was faster.
         """
-        if self._calls.schedulers is None:
-            return [await call() for call in calls]
-        found = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+        found: list[T | BaseException] = []
+        if self._calls.schedulers is not None:
+            found += await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+        else:
+            for call in calls:
+                try:
+                    found.append(await call())
+                except (Rejected, MissingCall) as error:
+                    found.append(error)
         errors = [e for e in found if isinstance(e, BaseException)]
         for error in sorted(errors, key=lambda e: isinstance(e, Rejected)):
             raise error
