@@ -145,8 +145,8 @@ class RowCalls:
             for call in calls:
                 try:
                     found.append(await call())
-                except (Rejected, MissingCall) as error:
-                    found.append(error)
+                except (Rejected, MissingCall) as reason:
+                    found.append(reason)
         errors = [e for e in found if isinstance(e, BaseException)]
         for error in sorted(errors, key=lambda e: isinstance(e, Rejected)):
             raise error
