@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import yaml
 
 from cai.config import Settings
+from cai.markdown import plain
 from cai.records import Constitution, Manifest
 
 _NAMES = {
@@ -33,7 +32,7 @@ def card(folder: Path, settings: Settings, constitution: Constitution, manifest:
     return f"""---
 {header}---
 
-# {_text(constitution.name)}: revised by a constitution
+# {plain(constitution.name)}: revised by a constitution
 
 Made with `cai` {manifest.packages["constitutional-ai"]}: a model answers a prompt, criticises its
 answer by a principle drawn from the constitution, and rewrites it where a change is needed; a judge
@@ -110,7 +109,7 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
     }
     if "preferences" in settings.stages:
         facts["Labels"] = _labels(settings, manifest)
-    return "\n".join(f"- {name}: {_text(value)}" for name, value in facts.items())
+    return "\n".join(f"- {name}: {plain(value)}" for name, value in facts.items())
 
 
 def _labels(settings: Settings, manifest: Manifest) -> str:
@@ -130,9 +129,3 @@ def _labels(settings: Settings, manifest: Manifest) -> str:
         f"{kept:,} of {sum(pairs.values()):,} pairs kept"
         f"{f', dropped: {reasons}' if reasons else ''}"
     )
-
-
-def _text(value: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
-    escaped = html.escape(" ".join(value.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", escaped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,44 @@ def reliability_diagram(
             figure.savefig(path, format=ending, metadata=metadata)
             written.append(path)
     return written
+
+
+def training_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the loss, and of preferences the margin, accuracy and log-probabilities, as a PNG.
+
+    Args:
+        metrics: The lines of a `metrics.jsonl`: `step` and what was logged there.
+        path: The file, in a folder that exists.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    panels = [
+        panel for panel in _PANELS if any(name in line for line in metrics for name in panel[1])
+    ] or _PANELS[:1]
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(7, 2.4 * len(panels)), dpi=130, layout="constrained")
+        for number, (label, names) in enumerate(panels, 1):
+            axes = figure.add_subplot(len(panels), 1, number)
+            for colour, name in zip((_BLUE, "#c8553d", _GREY), names, strict=False):
+                at = [(line["step"], line[name]) for line in metrics if name in line]
+                if at:
+                    axes.plot(*zip(*at, strict=True), color=colour, linewidth=1.3, label=name)
+            axes.set_ylabel(label)
+            axes.grid(color="#ececec", linewidth=0.6)
+            axes.legend(frameon=False, fontsize=7) if axes.lines else None
+        axes.set_xlabel("step")
+        figure.savefig(path, format="png", metadata=_METADATA["png"])
+
+
+_PANELS: list[tuple[str, tuple[str, ...]]] = [
+    ("loss", ("loss", "eval_loss", "preference_loss")),
+    ("reward margin", ("rewards/margins", "eval_rewards/margins")),
+    ("share ranked right", ("rewards/accuracies", "eval_rewards/accuracies")),
+    ("log-probability", ("logps/chosen", "logps/rejected")),
+]
 
 
 def _lines(text: str, width: int) -> list[str]:

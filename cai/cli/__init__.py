@@ -8,7 +8,7 @@ import sys
 import typer
 
 from cai import __version__
-from cai.cli import constitution, constitution_test, generate, judge_check, show
+from cai.cli import constitution, constitution_test, generate, judge_check, show, train
 from cai.cli.console import plain, stderr
 from cai.errors import CaiError
 
@@ -25,6 +25,7 @@ app.command()(show.show)
 app.command()(judge_check.judge_check)
 constitution.app.command("test")(constitution_test.run_tests)
 app.add_typer(constitution.app, name="constitution")
+app.add_typer(train.app, name="train")
 
 
 def _print_version(value: bool) -> None:

@@ -1,0 +1,200 @@
+"""From settings to a trainer, and from a trainer to a model's folder."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cai.errors import CaiError
+from cai.train.config import TrainSettings
+from cai.train.data import TrainData
+
+ADAPTER = "adapter"
+CHECKPOINTS = "checkpoints"
+_SPANS = 64  # rows whose label spans are looked at before the first step
+
+
+def dtype_of(settings: TrainSettings) -> str:
+    """bfloat16 on a GPU that has it, else float32: on a CPU or an Apple GPU AdamW wants it."""
+    import torch
+
+    if settings.dtype != "auto":
+        return settings.dtype
+    cuda = settings.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
+    return "bfloat16" if cuda and torch.cuda.is_bf16_supported() else "float32"
+
+
+def make_trainer(
+    settings: TrainSettings, base: Path, folder: Path, tokenizer: Any, data: TrainData
+) -> Any:
+    """The trainer of a method; its reference is the model in `base` as it is saved."""
+    from cai.train.trainers import dpo_trainer, sft_trainer
+
+    arguments = training_arguments(settings, folder, len(data.train), data.eval is not None)
+    adapter = _adapter(settings)
+    if settings.method == "sft":
+        return sft_trainer(base, arguments, data.train, data.eval, tokenizer, adapter)
+    return dpo_trainer(
+        base,
+        None,
+        arguments,
+        data.train,
+        data.eval,
+        tokenizer,
+        adapter,
+        loss=settings.loss,
+        nll_weight=settings.nll_weight,
+        length_normalised=settings.length_normalised,
+    )
+
+
+def _adapter(settings: TrainSettings) -> Any:
+    if settings.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.lora,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluates: bool) -> Any:
+    """TRL's settings for ours. Raises `CaiError` if the batch does not fit the processes."""
+    from trl import DPOConfig, SFTConfig
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    at_once = settings.micro_batch_size * processes
+    if settings.batch_size % at_once:
+        raise CaiError(
+            f"batch_size {settings.batch_size} is no multiple of micro_batch_size "
+            f"{settings.micro_batch_size} × {processes} processes",
+            "Change one of them.",
+        )
+    steps = updates(settings, rows)
+    dtype = dtype_of(settings)
+    # All weights are trained in float32 under autocast; below an adapter they only stand.
+    stored = dtype if settings.lora is not None else "float32"
+    common: dict[str, Any] = {
+        "output_dir": str(folder / CHECKPOINTS),
+        "seed": settings.seed,
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps or -1,
+        "per_device_train_batch_size": settings.micro_batch_size,
+        "per_device_eval_batch_size": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.batch_size // at_once,
+        "warmup_steps": round(settings.warmup * steps),
+        "lr_scheduler_type": settings.schedule,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "max_length": settings.max_length,  # what is left above it, the data step wants cut
+        "bf16": dtype == "bfloat16",
+        "use_cpu": settings.device == "cpu",
+        "activation_checkpointing": settings.gradient_checkpointing,
+        "logging_steps": settings.log_every or 1,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps" if settings.save_every else "epoch",
+        "save_steps": settings.save_every or 500,
+        "save_total_limit": settings.keep_checkpoints,
+        "eval_strategy": _evaluation(settings, evaluates),
+        "eval_steps": settings.eval_every,
+        "eval_on_start": evaluates,
+        "report_to": list(settings.report_to) or "none",
+        "disable_tqdm": True,
+        "model_init_kwargs": {"dtype": stored, "use_safetensors": True},
+        "dataloader_pin_memory": settings.device != "cpu",
+    }
+    if settings.method == "sft":
+        return SFTConfig(**common, completion_only_loss=True)
+    return DPOConfig(
+        **common, beta=settings.beta, precompute_ref_log_probs=settings.precompute_reference
+    )
+
+
+def updates(settings: TrainSettings, rows: int) -> int:
+    """How many updates a training takes; the last of an epoch may have fewer rows."""
+    per_epoch = -(-rows // settings.batch_size)
+    return settings.max_steps or max(1, math.ceil(per_epoch * settings.epochs))
+
+
+def _evaluation(settings: TrainSettings, evaluates: bool) -> str:
+    if not evaluates:
+        return "no"
+    return "steps" if settings.eval_every else "epoch"
+
+
+def check_spans(trainer: Any, tokenizer: Any) -> None:
+    """The guard of what is learnt: every answer has tokens in it, and its end among them.
+
+    Raises:
+        CaiError: A row has an empty span, or one without the end token: the model would not learn
+            to stop.
+    """
+    rows = trainer.train_dataset
+    for place in range(min(_SPANS, len(rows))):
+        row = trainer.data_collator([rows[place]])
+        ids, mask = row["input_ids"], row.get("completion_mask")
+        learnt = mask.bool() if mask is not None else row["labels"] != -100
+        for side in range(ids.shape[0]):
+            span = ids[side][learnt[side]].tolist()
+            if not span:
+                raise CaiError(
+                    f"row {place}: nothing of its answer is learnt",
+                    "The chat template leaves answers out: give another one (--chat-template).",
+                )
+            if tokenizer.eos_token_id not in span:
+                raise CaiError(
+                    f"row {place}: its answer has no end token, so the model would not stop",
+                    f"The chat template must write {tokenizer.eos_token} after an answer.",
+                )
+
+
+def save(trainer: Any, tokenizer: Any, folder: Path, settings: TrainSettings, base: Path) -> None:
+    """Save what was trained: the adapter, and the whole model with it merged in."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if settings.lora is None:
+        _write(model, tokenizer, folder, dtype_of(settings))
+        return
+    model.save_pretrained(folder / ADAPTER, safe_serialization=True)
+    tokenizer.save_pretrained(folder / ADAPTER)
+    if settings.merge:
+        merge(folder / ADAPTER, base, folder, tokenizer)
+
+
+def merge(adapter: Path, base: Path, out: Path, tokenizer: Any) -> None:
+    """Merge an adapter into its base, computed in float32 and saved in the base's number format."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from cai.engines._quiet import quiet_libraries
+
+    with quiet_libraries():
+        stored = AutoConfig.from_pretrained(base).dtype or torch.float32
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=torch.float32, use_safetensors=True
+        )
+        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+        _write(merged, tokenizer, out, str(stored).removeprefix("torch."))
+
+
+def _write(model: Any, tokenizer: Any, out: Path, dtype: str) -> None:
+    """Write a model's files beside the others, each whole or not there; the configuration last."""
+    import torch
+
+    temporary = out / ".model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.to(getattr(torch, dtype)).save_pretrained(temporary, safe_serialization=True)
+    tokenizer.save_pretrained(temporary)
+    files = sorted(temporary.iterdir(), key=lambda path: path.name == "config.json")
+    for path in files:
+        path.replace(out / path.name)
+    temporary.rmdir()

@@ -1,0 +1,398 @@
+"""A training run: data, trainer, checkpoints, and a folder that is a model when it is done."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from cai.engines.weights import default_model, resolve, weights_identity
+from cai.errors import CaiError
+from cai.train.build import ADAPTER, check_spans, dtype_of, make_trainer, merge, save, updates
+from cai.train.config import TrainSettings
+from cai.train.data import DataReport, load_rows
+
+RECORD = "training.json"
+VERSION = 1
+_PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+LN_2_WITHIN = {"float32": 1e-4, "bfloat16": 2e-2}  # by number format
+
+
+def train(settings: TrainSettings, *, resume: bool = False, console: Console | None = None) -> Path:
+    """Train a model on a run's data and return the folder that holds it.
+
+    Args:
+        settings: What to train, on what, how.
+        resume: Go on from the last checkpoint in the folder.
+        console: Where progress and warnings go; nowhere by default.
+
+    Raises:
+        CaiError: Bad data or settings, a folder that holds something else, a resume after
+            settings or data changed, or a guard that stopped the run.
+    """
+    console = console or Console(quiet=True)
+    folder = Path(settings.out) if settings.out is not None else default_out(settings)
+    with _locked(folder):
+        return _train(settings, folder, resume, console)
+
+
+def default_out(settings: TrainSettings) -> Path:
+    """`outputs/<run>-sft` or `-dpo`, beside the data."""
+    name = Path(settings.data.removeprefix("hf:")).name.partition("@")[0]
+    return Path("outputs") / f"{name}-{settings.method}"
+
+
+def model_folder(settings: TrainSettings) -> Path:
+    name = default_model() if settings.model == "default" else settings.model
+    if (Path(name) / "adapter_config.json").is_file():
+        raise CaiError(
+            f"{name}: an adapter, not a whole model", f"Merge it first: cai train merge {name}"
+        )
+    folder = resolve(name)
+    if folder is None:
+        raise CaiError(f"{name}: not found", "Give a folder, or a name on the Hub.")
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Any:
+    from cai.runtime.journal import Lock
+
+    if not is_main():
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
+        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
+    lock = Lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_main() -> bool:
+    """Whether this is the first of the processes that a launcher started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and notes of libraries: what they say that matters is said in our words."""
+    import warnings
+
+    import datasets
+
+    from cai.engines._quiet import quiet_libraries
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    with quiet_libraries(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)")
+        warnings.filterwarnings("ignore", message=".*pin_memory.*")
+        try:
+            yield
+        finally:
+            if shown:
+                datasets.enable_progress_bars()
+
+
+def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
+    with _quiet():
+        return _train_quietly(settings, folder, resume, console)
+
+
+def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
+    from transformers import AutoTokenizer, PrinterCallback
+
+    from cai.train.callbacks import Bars, Guards, Metrics
+    from cai.train.chat import settle_template
+
+    stood = _standing(folder, resume)
+    base = model_folder(settings)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    template = settle_template(
+        tokenizer, settings.model, settings.chat_template, _trained_with(base)
+    )
+    data = load_rows(settings, tokenizer, folder / ".data" / os.environ.get("RANK", "0"))
+    record = {
+        "version": VERSION,
+        "state": "training",
+        "method": settings.method,
+        "settings": settings.model_dump(mode="json"),
+        "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
+        "template": template,
+        "data": data.report.model_dump(mode="json"),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    if stood is not None:
+        _same(stood, record)
+    if is_main():
+        write_record(folder, record)
+        (folder / "train.yaml").write_text(
+            yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        )
+    _say(data.report, console)
+    checkpoint = last_checkpoint(folder) if resume else None
+    trainer = make_trainer(settings, base, folder, tokenizer, data)
+    check_spans(trainer, tokenizer)
+    bars = Bars(console, f"{settings.method} {folder.name}")
+    trainer.remove_callback(PrinterCallback)
+    for callback in (Metrics(folder / "metrics.jsonl"), Guards(console, settings.beta), bars):
+        trainer.add_callback(callback)
+    if settings.method == "dpo" and checkpoint is None:
+        trainer.check_first_preference = _first_preference(settings)
+    began = time.monotonic()
+    try:
+        result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    finally:
+        bars.close()
+    if not is_main():
+        trainer.accelerator.wait_for_everyone()
+        return folder
+    save(trainer, tokenizer, folder, settings, base)
+    record |= {
+        "state": "done",
+        "metrics": {k: v for k, v in result.metrics.items() if isinstance(v, int | float)},
+        "steps": trainer.state.global_step,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    finish(folder, record)
+    return folder
+
+
+def _standing(folder: Path, resume: bool) -> dict[str, Any] | None:
+    """The record of a run to go on with; refuses to write over one."""
+    there = [p.name for p in folder.iterdir() if p.name not in (".lock", ".data")]
+    if not there:
+        if resume:
+            raise CaiError(f"{folder}: nothing to resume", "Leave --resume out.")
+        return None
+    if RECORD not in there:
+        raise CaiError(
+            f"{folder}: holds other files ({there[0]}) and is no training run",
+            "Choose an empty or new folder for --out.",
+        )
+    record = read_record(folder)
+    if record["state"] == "done":
+        raise CaiError(
+            f"{folder}: this training has come to its end",
+            "Use the model, or choose another --out.",
+        )
+    if not resume and last_checkpoint(folder) is not None:
+        raise CaiError(
+            f"{folder}: an unfinished training stands here",
+            "Go on with --resume, or choose another --out.",
+        )
+    return record if resume else None
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaiError(
+            f"{folder}: not a training run ({error.strerror})", "Give the folder of cai train."
+        ) from None
+    except ValueError as error:
+        raise CaiError(f"{folder / RECORD}: damaged: {error}", "Choose another --out.") from None
+    if record.get("version") != VERSION:
+        raise CaiError(
+            f"{folder / RECORD}: a record of format {record.get('version')}, not {VERSION}",
+            "Use the version of cai that wrote it.",
+        )
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    temporary = folder / f".{RECORD}.tmp"
+    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / RECORD)
+
+
+# They may differ between a run and its resumption: what is learnt does not depend on them.
+_FREE = frozenset({"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device"})
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings, other data or another model."""
+    changes = [
+        f"{key}: {old['settings'].get(key)} → {value}"
+        for key, value in new["settings"].items()
+        if key not in _FREE and old["settings"].get(key) != value
+    ]
+    if old["base"]["identity"] != new["base"]["identity"]:
+        changes.append("the base model's files")
+    if old["template"] != new["template"]:
+        changes.append("the chat template")
+    if old["data"]["rows_digest"] != new["data"]["rows_digest"]:
+        changes.append("the data")
+    if changes:
+        raise CaiError(
+            f"cannot go on, this changed: {'; '.join(changes)}",
+            "Put it back, or start anew with another --out.",
+        )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint: one in which the trainer's state, written last, is there."""
+    found = [
+        path
+        for path in (folder / "checkpoints").glob("checkpoint-*")
+        if (path / "trainer_state.json").is_file()
+    ]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _say(report: DataReport, console: Console) -> None:
+    for line in report.lines():
+        console.print(line, markup=False, soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"WARNING: {warning}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+def _first_preference(settings: TrainSettings) -> Any:
+    """The guard of a fresh run's first step: policy and reference are one, so the loss is ln 2."""
+    within = LN_2_WITHIN[dtype_of(settings)]
+
+    def check(value: float) -> None:
+        if not abs(value - math.log(2)) <= within:
+            raise CaiError(
+                f"the first step's preference loss is {value:.4f}, not ln 2 = 0.6931: "
+                "the reference is not the model that is trained",
+                "Train from the folder of a saved, merged model.",
+            )
+
+    return check
+
+
+def finish(folder: Path, record: Mapping[str, Any]) -> None:
+    """Plot, card and record of a run that is done; the temporary data goes."""
+    from cai.plots import training_curves
+    from cai.train.callbacks import read_metrics
+    from cai.train.card import card
+
+    training_curves(read_metrics(folder / "metrics.jsonl"), folder / "training.png")
+    (folder / "README.md").write_text(card(record), encoding="utf-8")
+    write_record(folder, record)
+    shutil.rmtree(folder / ".data", ignore_errors=True)
+
+
+def plan(settings: TrainSettings) -> list[str]:
+    """What training would do, in lines: the rows, the updates, the folder; nothing is trained."""
+    import tempfile
+
+    from transformers import AutoTokenizer
+
+    from cai.engines._quiet import quiet_libraries
+    from cai.train.build import training_arguments
+    from cai.train.chat import settle_template
+
+    base = model_folder(settings)
+    with quiet_libraries():
+        tokenizer = AutoTokenizer.from_pretrained(base)
+    settle_template(tokenizer, settings.model, settings.chat_template, _trained_with(base))
+    with tempfile.TemporaryDirectory() as scratch:
+        data = load_rows(settings, tokenizer, Path(scratch))
+        rows, folder = len(data.train), Path(settings.out or default_out(settings))
+        training_arguments(settings, Path(scratch), rows, data.eval is not None)
+    steps = updates(settings, rows)
+    return [
+        *data.report.lines(),
+        *(f"WARNING: {warning}" for warning in data.report.warnings),
+        f"{steps:,} updates of {settings.batch_size} rows, learning rate {settings.learning_rate}",
+        f"model {settings.model} ({dtype_of(settings)}) to {folder}",
+    ]
+
+
+def _trained_with(base: Path) -> str | None:
+    """The chat template that a model of ours was trained with, as a digest."""
+    return str(read_record(base)["template"]) if (base / RECORD).is_file() else None
+
+
+def merge_run(folder: Path, out: Path | None = None) -> Path:
+    """Merge the adapter of a training run, or of any folder, into its base.
+
+    Raises:
+        CaiError: There is no adapter, its base is gone or another one now, or `out` holds
+            something else.
+    """
+    from transformers import AutoTokenizer
+
+    from cai.engines._quiet import quiet_libraries
+
+    adapter = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    try:
+        named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CaiError(f"{folder}: no adapter here", "Give the folder of a training run.") from None
+    target = out or (folder if adapter != folder else None)
+    if target is None:
+        raise CaiError(f"{folder}: where should the whole model go?", "Say --out FOLDER.")
+    base = resolve(named["base_model_name_or_path"])
+    if base is None or not (base / "config.json").is_file():
+        raise CaiError(
+            f"{named['base_model_name_or_path']}: the adapter's base is not there",
+            "Bring it back to where it was when the adapter was trained.",
+        )
+    record = read_record(folder) if (folder / RECORD).is_file() else None
+    if record is not None and record["base"]["identity"] != weights_identity(base, "as saved"):
+        raise CaiError(f"{base}: the base has changed since the adapter was trained on it")
+    with _locked(target):
+        if target != folder and (foreign := [p for p in target.iterdir() if p.name != ".lock"]):
+            raise CaiError(f"{target}: not empty ({foreign[0].name})", "Choose another --out.")
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(adapter)
+        merge(adapter, base, target, tokenizer)
+    return target
+
+
+def summary(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The record of a training run, and rows of words for people."""
+    from cai.train.callbacks import read_metrics
+
+    record, lines = read_record(folder), read_metrics(folder / "metrics.jsonl")
+    settings = record["settings"]
+    report = DataReport.model_validate(record["data"])
+    rows = {
+        "method": record["method"] + (f", {settings['loss']} loss" if settings.get("loss") else ""),
+        "model": settings["model"],
+        "data": "\n".join(report.lines()),
+        "state": record["state"] if record["state"] == "done" else "not at its end: --resume",
+    }
+    last = {name: value for line in lines for name, value in line.items()}
+    first = {name: value for line in reversed(lines) for name, value in line.items()}
+    if lines:
+        rows["steps"] = f"{last['step']:,}"
+    for name in _SHOWN:
+        if name in last:
+            rows[name] = f"{first[name]:.4g} → {last[name]:.4g}"
+    for name in ("cpu_memory_mb", "gpu_memory_mb"):
+        if name in last:
+            rows[name.replace("_mb", "").replace("_", " ")] = f"{last[name]:,.0f} MB at most"
+    if "seconds" in record:
+        rows["time"] = f"{record['seconds']:,.0f} s"
+    return record, rows
+
+
+_SHOWN = (
+    "loss",
+    "eval_loss",
+    "preference_loss",
+    "rewards/margins",
+    "rewards/accuracies",
+    "eval_rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "grad_norm",
+)
