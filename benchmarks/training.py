@@ -9,6 +9,7 @@ from scratch, on labels that are flipped at a rate drawn per row.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -24,7 +25,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cai.engines.transformers import TransformersEngine, default_model
 from cai.prompts import read_prompts
+from cai.records import Sampling, user
 from cai.train.callbacks import read_metrics
 from cai.train.config import resolve_training
 from cai.train.run import train
@@ -105,13 +108,42 @@ def dpo(scratch: Path) -> dict[str, Any]:
             },
         )
     )
+    asked = [row["prompt"][0]["content"] for row in rows[72:]]
+    lengths = {
+        name: asyncio.run(sampled_lengths(model, asked))
+        for name, model in (("before", default_model()), ("after", str(out)))
+    }
+    pairs = list(zip(lengths["before"], lengths["after"], strict=True))
     ranked, margin = values(out, "eval_rewards/accuracies"), values(out, "eval_rewards/margins")
     return {
         "rows": [72, len(rows) - 72],
         "held-out pairs whose reward ranks them by the rule": [ranked[0], round(ranked[-1], 3)],
         "held-out reward margin": [margin[0], round(margin[-1], 3)],
+        "words of a fresh sample, mean": [
+            round(statistics.mean(found), 1) for found in lengths.values()
+        ],
+        "samples shorter, longer than before": [
+            sum(b > a for b, a in pairs),
+            sum(b < a for b, a in pairs),
+        ],
         "seconds": round(time.monotonic() - begun),
     }
+
+
+async def sampled_lengths(model: str, prompts: list[str]) -> list[int]:
+    """Words of one sample per prompt, at most 48 tokens, the same seeds for every model."""
+    engine = TransformersEngine(model, device="cpu")
+    await engine.start()
+    try:
+        found = await asyncio.gather(
+            *(
+                engine.generate([user(text)], Sampling(temperature=1, max_tokens=48, seed=n))
+                for n, text in enumerate(prompts)
+            )
+        )
+    finally:
+        await engine.close()
+    return [len(completion.text.split()) for completion in found]
 
 
 def tiny_model(folder: Path, seed: int) -> Path:
