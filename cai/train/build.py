@@ -91,7 +91,7 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
         "per_device_eval_batch_size": settings.micro_batch_size,
         "gradient_accumulation_steps": settings.batch_size // at_once,
         "warmup_steps": round(settings.warmup * steps),
-        "lr_scheduler_type": settings.schedule,
+        "lr_scheduler_type": _schedule(settings),
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "max_length": settings.max_length,  # what is left above it, the data step wants cut
@@ -125,6 +125,12 @@ def updates(settings: TrainSettings, rows: int) -> int:
     return settings.max_steps or max(1, math.ceil(per_epoch * settings.epochs))
 
 
+def _schedule(settings: TrainSettings) -> str:
+    """Transformers' name of the schedule; its `constant` would leave the warm-up out."""
+    warm = settings.schedule == "constant" and settings.warmup > 0
+    return "constant_with_warmup" if warm else settings.schedule
+
+
 def _evaluation(settings: TrainSettings, evaluates: bool) -> str:
     if not evaluates:
         return "no"
@@ -150,7 +156,9 @@ def check_spans(trainer: Any, tokenizer: Any) -> None:
                     f"row {place}: nothing of its answer is learnt",
                     "The chat template leaves answers out: give another one (--chat-template).",
                 )
-            if tokenizer.eos_token_id not in span:
+            # A row that was cut rightly has no end: it would teach to stop where the text was cut.
+            cut = trainer.args.max_length is not None and ids.shape[1] >= trainer.args.max_length
+            if tokenizer.eos_token_id not in span and not cut:
                 raise CaiError(
                     f"row {place}: its answer has no end token, so the model would not stop",
                     f"The chat template must write {tokenizer.eos_token} after an answer.",

@@ -209,7 +209,7 @@ def load_rows(settings: TrainSettings, tokenizer: Any, cache: Path) -> TrainData
 
     Raises:
         CaiError: Data that is missing, damaged or has other columns; too many rows that are too
-            long; or no row left.
+            long; no row left; or labels without a doubt for a loss that learns from it.
     """
     if not tokenizer.chat_template:
         raise CaiError(

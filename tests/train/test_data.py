@@ -5,11 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import TemplateError
 
-from cai.errors import CaiError
+from cai.errors import CaiError, InputError
+from cai.train import data as steps
 from cai.train.config import resolve_training
 from cai.train.data import TrainData, load_rows
 
@@ -150,3 +155,513 @@ def test_what_cannot_be_read_is_an_error_with_a_hint(load: Load, tmp_path: Path)
         load("dpo", run)
     with pytest.raises(CaiError, match="sft"):
         load("sft", run)
+
+
+class Words:
+    """A tokenizer of words, to count by: a role, the words, `<end>`; the answer's role is asked."""
+
+    def __init__(self, takes_system: bool = True, refused: str = "", silent: bool = False) -> None:
+        self.takes_system, self.refused, self.silent = takes_system, refused, silent
+        self.chat_template = "<end>"
+        self.added_tokens_decoder: dict[int, Any] = {}
+
+    def apply_chat_template(
+        self, turns: Any, tokenize: bool, add_generation_prompt: bool = False, **_: Any
+    ) -> Any:
+        words: list[str] = []
+        for turn in turns:
+            if turn["role"] == "system" and not self.takes_system:
+                raise TemplateError("no system role")
+            if self.refused and self.refused in turn["content"]:
+                raise TemplateError("not this one")
+            if not (self.silent and turn["role"] == "assistant"):
+                words += [turn["role"], *turn["content"].split(), "<end>"]
+        words += ["assistant"] if add_generation_prompt else []
+        return {"input_ids": [hash(w) for w in words]} if tokenize else " ".join(words)
+
+
+def counted(
+    rows: list[dict[str, Any]], words: Words | None = None, method: Any = "sft", **given: Any
+) -> TrainData:
+    """The rows of a file, by words, in the working folder."""
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = resolve_training(method, {"data": "rows.jsonl", "max_too_long": 1.0, **given})
+    return load_rows(settings, words or Words(), Path("cache"))
+
+
+def prompts(found: TrainData) -> list[str]:
+    return [row["prompt"][-1]["content"] for row in found.train]
+
+
+# --- the filters, one by one, counted by hand
+
+
+def test_what_is_degenerate() -> None:
+    kept = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    bad: list[dict[str, Any]] = [
+        {"chosen": " \n"},
+        {"rejected": ""},
+        {"chosen": "b"},
+        {"chosen": " b "},  # a template strips it
+        {"chosen_probability": 0.5},
+        {"chosen_probability": 0.2},
+        {"chosen_probability": 1.01},
+        {"chosen_probability": float("nan")},
+        {"chosen_probability": float("inf")},
+        {"chosen_probability": None},
+        {"chosen_probability": "0.9"},
+        {"chosen_probability": True},
+        {"prompt": ""},
+        {"prompt": []},
+        {"prompt": turns("assistant", "q")},
+        {"prompt": turns("tool", "q")},
+        {"prompt": [{"role": "user"}]},
+        {"prompt": 7},
+        {"chosen": turns("user", "a")},
+        {"chosen": [*turns("user", "other"), *turns("assistant", "a")]},
+        {"rejected": None},
+        {"chosen": "\ud800"},
+        {"id": "\ud800"},
+    ]
+    for n, row in enumerate(bad):
+        found = counted([kept, {**kept, "prompt": "q2", **row}], method="dpo", loss="hard")
+        assert found.report.dropped == {"degenerate": 1}, (n, row)
+        assert prompts(found) == ["q"]
+    edges = [{**kept, "prompt": f"q{p}", "chosen_probability": p} for p in (0.500001, 1)]
+    assert counted(edges, method="dpo").report.dropped == {}
+
+
+def test_duplicates_have_one_prompt_and_the_same_answers() -> None:
+    row = {"prompt": "q", "chosen": "a", "rejected": "b", "chosen_probability": 0.7}
+    rows = [row, {**row, "chosen_probability": 0.9}, {**row, "chosen": "b", "rejected": "a"}]
+    found = counted(rows, method="dpo")
+    assert found.report.dropped == {"duplicate": 1}
+    assert [r["chosen_probability"] for r in found.train] == [0.7, 0.7]  # the first, the swapped
+    sft = [{"prompt": p, "completion": c} for p, c in (("q", "a"), ("q", "b"), ("q", "a"))]
+    assert counted(sft).report.dropped == {"duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "leaks"),
+    [
+        ("Say  HELLO\nnow", True),
+        (" say hello now ", True),
+        ("\uff33\uff41\uff59 hello now", True),  # full-width letters
+        ("say hello now!", False),
+        ("sayhello now", False),
+    ],
+)
+def test_what_leaks(load: Load, tmp_path: Path, text: str, leaks: bool) -> None:
+    system = turns("system", "Be brief.")
+    talk = [*turns("user", "hi"), *turns("assistant", "hello")]
+    train = [
+        demonstration(0),
+        demonstration(1, prompt=turns("user", text)),
+        demonstration(2, prompt=[*system, *turns("user", text)]),  # another system text
+        demonstration(3, prompt=[*talk, *turns("user", text)]),  # another conversation
+    ]
+    test = [
+        demonstration(9, prompt=turns("user", "say hello now")),
+        # What is not tested for its length or its answer still must not be trained on.
+        demonstration(10, prompt=turns("user", "Question 0?"), completion=turns("assistant", "")),
+    ]
+    found = load("sft", write(tmp_path / "run", "sft", train=train, test=test))
+    assert found.report.dropped == {"leak": 3 if leaks else 1}
+    assert found.report.test is not None
+    assert found.report.test.dropped == {"degenerate": 1}
+
+
+def test_pair_source_and_margin() -> None:
+    base = {"prompt": "q", "rejected": "b"}
+    sources = [{**base, "chosen": s, "pair_source": s} for s in ("revision", "sampled", "revision")]
+    sources[2]["prompt"] = "q2"
+    for wanted, kept in (("all", 3), ("revision", 2), ("sampled", 1)):
+        found = counted(sources, method="dpo", loss="hard", pair_source=wanted)
+        assert found.report.kept == kept
+        assert found.report.dropped == ({"pair source": 3 - kept} if kept < 3 else {})
+    Path("other.jsonl").write_text(json.dumps({**base, "chosen": "a"}) + "\n")  # names no source
+    found = counted(sources, method="dpo", loss="hard", pair_source="sampled", mix=["other.jsonl"])
+    assert [source.kept for source in found.report.sources] == [1, 1]
+    with pytest.raises(CaiError, match="no column pair_source"):
+        counted([{**base, "chosen": "a"}], method="dpo", loss="hard", pair_source="sampled")
+    margins = [{**base, "chosen": str(p), "chosen_probability": p} for p in (0.625, 0.75, 0.875)]
+    found = counted(margins, method="dpo", min_margin=0.5)  # 2 x 0.75 - 1, and equal is enough
+    assert found.report.dropped == {"margin": 1}
+    assert found.train["chosen_probability"][:] == [0.75, 0.875]
+
+
+def test_lengths_are_of_the_prompt_the_longer_answer_and_the_end() -> None:
+    # user a b <end> assistant x y z <end>: 9 tokens, of which 5 are the prompt's.
+    row = {"prompt": "a b", "chosen": "x y z", "rejected": "w", "chosen_probability": 0.8}
+    found = counted([row], method="dpo", max_length=9)
+    assert found.report.tokens == steps.Tokens(mean=9, p95=9, max=9)
+    found = counted([row, {**row, "prompt": "a", "rejected": "v"}], method="dpo", max_length=8)
+    assert found.report.dropped == {"too long": 1}  # 9 > 8; the other has 8
+    swapped = {**row, "chosen": "w", "rejected": "x y z"}
+    assert counted([swapped], method="dpo", max_length=9).report.tokens.max == 9
+
+
+def test_a_cut_leaves_at_least_one_token_of_the_answer() -> None:
+    rows = [
+        {"prompt": "a b", "completion": "x y z"},  # 5 + 4
+        {"prompt": "a b c", "completion": "x"},  # 6 + 2
+        {"prompt": "a", "completion": "x"},  # 4 + 2
+    ]
+    found = counted(rows, too_long="cut", max_length=6)
+    assert found.report.dropped == {"too long": 1}  # the prompt of the second has 6 already
+    assert (found.report.cut, found.report.kept) == (1, 2)
+    assert found.report.tokens == steps.Tokens(mean=6, p95=6, max=6)
+    assert found.train[0]["completion"] == turns("assistant", "x y z")  # TRL cuts the tokens
+    assert any("1 of 2 rows are cut" in text for text in found.report.warnings)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_lengths_are_those_that_trl_trains_on(method: Any, tiny: Path, tokenizer: Any) -> None:
+    from cai.train.build import make_trainer
+
+    answers = ["yes", "word " * 40, "no, and why"]
+    names = ("completion",) if method == "sft" else ("chosen", "rejected")
+    rows = [
+        {"prompt": f"Question {n}?", **{name: f"{name} {text}" for name in names}}
+        for n, text in enumerate(answers)
+    ]
+    rows = [row | ({"chosen_probability": 0.8} if method == "dpo" else {}) for row in rows]
+    found = counted(
+        rows, tokenizer, method, too_long="cut", max_length=70, batch_size=1, device="cpu"
+    )
+    settings = resolve_training(
+        method,
+        {"data": "rows.jsonl", "max_length": 70, "batch_size": 1, "device": "cpu"},
+    )
+    trainer = make_trainer(settings, tiny, Path("out"), tokenizer, found)
+    batches = [trainer.data_collator([row]) for row in trainer.train_dataset]
+    lengths = [int(batch["attention_mask"].sum(1).max()) for batch in batches]
+    assert max(lengths) == 70 > sorted(lengths)[1]
+    assert found.report.tokens == steps.token_statistics(lengths)
+    assert found.report.cut == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "stops"), [(0.25, False), (0.2499, True), (0.0, True), (1.0, False)]
+)
+@pytest.mark.parametrize("way", ["drop", "cut"])
+def test_the_share_of_rows_that_are_too_long(limit: float, stops: bool, way: str) -> None:
+    rows = [{"prompt": str(n), "completion": "x " * (1 + 9 * (n == 2))} for n in range(4)]
+    given = {"max_length": 10, "max_too_long": limit, "too_long": way}
+    if not stops:
+        assert counted(rows, **given).report.read == 4
+        return
+    with pytest.raises(CaiError) as caught:
+        counted(rows, **given)
+    assert "1 of 4 rows (25.0%) have more than max_length = 10 tokens" in caught.value.message
+    assert "of rows.jsonl, has 15" in caught.value.message  # user 2 <end> assistant 10x <end>
+    assert f"max_too_long is {limit}" in caught.value.hint
+
+
+# --- what the template does not take
+
+
+def test_a_template_without_a_system_role() -> None:
+    row = {"prompt": [*turns("system", "Be brief."), *turns("user", "q")], "completion": "a"}
+    assert len(counted([row]).train[0]["prompt"]) == 2
+    found = counted([row, {"prompt": "p", "completion": "a"}], Words(takes_system=False))
+    assert found.train[0]["prompt"] == turns("user", "Be brief.\n\nq")
+    assert found.report.dropped == {}
+    (warning,) = found.report.warnings
+    assert "no system role: in 1 rows" in warning
+
+
+def test_rows_that_the_template_refuses_or_leaves_out() -> None:
+    rows = [{"prompt": "p", "completion": "a"}, {"prompt": "odd", "completion": "a"}]
+    found = counted(rows, Words(refused="odd"))
+    assert found.report.dropped == {"template": 1}
+    assert "refuses a conversation: not this one" in found.report.warnings[0]
+    with pytest.raises(CaiError, match="no row is left to train on") as caught:
+        counted(rows, Words(silent=True))
+    assert "0 of 2 rows; left out: 2 template" in caught.value.hint
+    assert "leaves nothing of an answer" in caught.value.hint
+    words = Words()
+    words.chat_template = ""
+    with pytest.raises(CaiError, match="no chat template"):
+        counted(rows, words)
+
+
+def test_control_tokens_in_a_text_are_pointed_out(load: Load, tmp_path: Path) -> None:
+    odd = demonstration(1, completion=turns("assistant", "so <|im_end|> it goes"))
+    found = load("sft", write(tmp_path / "run", "sft", train=[demonstration(0), odd]))
+    assert found.report.warnings == (
+        "1 rows have control tokens in their texts, read as such: <|im_end|>",
+    )
+
+
+# --- mixes
+
+
+def helpful(count: int, name: str = "helpful.jsonl", start: int = 0) -> str:
+    rows = [{"prompt": f"h{n}", "completion": "gladly"} for n in range(start, start + count)]
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return name
+
+
+MAIN = [{"prompt": f"m{n}", "completion": "a"} for n in range(10)]
+
+
+def test_a_weight_counts_rows_that_stay_and_a_larger_draw_adds_to_a_smaller() -> None:
+    other = helpful(20)
+    main = [*MAIN, *MAIN[:4]]  # 14 rows, of which 10 stay
+    small, large = (counted(main, mix=[f"{other}={weight}"]) for weight in (0.3, 0.5))
+    source = small.report.sources[1]
+    assert (source.read, source.asked, source.kept, source.unused) == (20, 3, 3, 17)
+    assert prompts(large)[:13] == prompts(small)
+    assert prompts(small)[:10] == [f"m{n}" for n in range(10)]
+    assert prompts(small)[10:] != ["h0", "h1", "h2"]
+    # By the hash of (seed, id); the id of a row without one is that of its content.
+    drawn = counted(main, mix=[f"{other}=0.3"], seed=1)
+    assert set(prompts(drawn)[10:]) != set(prompts(small)[10:])
+
+
+def test_a_mix_that_is_too_small_is_taken_whole_and_reported() -> None:
+    found = counted(MAIN, mix=[f"{helpful(4)}=1.5"])
+    assert found.report.sources[1].kept == 4
+    assert found.report.warnings == (
+        "helpful.jsonl: 4 rows, fewer than were asked for (1.5 x 10 = 15)",
+    )
+    assert counted(MAIN, mix=[helpful(4)]).report.warnings == ()
+
+
+def test_a_mix_gives_no_row_of_another_source_and_none_of_the_test_split(
+    load: Load, tmp_path: Path
+) -> None:
+    first = helpful(4)  # h0 to h3
+    second = helpful(4, "more.jsonl", start=2)  # h2 to h5
+    again = {"prompt": turns("user", "h0"), "completion": turns("assistant", "gladly")}
+    main = [demonstration(0), demonstration(1, **again)]
+    test = [demonstration(9, prompt=turns("user", "H5"))]
+    run = write(tmp_path / "run", "sft", train=main, test=test)
+    found = load("sft", run, mix=[first, second])
+    assert [s.dropped for s in found.report.sources] == [
+        {}, {"duplicate": 1}, {"duplicate": 2, "leak": 1},
+    ]  # fmt: skip
+    assert sorted(prompts(found)) == ["Question 0?", "h0", "h1", "h2", "h3", "h4"]
+    assert found.report.dropped == {"duplicate": 3, "leak": 1}
+    assert (found.report.read, found.report.kept) == (10, 6)
+
+
+def test_a_mix_passes_over_rows_that_are_too_long() -> None:
+    rows = [{"prompt": f"h{n}", "completion": "x " * (1 + 50 * (n % 2))} for n in range(10)]
+    Path("other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = counted(MAIN, mix=["other.jsonl=0.5"], max_length=20)
+    source = found.report.sources[1]
+    assert source.kept == 5
+    assert all(int(p[1:]) % 2 == 0 for p in prompts(found)[10:])
+    assert source.read == source.kept + sum(source.dropped.values()) + source.unused == 10
+    with pytest.raises(CaiError, match=r"of other\.jsonl"):
+        counted(MAIN, mix=["other.jsonl=0.5"], max_length=20, max_too_long=0.1)
+
+
+def test_mixes_alone_are_nothing_to_train_on() -> None:
+    with pytest.raises(CaiError, match="no row is left"):
+        counted([{"prompt": "", "completion": "a"}], mix=[helpful(3)])
+
+
+def test_pairs_of_a_mix_may_lack_a_label_and_repeat_their_prompt() -> None:
+    said = [*turns("user", "q"), *turns("assistant", "good")]
+    other = {"prompt": "q", "chosen": said, "rejected": [*said[:1], *turns("assistant", "bad")]}
+    Path("other.jsonl").write_text(json.dumps(other) + "\n")
+    main = {"prompt": "p", "chosen": "a", "rejected": "b", "chosen_probability": 0.75}
+    found = counted([main], method="dpo", mix=["other.jsonl"])
+    assert found.train[1] == {
+        "prompt": turns("user", "q"),
+        "chosen": turns("assistant", "good"),
+        "rejected": turns("assistant", "bad"),
+        "chosen_probability": 1.0,
+    }
+    assert found.report.labels == steps.Labels(mean=0.875, saturated=0.5)
+
+
+def test_a_conversation_is_split_before_its_last_answer() -> None:
+    talk = [*turns("user", "a"), *turns("assistant", "b"), *turns("user", "c")]
+    found = counted([{"messages": [*talk, *turns("assistant", "d")]}, {"messages": talk}])
+    assert found.train[:] == {"prompt": [talk], "completion": [turns("assistant", "d")]}
+    assert found.report.dropped == {"degenerate": 1}
+
+
+# --- sources
+
+
+def test_a_dataset_in_the_form_of_the_hub(load: Load, tmp_path: Path) -> None:
+    """By its card a run folder is a dataset with configurations, as it is on the Hub."""
+    run = tmp_path / "run"
+    train, test = [demonstration(n) for n in range(3)], [demonstration(9)]
+    write(run, "sft", train=train, test=test)
+    write(run, "preferences", train=[pair(n) for n in range(4)])
+    (run / "README.md").write_text(
+        "---\nconfigs:\n- config_name: preferences\n  data_files:\n"
+        "  - split: train\n    path: preferences/train.parquet\n"
+        "- config_name: sft\n  data_files:\n"
+        "  - split: train\n    path: sft/train.parquet\n"
+        "  - split: test\n    path: sft/test.parquet\n---\n"
+    )
+    datasets.disable_progress_bars()
+    here = load("sft", str(run))
+    hub = load("sft", f"hf:{run}")
+    assert hub.train[:] == here.train[:]
+    assert hub.eval is not None
+    assert len(hub.eval) == 1
+    assert hub.report.rows_digest == here.report.rows_digest
+    assert set(hub.report.files) == {f"hf:{run} train", f"hf:{run} test"}
+    assert len(load("dpo", f"hf:{run}").train) == 4
+    named = load("sft", f"hf:{run}:sft:test")
+    assert (len(named.train), named.eval) == (1, None)
+    with pytest.raises(CaiError, match="no split dev; there are: train, test"):
+        load("sft", f"hf:{run}:sft:dev")
+    with pytest.raises(CaiError, match="no column completion"):
+        load("sft", f"hf:{run}:preferences")
+    with pytest.raises(CaiError) as caught:
+        load("sft", "hf:nobody/nothing-at-all")
+    assert caught.value.message.startswith("hf:nobody/nothing-at-all: ")
+    assert "hf auth login" in caught.value.hint
+
+
+def test_what_is_wrong_with_a_run(load: Load, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def error(method: str = "sft") -> CaiError:
+        with pytest.raises(CaiError) as caught:
+            load(method, str(run))
+        return caught.value
+
+    assert "no such run or file" in error().message
+    run.mkdir()
+    assert error().message == f"{run}: not a run folder"
+    (run / "calls.sqlite").touch()
+    assert "has not come to its end" in error().message
+    assert "cai generate" in error().hint
+    (run / "manifest.json").touch()
+    assert "the sft dataset is empty or was not made" in error().message
+    assert "failures.jsonl" in error().hint
+    write(run, "sft", test=[demonstration(0)])
+    assert "has test rows only" in error().message
+    table = pa.Table.from_pylist([demonstration(0)])
+    pq.write_table(table.slice(0, 0), run / "sft" / "train.parquet")
+    assert "has test rows only" in error().message
+    pq.write_table(table.drop(["completion"]), run / "sft" / "train.parquet")
+    assert "no column completion; there are: id, prompt" in error().message
+    pq.write_table(table.drop(["id"]), run / "sft" / "train.parquet")
+    assert "no column id" in error().message
+    pq.write_table(table.set_column(1, "prompt", pa.array([[1, 2]])), run / "sft" / "train.parquet")
+    assert "column prompt holds list<" in error().message
+    (run / "sft" / "train.parquet").write_bytes(b"PAR1")
+    assert "not Parquet that can be read" in error().message
+    rows = pa.Table.from_pylist([pair(0)])
+    for column in ("chosen_probability", "pair_source", "rejected"):
+        write(run, "preferences", train=rows.drop([column]).to_pylist())
+        assert f"no column {column}" in error("dpo").message
+    write(run, "preferences", train=[pair(0, p="0.8")])  # type: ignore[arg-type]
+    assert "column chosen_probability holds string, not numbers" in error("dpo").message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[1]", "no JSON object"),
+        (b'{"prompt": "a", "chosen": "b"}', "no column completion; there are: prompt, chosen"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_lines_that_are_wrong_are_named(load: Load, line: bytes, message: str) -> None:
+    Path("rows.jsonl").write_bytes(b'{"prompt": "a", "completion": "b"}\n\n' + line + b"\n")
+    with pytest.raises(InputError) as caught:
+        load("sft", "rows.jsonl")
+    assert caught.value.where == "rows.jsonl:3"
+    assert message in caught.value.message
+
+
+def test_other_kinds_of_file(load: Load) -> None:
+    Path("rows.txt").write_text("a\n")
+    with pytest.raises(InputError, match="unknown kind of file"):
+        load("sft", "rows.txt")
+    pq.write_table(pa.Table.from_pylist([demonstration(0)]), "rows.parquet")
+    assert len(load("sft", "rows.parquet").train) == 1
+
+
+# --- what comes out
+
+
+def test_the_files_are_read_back_and_the_digests_notice_changes() -> None:
+    one, two = counted(MAIN), counted(MAIN)
+    (file,) = {Path(d.cache_files[0]["filename"]) for d in (one.train, two.train)}
+    assert file.parent == Path("cache").resolve()
+    assert one.report == two.report
+    assert one.train._fingerprint == two.train._fingerprint  # what is cached by it stays valid
+    other = counted([*MAIN[:-1], {"prompt": "m9", "completion": "b"}])
+    assert other.report.rows_digest != one.report.rows_digest
+    assert other.report.files["rows.jsonl"] != one.report.files["rows.jsonl"]
+    assert counted(MAIN[::-1]).report.rows_digest != one.report.rows_digest
+    pairs = [{"prompt": "q", "chosen": "a", "rejected": "b", "chosen_probability": 0.75}]
+    label = counted(pairs, method="dpo").report.rows_digest
+    pairs[0]["chosen_probability"] = 0.8
+    assert counted(pairs, method="dpo").report.rows_digest != label
+    assert len(list(Path("cache").iterdir())) == 5  # no temporary file is left
+
+
+def test_a_change_of_the_test_split_is_noticed(load: Load, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    one = load("sft", write(run, "sft", train=[demonstration(0)], test=[demonstration(1)]))
+    two = load("sft", write(run, "sft", train=[demonstration(0)], test=[demonstration(2)]))
+    assert one.report.rows_digest != two.report.rows_digest
+    train, test = run / "sft" / "train.parquet", run / "sft" / "test.parquet"
+    assert one.report.files[str(train)] == two.report.files[str(train)]
+    assert one.report.files[str(test)] != two.report.files[str(test)]
+
+
+def test_the_report_for_people(load: Load, tmp_path: Path) -> None:
+    train = [pair(0, p=0.75), pair(1, p=1.0), pair(1, p=1.0)]
+    found = load("dpo", write(tmp_path / "run", "preferences", train=train), eval_every=5)
+    report = found.report
+    assert found.eval is None
+    assert report.warnings == ("there are no test rows, so nothing is evaluated",)
+    assert report.lines()[0].endswith("run: 2 of 3 rows; left out: 1 duplicate")
+    assert report.lines()[-1] == "chosen_probability: mean 0.875, 50% above 0.99"
+    assert steps.DataReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_token_statistics() -> None:
+    found = steps.token_statistics([*range(20, 0, -1)])
+    assert found == steps.Tokens(mean=10.5, p95=19, max=20)  # 19 of 20 are 95 %
+    assert steps.token_statistics([7]) == steps.Tokens(mean=7, p95=7, max=7)
+
+
+ROW = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(["a", "A ", "b", "c d", ""]),
+        "chosen": st.sampled_from(["x", "y z", "", "w " * 9]),
+        "rejected": st.sampled_from(["x", "v"]),
+        "chosen_probability": st.sampled_from([0.5, 0.6, 0.9, 1.0]),
+        "pair_source": st.sampled_from(["revision", "sampled"]),
+    }
+)
+
+
+@given(st.lists(ROW, max_size=12), st.sampled_from(["drop", "cut"]), st.integers(0, 6))
+def test_every_row_is_somewhere_in_the_counts(rows: Any, way: Any, wanted: int) -> None:
+    settings = resolve_training(
+        "dpo",
+        {
+            "data": "x", "too_long": way, "max_length": 10, "min_margin": 0.5,
+            "pair_source": "sampled",
+        },
+    )  # fmt: skip
+    held_out = {e.prompt_key for e in steps.examples([{**r, "prompt": "B"} for r in rows], "") if e}
+    source = steps.Source("x", rows, [], {})
+    found = steps.select(source, settings, steps.Ruler(Words()), held_out, wanted=wanted)
+    counts = found.counts
+    assert counts.read == counts.kept + sum(counts.dropped.values()) + counts.unused == len(rows)
+    assert counts.cut <= counts.kept == len(found.kept) <= wanted
+    for kept in found.kept:
+        assert kept.pair_source == "sampled"
+        assert kept.probability >= 0.75
+        assert kept.prompt_key not in held_out
+    assert len({e.content_digest for e in found.kept}) == len(found.kept)

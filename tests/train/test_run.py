@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,6 +247,7 @@ def test_an_answer_without_an_end_token_or_without_tokens_is_refused() -> None:
     class Trainer:
         def __init__(self, ids: list[int], mask: list[int]) -> None:
             self.train_dataset = [{"input_ids": ids, "mask": mask}]
+            self.args = SimpleNamespace(max_length=4)
 
         def data_collator(self, rows: list[Any]) -> dict[str, torch.Tensor]:
             (row,) = rows
@@ -258,6 +260,7 @@ def test_an_answer_without_an_end_token_or_without_tokens_is_refused() -> None:
         eos_token, eos_token_id = "</s>", 2
 
     check_spans(Trainer([5, 6, 2], [0, 1, 1]), Tokenizer())
+    check_spans(Trainer([5, 6, 7, 8], [0, 1, 1, 1]), Tokenizer())  # cut at max_length
     with pytest.raises(CaiError, match="no end token"):
         check_spans(Trainer([2, 6, 7], [0, 1, 1]), Tokenizer())
     with pytest.raises(CaiError, match="nothing of its answer"):
