@@ -217,6 +217,7 @@ def dpo_trainer(
         frozen = _as_saved(saved, model, args).eval().requires_grad_(False)
     if isinstance(model, PreTrainedModel):
         _require_same(model, saved, _as_saved(saved, model, args) if frozen is None else frozen)
+        model.name_or_path = saved  # an adapter that is saved names its base by this
     return CaiDPOTrainer(
         model=str(model) if isinstance(model, Path) else model,
         ref_model=frozen,

@@ -26,7 +26,10 @@ def train(model: str, data: str, out: str) -> None:
         trainer.train()
         if trainer.is_world_process_zero():
             learnt = {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
-            learnt["loss"] = torch.tensor([line["loss"] for line in trainer.state.log_history[:-1]])
+            for logged in ("loss", "preference_loss"):
+                values = [line[logged] for line in trainer.state.log_history[:-1]]
+                learnt[logged] = torch.tensor(values)
+            learnt["first"] = torch.tensor([trainer.first_preference_loss])
             torch.save(learnt, f"{out}/{name}.pt")
 
 
@@ -45,6 +48,7 @@ def _trainer(
         output_dir=out,
         use_cpu=True,
         bf16=False,
+        activation_checkpointing=True,
         report_to="none",
         disable_tqdm=True,
         save_strategy="no",

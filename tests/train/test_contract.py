@@ -37,6 +37,7 @@ def settings(kind: type, **more: Any) -> Any:
         "output_dir": "out",
         "use_cpu": True,
         "bf16": False,
+        "activation_checkpointing": True,
         "report_to": "none",
         "disable_tqdm": True,
         "save_strategy": "no",
@@ -110,12 +111,10 @@ def trained(trainer: Any, checkpoint: str | None = None) -> tuple[list[float], d
 # The stock trainer
 
 
-@pytest.fixture(scope="session")
-def mixture(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
-    """A tiny mixture of experts with dropout in its attention."""
+def mixture(folder: Path, tokenizer: Any) -> Path:
+    """A tiny mixture of experts, whose loss has a term of its own."""
     from transformers import MixtralConfig, MixtralForCausalLM
 
-    folder = tmp_path_factory.mktemp("mixture")
     torch.manual_seed(0)
     config = MixtralConfig(
         vocab_size=len(tokenizer),
@@ -127,33 +126,38 @@ def mixture(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
         num_local_experts=4,
         output_router_logits=True,
         router_aux_loss_coef=0.1,
-        attention_dropout=0.1,
     )
     MixtralForCausalLM(config).save_pretrained(folder)
     return folder
 
 
+def dropping(folder: Path, tokenizer: Any) -> Path:
+    """A model that draws in both forward passes: the adapter is off in the second, this is not."""
+    return save_tiny(folder, hidden_size=32, intermediate_size=64, attention_dropout=0.1)
+
+
 @pytest.mark.parametrize(
-    ("way", "more"),
+    ("way", "base", "more"),
     [
-        ("adapter", {}),
-        ("full", {}),
-        ("adapter", {"precompute_ref_log_probs": True}),
-        ("full", {"precompute_ref_log_probs": True, "gradient_accumulation_steps": 2}),
-        ("adapter", {"disable_dropout": False, "bf16": True}),
-        ("mixture", {"disable_dropout": False}),
+        ("adapter", None, {}),
+        ("full", None, {}),
+        ("adapter", None, {"precompute_ref_log_probs": True}),
+        ("full", None, {"precompute_ref_log_probs": True, "gradient_accumulation_steps": 2}),
+        ("adapter", dropping, {"disable_dropout": False, "bf16": True}),
+        ("full", mixture, {}),
     ],
 )
 def test_hard_is_the_stock_trainer_bit_for_bit(
     way: str,
+    base: Callable[[Path, Any], Path] | None,
     more: dict[str, Any],
     make: Make,
     tiny: Path,
-    mixture: Path,
     tokenizer: Any,
     pairs: Pairs,
+    tmp_path: Path,
 ) -> None:
-    folder = mixture if way == "mixture" else tiny
+    folder = base(tmp_path / "base", tokenizer) if base else tiny
     peft_config = adapter(lora_dropout=0.2) if way == "adapter" else None
     stock = DPOTrainer(
         model=str(folder),
@@ -268,13 +272,26 @@ def test_loss_and_gradient_are_those_computed_by_hand(
     assert set(trainer._metrics["train"]) >= {"rewards/margins", "logps/chosen", "entropy"}
 
 
-def test_evaluation_has_the_same_loss(make: Make, pairs: Pairs) -> None:
-    trainer = make("adapter", "soft", eval=Dataset.from_list(pairs), nll_weight=0.5)
+@pytest.mark.parametrize("precomputed", [False, True])
+def test_evaluation_has_the_same_loss(
+    precomputed: bool, make: Make, tiny: Path, tokenizer: Any, pairs: Pairs
+) -> None:
+    trainer = make("adapter", "soft", nll_weight=0.5, precompute_ref_log_probs=precomputed)
     disturbed(trainer)
-    found = trainer.evaluate()
-    assert found["eval_loss"] == pytest.approx(
-        found["eval_preference_loss"] + 0.5 * found["eval_nll"]
+    given: set[str] = set()
+    trainer.model.register_forward_pre_hook(
+        lambda module, args, named: given.update(named), with_kwargs=True
     )
+    found = trainer.evaluate(Dataset.from_list(pairs))
+    assert "input_ids" in given
+    assert "chosen_probability" not in given  # some models take no argument they do not know
+    with torch.no_grad():
+        expected = by_hand(
+            trainer.model, load(tiny), tokenizer, pairs, "soft", {"nll_weight": 0.5}
+        ).item()
+    assert found["eval_loss"] == pytest.approx(expected, abs=1e-6)
+    parts = found["eval_preference_loss"] + 0.5 * found["eval_nll"]
+    assert found["eval_loss"] == pytest.approx(parts, abs=1e-6)
     assert trainer.first_preference_loss is None
 
 
@@ -396,9 +413,14 @@ def test_a_loaded_model_trains_as_its_folder_does(
 ) -> None:
     more = {"precompute_ref_log_probs": precomputed, "max_steps": 2}
     from_folder = trained(make(way, "soft", **more))
-    loaded = trained(make(way, "soft", model=load(tiny), reference=tiny, **more))
+    model = load(tiny)
+    model.name_or_path = model.config._name_or_path = "elsewhere"
+    trainer = make(way, "soft", model=model, reference=tiny, **more)
+    loaded = trained(trainer)
     assert loaded[0] == from_folder[0]
     assert same(loaded[1], from_folder[1])
+    if way == "adapter":
+        assert trainer.model.peft_config["default"].base_model_name_or_path == str(tiny)
 
 
 def merged_in_memory(tiny: Path) -> Any:
