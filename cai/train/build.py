@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from cai.errors import CaiError
 from cai.train.config import TrainSettings
 from cai.train.data import TrainData
@@ -28,9 +30,15 @@ def dtype_of(settings: TrainSettings) -> str:
 
 
 def make_trainer(
-    settings: TrainSettings, base: Path, folder: Path, tokenizer: Any, data: TrainData
+    settings: TrainSettings,
+    base: Path,
+    folder: Path,
+    tokenizer: Any,
+    data: TrainData,
+    console: Console,
 ) -> Any:
     """The trainer of a method; its reference is the model in `base` as it is saved."""
+    from cai.train.callbacks import tracked
     from cai.train.trainers import dpo_trainer, sft_trainer
 
     arguments = training_arguments(settings, folder, len(data.train), data.eval is not None)
@@ -48,6 +56,7 @@ def make_trainer(
         loss=settings.loss,
         nll_weight=settings.nll_weight,
         length_normalised=settings.length_normalised,
+        over_batches=tracked(console, "log-probabilities of the reference"),
     )
 
 

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    track,
 )
 from transformers import TrainerCallback
 
@@ -110,6 +112,18 @@ class Guards(TrainerCallback):  # type: ignore[misc]
                 style="bold yellow",
                 soft_wrap=True,
             )
+
+
+def tracked(console: Console, what: str) -> Callable[[Any], Iterable[Any]]:
+    """A bar over the batches of a pass, a single line off a terminal."""
+
+    def over(batches: Any) -> Iterable[Any]:
+        if console.is_terminal:
+            return track(batches, what, total=len(batches), console=console)
+        console.print(f"{what}: {len(batches):,} batches", soft_wrap=True)
+        return iter(batches)
+
+    return over
 
 
 class Bars(TrainerCallback):  # type: ignore[misc]

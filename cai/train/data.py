@@ -369,9 +369,12 @@ def of_pair_source(rows: Iterable[Example], wanted: str) -> list[Example]:
     return [e for e in rows if wanted == "all" or e.pair_source in (None, wanted)]
 
 
+ROUNDING = 1e-9  # 2 x 0.7 - 1 is a little less than 0.4 in floating point
+
+
 def with_margin(rows: Iterable[Example], least: float) -> list[Example]:
     """Keep labels with 2p - 1 of at least `least`."""
-    return [e for e in rows if 2 * e.probability - 1 >= least]
+    return [e for e in rows if 2 * e.probability - 1 >= least - ROUNDING]
 
 
 def drawn(rows: Iterable[Example], seed: int) -> list[Example]:

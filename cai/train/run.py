@@ -144,7 +144,7 @@ def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console:
         )
     _say(data.report, console)
     checkpoint = last_checkpoint(folder) if resume else None
-    trainer = make_trainer(settings, base, folder, tokenizer, data)
+    trainer = make_trainer(settings, base, folder, tokenizer, data, console)
     check_spans(trainer, tokenizer)
     bars = Bars(console, f"{settings.method} {folder.name}")
     trainer.remove_callback(PrinterCallback)

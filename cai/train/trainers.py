@@ -6,7 +6,7 @@ through to the loss, and lets TRL do the rest: tokens, batches, checkpoints, met
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from peft import PeftConfig
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer import dpo_trainer as trl_dpo
 from trl.trainer.utils import create_model_from_path
 
 from cai.errors import CaiError
@@ -26,6 +27,8 @@ PROBABILITY = "chosen_probability"
 PAIR_COLUMNS = ("prompt", "chosen", "rejected", PROBABILITY)
 DEMONSTRATION_COLUMNS = ("prompt", "completion")
 SAVE_FIRST = "Merge the adapter, save the model, and train from the path of its folder."
+
+OverBatches = Callable[[Any], Iterable[Any]]
 
 # TRL's own ways to change the loss, at the values that leave -log σ(β Δ) as it is.
 _PLAIN_LOSS = {
@@ -49,6 +52,8 @@ class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
         loss_kind: Which preference loss.
         nll_weight: Weight of the mean of -log pi per token of the chosen answers.
         length_normalised: Take log-ratios per token.
+        over_batches: Shows how far the pass for the reference's log-probabilities is; TRL's own
+            bar by default.
         arguments: As `DPOTrainer` takes them; the datasets have a column `chosen_probability`.
 
     Attributes:
@@ -66,11 +71,13 @@ class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
         loss_kind: Loss = "hard",
         nll_weight: float = 0.0,
         length_normalised: bool = False,
+        over_batches: OverBatches | None = None,
         **arguments: Any,
     ) -> None:
         self.loss_kind = loss_kind
         self.nll_weight = nll_weight
         self.length_normalised = length_normalised
+        self._over_batches = over_batches
         self.first_preference_loss: float | None = None
         self.check_first_preference: Callable[[float], None] | None = None
         _refuse_other_losses(arguments["args"])
@@ -81,6 +88,17 @@ class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
         super()._set_signature_columns_if_needed()
         if PROBABILITY not in self._signature_columns:
             self._signature_columns.append(PROBABILITY)
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """TRL's, with the bar that was asked for in the place of its own."""
+        over = self._over_batches
+        if over is None:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        of_trl, trl_dpo.tqdm = trl_dpo.tqdm, lambda iterable, **_: over(iterable)
+        try:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        finally:
+            trl_dpo.tqdm = of_trl
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """TRL's, without our column: it hands keys that it does not know to the model."""
@@ -178,6 +196,7 @@ def dpo_trainer(
     loss: Loss = "hard",
     nll_weight: float = 0.0,
     length_normalised: bool = False,
+    over_batches: OverBatches | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> CaiDPOTrainer:
     """A trainer for preferences whose reference is the model as it is saved.
@@ -200,6 +219,7 @@ def dpo_trainer(
         loss: Which preference loss, see `cai.train.losses`.
         nll_weight: Weight of the mean of -log pi per token of the chosen answers.
         length_normalised: Take log-ratios per token.
+        over_batches: As in `CaiDPOTrainer`.
         callbacks: Called while it trains.
 
     Raises:
@@ -230,6 +250,7 @@ def dpo_trainer(
         loss_kind=loss,
         nll_weight=nll_weight,
         length_normalised=length_normalised,
+        over_batches=over_batches,
     )
 
 

@@ -288,6 +288,10 @@ def test_pair_source_and_margin() -> None:
     found = counted(margins, method="dpo", min_margin=0.5)  # 2 x 0.75 - 1, and equal is enough
     assert found.report.dropped == {"margin": 1}
     assert found.train["chosen_probability"][:] == [0.75, 0.875]
+    found = counted(
+        [{**base, "chosen": "a", "chosen_probability": 0.7}], method="dpo", min_margin=0.4
+    )
+    assert found.train["chosen_probability"][:] == [0.7]  # 2 x 0.7 - 1 < 0.4 in floating point
 
 
 def test_lengths_are_of_the_prompt_the_longer_answer_and_the_end() -> None:
