@@ -119,9 +119,10 @@ def tracked(console: Console, what: str) -> Callable[[Any], Iterable[Any]]:
 
     def over(batches: Any) -> Iterable[Any]:
         if console.is_terminal:
-            return track(batches, what, total=len(batches), console=console)
+            yield from track(batches, what, total=len(batches), console=console)
+            return
         console.print(f"{what}: {len(batches):,} batches", soft_wrap=True)
-        return iter(batches)
+        yield from batches
 
     return over
 

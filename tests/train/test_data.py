@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import TemplateError
+from rich.console import Console
 
 from cai.errors import CaiError, InputError
 from cai.train import data as steps
@@ -288,9 +289,8 @@ def test_pair_source_and_margin() -> None:
     found = counted(margins, method="dpo", min_margin=0.5)  # 2 x 0.75 - 1, and equal is enough
     assert found.report.dropped == {"margin": 1}
     assert found.train["chosen_probability"][:] == [0.75, 0.875]
-    found = counted(
-        [{**base, "chosen": "a", "chosen_probability": 0.7}], method="dpo", min_margin=0.4
-    )
+    seven = [{**base, "chosen": "a", "chosen_probability": 0.7}]
+    found = counted(seven, method="dpo", min_margin=0.4)
     assert found.train["chosen_probability"][:] == [0.7]  # 2 x 0.7 - 1 < 0.4 in floating point
 
 
@@ -337,7 +337,7 @@ def test_lengths_are_those_that_trl_trains_on(method: Any, tiny: Path, tokenizer
         method,
         {"data": "rows.jsonl", "max_length": 70, "batch_size": 1, "device": "cpu"},
     )
-    trainer = make_trainer(settings, tiny, Path("out"), tokenizer, found)
+    trainer = make_trainer(settings, tiny, Path("out"), tokenizer, found, Console(quiet=True))
     batches = [trainer.data_collator([row]) for row in trainer.train_dataset]
     lengths = [int(batch["attention_mask"].sum(1).max()) for batch in batches]
     assert max(lengths) == 70 > sorted(lengths)[1]
