@@ -55,7 +55,12 @@ class Settings(BaseModel):
     limit: int | None = Field(None, ge=1, description="use the first N prompts only")
     system: str | None = Field(None, description="system prompt for prompts that have none")
     model: str = Field(
-        "default", description="model of every role: a Hub name, a folder, or scripted:…"
+        "default",
+        description="model of every role: a Hub name, a folder, http://host:8000/v1#name "
+        "(a server; replicas by comma), or scripted:…",
+    )
+    base_url: str | None = Field(
+        None, description="server of all models that are given by a name alone"
     )
     critic: str | None = Field(None, description="model of critiques and verdicts")
     reviser: str | None = Field(None, description="model of revisions")
@@ -66,6 +71,12 @@ class Settings(BaseModel):
     )
     device: str = Field("auto", description="device of a local model: auto, cpu, cuda, cuda:1, mps")
     batch_size: int | None = Field(None, ge=1, description="rows a local model decodes at once")
+    request_timeout: float = Field(
+        600.0, gt=0, description="seconds until a call to a server is given up and sent again"
+    )
+    concurrency: int | None = Field(
+        None, ge=1, description="calls in flight per server; null: as many as keep it busy"
+    )
     preset: Preset = Field("default", description="preset: default, bai2022 or direct")
     stages: tuple[StageName, ...] = Field(
         ("sft", "preferences"), min_length=1, description="what to make: sft, preferences or both"
@@ -127,6 +138,13 @@ class Settings(BaseModel):
             return self.model
         return getattr(self, role) or self.model
 
+    def address_of(self, role: Role) -> str:
+        """Where a role's model is: its name, or with `base_url` that name at the server."""
+        name = self.model_of(role)
+        if self.base_url is None or "://" in name or name.startswith(("scripted", "vllm:")):
+            return name
+        return self.base_url if name == "default" else f"{self.base_url}#{name}"
+
     def sampling(self, role: Role) -> Sampling:
         """Temperature, nucleus and length of a role; the seed is set call by call."""
         sampler = role == "sampler"
@@ -138,13 +156,15 @@ class Settings(BaseModel):
 
 
 # What the folder holds does not depend on these: they may change between two runs into it.
-EXECUTION_KEYS = frozenset({"batch_size", "device", "max_open_rows", "preset"})
+EXECUTION_KEYS = frozenset(
+    {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency"}
+)
 # These only say where prompts come from; the prompts themselves are compared.
 PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit"})
 # These are compared by content, not by name.
 FILE_KEYS = frozenset(
     {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
-    | {"judge_calibration"}
+    | {"judge_calibration", "base_url"}
 )
 _LISTS = frozenset({"stages", "pairs"})
 

@@ -80,6 +80,7 @@ _JUDGEMENT = pa.struct(
         ("q_ab", pa.float64()),
         ("q_ba", pa.float64()),
         ("label_mass", pa.float64()),
+        ("method", pa.string()),
         ("reasoning", pa.list_(pa.string())),
     ]
 )

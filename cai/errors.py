@@ -36,8 +36,12 @@ class EngineBusy(Exception):
     Args:
         message: What the engine said.
         retry_after: Seconds the engine asks to wait, if it said so.
+        overloaded: Fewer calls at once would help; False for a fault (500, a broken answer).
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, overloaded: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.overloaded = overloaded

@@ -9,11 +9,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from cai.cleaning import defect
 from cai.engines.labels import Labels
 from cai.method import Method
 from cai.records import (
+    ChoiceMethod,
     Comparison,
     Completion,
     Judgement,
@@ -71,6 +73,15 @@ def _letters(text: str) -> str:
     return "".join(c for c in folded if c.isalnum()) or folded
 
 
+class _Asked(NamedTuple):
+    """One order, one principle: probability of the first option, the labels' mass, and how."""
+
+    probability: float
+    mass: float
+    method: ChoiceMethod
+    reasoning: str | None
+
+
 async def judge(
     comparison: Comparison, principles: Sequence[Principle], method: Method, calls: RowCalls
 ) -> PreferenceLabel:
@@ -88,7 +99,7 @@ async def judge(
         ]
     )
     judgements = []
-    for principle, (q_ab, mass, why), (q_ba, other, why_not) in zip(
+    for principle, (q_ab, mass, method_of, why), (q_ba, other, _, why_not) in zip(
         principles, a_first, b_first, strict=True
     ):
         judgements.append(
@@ -97,6 +108,7 @@ async def judge(
                 q_ab=q_ab,
                 q_ba=q_ba,
                 label_mass=min(mass, other),
+                method=method_of,
                 reasoning=None if why is None or why_not is None else (why, why_not),
             )
         )
@@ -109,8 +121,8 @@ async def _one_order(
     method: Method,
     labels: Labels,
     calls: RowCalls,
-) -> list[tuple[float, float, str | None]]:
-    """Per principle: the probability of the first option, the labels' mass, the reasoning."""
+) -> list[_Asked]:
+    """What one order says of each principle."""
     read = judge_prompt(comparison, method, labels)
     if method.settings.cot:
         return await calls.together(
@@ -119,12 +131,12 @@ async def _one_order(
     questions = [_question("judge_question", p, method, labels) for p in principles]
     asked = await calls.choose("judge", [user(read)], questions, labels)
     calls.enough_mass("judge", asked, method.settings.min_label_mass)
-    return [(scores.probabilities[0], scores.mass, None) for scores in asked]
+    return [_Asked(s.probabilities[0], s.mass, s.method, None) for s in asked]
 
 
 async def _reasoned(
     read: str, principle: Principle, method: Method, labels: Labels, calls: RowCalls
-) -> tuple[float, float, str | None]:
+) -> _Asked:
     """Reason first, then pick: the probabilities are closer to 0 and 1 than without."""
 
     def problem(completion: Completion) -> str | None:
@@ -138,7 +150,7 @@ async def _reasoned(
     talk = [asked, assistant(reasoning)]
     (scores,) = await calls.choose("judge", talk, [choose], labels)
     calls.enough_mass("judge", [scores], method.settings.min_label_mass)
-    return scores.probabilities[0], scores.mass, reasoning
+    return _Asked(scores.probabilities[0], scores.mass, scores.method, reasoning)
 
 
 def judge_prompt(comparison: Comparison, method: Method, labels: Labels) -> str:

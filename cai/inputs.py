@@ -76,15 +76,17 @@ def make_engines(
         return dict.fromkeys(ROLES, given)
     named: dict[str, Engine] = {}
     for role in ROLES:
-        name = settings.model_of(role)
+        name = settings.address_of(role)
         if name not in named:
             named[name] = engine_for(
                 name,
                 dtype=settings.dtype,
                 device=settings.device,
                 batch_size=settings.batch_size,
+                timeout=settings.request_timeout,
+                concurrency=settings.concurrency,
             )
-    return {role: named[settings.model_of(role)] for role in ROLES}
+    return {role: named[settings.address_of(role)] for role in ROLES}
 
 
 def prompts_of(settings: Settings) -> Iterator[Prompt | Failure]:

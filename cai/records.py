@@ -15,6 +15,7 @@ Kind = Literal["red-team", "helpful", "borderline"]
 KINDS: tuple[Kind, ...] = ("red-team", "helpful", "borderline")
 FinishReason = Literal["stop", "length"]
 PairSource = Literal["revision", "sampled"]
+ChoiceMethod = Literal["token", "top_logprobs", "votes"]
 Stage = Literal["ingest", "respond", "critique", "verdict", "revise", "sample", "reason", "judge"]
 
 
@@ -182,7 +183,8 @@ class Completion(Record):
 class ChoiceScores(Record):
     """Log-probabilities of the labels (natural log, over the whole vocabulary) after one suffix.
 
-    A label that cannot follow has -inf.
+    A label that cannot follow has -inf. `method`: from the labels' own tokens, from the likeliest
+    tokens that name a label, or from the shares of drawn answers.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
@@ -190,6 +192,7 @@ class ChoiceScores(Record):
     logprobs: tuple[float, ...]
     usage: Usage = Usage()
     model: str
+    method: ChoiceMethod = "token"
 
     @property
     def mass(self) -> float:
@@ -268,13 +271,15 @@ class Judgement(Record):
     """What a judge said of a comparison by one principle, in both orders.
 
     `q_ab` is the renormalised probability of the first option when response_a stands first, `q_ba`
-    when response_b does. `label_mass` is the smaller of the two orders.
+    when response_b does. `label_mass` is the smaller of the two orders, `method` is how the labels
+    were scored.
     """
 
     principle_id: str
     q_ab: float
     q_ba: float
     label_mass: float
+    method: ChoiceMethod = "token"
     reasoning: tuple[str, str] | None = None
 
     @property

@@ -34,8 +34,13 @@ def generate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model: a Hub name, a folder, or scripted:option=value,… [default: SmolLM2-135M]"
+            help="Model: a Hub name, a folder, http://host:8000/v1#name (a server; replicas by "
+            "comma), or scripted:option=value,… [default: SmolLM2-135M]"
         ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="Server of all models that are given by a name alone, or by none."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -144,10 +149,11 @@ def generate(
     Running again into the same folder goes on where the last run stopped; after an edit of the
     constitution only the calls whose input changed are made.
 
-    Settings for --set: dtype, device, batch_size, critique, verdict, few_shot, helpful
-    (plain|revise), sft_steps (final|all), policy_temperature, critic_temperature,
-    reviser_temperature, judge_temperature, top_p, policy_max_tokens, critic_max_tokens,
-    reviser_max_tokens, judge_max_tokens, min_label_mass, and all of the above by name.
+    Settings for --set: dtype, device, batch_size, request_timeout, concurrency, critique,
+    verdict, few_shot, helpful (plain|revise), sft_steps (final|all), policy_temperature,
+    critic_temperature, reviser_temperature, judge_temperature, top_p, policy_max_tokens,
+    critic_max_tokens, reviser_max_tokens, judge_max_tokens, min_label_mass, and all of the
+    above by name.
     """
     from cai.config import comma_list, resolve
 
@@ -155,6 +161,7 @@ def generate(
         "constitution": constitution,
         "prompts": prompts,
         "model": model,
+        "base_url": base_url,
         "preset": preset,
         "critic": critic,
         "reviser": reviser,

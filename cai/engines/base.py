@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from cai.records import ChoiceScores, Completion, Message, Sampling
+
+# Whose calls the running task makes: those of one row share a prefix, so one server does best.
+ROW: ContextVar[object] = ContextVar("row", default=None)
 
 
 class Capacity(NamedTuple):

@@ -1,6 +1,7 @@
 """One way to name a model, for every role.
 
-`default` (the small model), a Hub name, a folder, or `scripted:option=value,…`.
+`default` (the small model), a Hub name, a folder, `http://host:8000/v1#name` (a server; replicas by
+comma), or `scripted:option=value,…`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def engine_for(
     dtype: Literal["auto", "bfloat16", "float32"] = "auto",
     device: str = "auto",
     batch_size: int | None = None,
+    timeout: float = 600.0,
+    concurrency: int | None = None,
 ) -> Engine:
     """The engine that a name stands for; nothing is loaded before `start`.
 
@@ -26,10 +29,15 @@ def engine_for(
     """
     if name.startswith("scripted:") or name == "scripted":
         return ScriptedEngine.parse(name.partition(":")[2])
-    if "://" in name or name.startswith("vllm:"):
+    if "://" in name:
+        from cai.engines.openai import OpenAIEngine, parse_address
+
+        urls, served = parse_address(name)
+        return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency)
+    if name.startswith("vllm:"):
         raise CaiError(
-            f"{name}: servers are not supported yet",
-            "Give a Hub name, the folder of a model, or scripted:option=value,….",
+            f"{name}: starting a server is not supported yet",
+            "Start it yourself and give its address: http://host:8000/v1#name.",
         )
     from cai.engines.transformers import TransformersEngine, default_model
 

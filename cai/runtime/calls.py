@@ -9,9 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-from cai.engines.base import joined
+from cai.engines.base import ROW, joined
 from cai.engines.labels import DEFAULT, Labels
 from cai.errors import CallError
 from cai.records import (
@@ -103,6 +104,8 @@ class Calls:
     tally: Tally = field(default_factory=Tally)
 
     def row(self, prompt_id: str, position: int = 0) -> RowCalls:
+        """The calls of a row, made by the task that asks for them."""
+        ROW.set(prompt_id)
         return RowCalls(self, prompt_id, position)
 
 
@@ -269,13 +272,29 @@ class RowCalls:
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
         if missing:
             wanted = {keys[i]: suffixes[i] for i in missing}
-            new = await self._score(stage, prefix, wanted, labels)
-            await calls.store.put(new)
-            stored |= new
+            stored |= await self._scored(stage, prefix, wanted, labels)
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
         scores = [ChoiceScores.model_validate_json(text) for text in texts]
         self._replayed(role, scores)
         return scores
+
+    async def _scored(
+        self, stage: Stage, prefix: Sequence[Message], wanted: dict[bytes, str], labels: Labels
+    ) -> dict[bytes, str]:
+        """New results, committed.
+
+        A server gets a call per suffix: the first alone, whose prefix it then knows, the others
+        together.
+        """
+        engine = self._scheduler(_ROLE[stage]).engine
+        if len(wanted) == 1 or not getattr(engine, "one_suffix_a_call", False):
+            new = await self._score(stage, prefix, wanted, labels)
+            await self._calls.store.put(new)
+            return new
+        single = [partial(self._scored, stage, prefix, {k: s}, labels) for k, s in wanted.items()]
+        first = await single[0]()
+        rest = await self.together(single[1:])
+        return {key: value for new in (first, *rest) for key, value in new.items()}
 
     async def _score(
         self,

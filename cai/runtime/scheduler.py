@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 TAIL_ROWS_PER_SLOT = 8  # deepest first until this many rows per slot are left, then breadth first
 TRIES = 10
+SILENT = 3  # tries without any answer to any call: then it is the model, not the call
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
 
@@ -90,17 +91,19 @@ class Scheduler:
 
         Raises:
             CallError: The call cannot succeed, or did not in `TRIES` tries while others did.
-            CaiError: No call at all got through in `TRIES` tries.
+            CaiError: No call at all got through during the last `SILENT` of `TRIES` tries.
         """
         if not self.started:
             await self.start()
-        passed_before = self._passed
         for attempt in range(TRIES):
+            if attempt == TRIES - SILENT:
+                passed_before = self._passed
             await self._acquire((depth, position))
             try:
                 result = await call()
             except EngineBusy as busy:
-                self._shrink()
+                if busy.overloaded:
+                    self._shrink()
                 problem, wait = busy, busy.retry_after
             else:
                 self._grow()

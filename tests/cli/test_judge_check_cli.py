@@ -257,7 +257,7 @@ def test_the_folder_of_a_run_is_refused() -> None:
         (("--constitution", "none.yaml"), "none.yaml: no such constitution"),
         (("--constitution", "revises.yaml"), "no principle has a comparison question"),
         (("--constitution", "narrow.yaml"), "no principle with `compare` is for any of the pairs"),
-        (("--judge", "http://localhost:1/v1#m"), "not supported yet"),
+        (("--judge", "http://me:secret@localhost/v1#m"), "key in an address"),
         (("--judge-principles", "0"), "judge_principles"),
     ],
 )

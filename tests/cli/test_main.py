@@ -152,7 +152,7 @@ def test_dry_run_loads_no_model() -> None:
         (("--templates", "broken"), "cannot be filled in", "Mend"),
         (("--stages", "sft,dpo"), "stages", "sft"),
         (("--model", "scripted:speed=9"), "speed", "latency"),
-        (("--model", "http://localhost:1/v1#m"), "not supported yet", "Hub name"),
+        (("--model", "http://me:secret@localhost/v1#m"), "key in an address", "environment"),
         (("--reuse", "nowhere"), "not a run folder", "--reuse"),
     ],
 )

@@ -1,0 +1,169 @@
+"""An OpenAI-compatible server over hashes, with every fault that a client meets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+import threading
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+from cai.engines.scripted import ScriptedEngine, ScriptedOptions
+from cai.records import Message, Sampling
+
+FAULTS = (
+    "500", "429", "503", "reset", "half", "html", "no choices", "no logprobs", "hang",
+)  # fmt: skip
+
+
+class FakeServer:
+    """Serves in a thread of its own.
+
+    Args:
+        kind: `vllm` (token ids), `top` (log-probabilities) or `plain` (neither).
+        fault: What happens to every `every`th call at its first try.
+        port: Taken again after `stop`; any free one by default.
+    """
+
+    def __init__(
+        self, kind: str = "vllm", fault: str | None = None, every: int = 10, port: int = 0
+    ) -> None:
+        self.kind, self.fault, self.every, self.port = kind, fault, every, port
+        self.engine = ScriptedEngine(ScriptedOptions())
+        self.answered: Counter[str] = Counter()
+        self.tried: Counter[str] = Counter()
+        self.asked: list[dict[str, Any]] = []
+        self.heard: set[str] = set()
+        self.say: str | None = None  # a text instead of that of the engine
+        self.refuse: tuple[int, str] | None = None
+        self.delay = 0.0
+        self.most = self.running = 0
+
+    def __enter__(self) -> FakeServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> None:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+
+    def stop(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = runner.addresses[0][1]
+        ready.set()
+        await self._end.wait()
+        await runner.cleanup()
+        await asyncio.sleep(0.05)  # for the last connections to be closed
+
+    async def _models(self, request: web.Request) -> web.Response:
+        owner = "vllm" if self.kind == "vllm" else "someone"
+        return web.json_response({"data": [{"id": "m", "owned_by": owner, "max_model_len": 4096}]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        text = (await request.json())["prompt"]
+        return web.json_response({"tokens": [ord(c) for c in text]})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        lines = [f'vllm:num_requests_running{{engine="0"}} {self.running}.0']
+        return web.Response(text="\n".join([*lines, 'vllm:num_requests_waiting{engine="0"} 0.0']))
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        self.heard.add(request.headers.get("Authorization", ""))
+        body = await request.json()
+        self.asked.append(body)
+        if self.refuse is not None:
+            status, said = self.refuse
+            return web.json_response({"error": {"message": said}}, status=status)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.delay)
+            return await self._answer(request, body)
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        self.tried[key] += 1
+        chosen = int(key, 16) % self.every == 0
+        fault = self.fault if chosen and self.tried[key] == 1 else None
+        if fault == "no logprobs" and not body.get("logprobs"):
+            fault = None
+        if fault in ("500", "429", "503"):
+            headers = {"Retry-After": "0.05"} if fault == "429" else {}
+            return web.Response(status=int(fault), text="a bad day", headers=headers)
+        if fault == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if fault == "html":
+            return web.Response(text="<html>502 Bad Gateway</html>", content_type="text/html")
+        if fault == "hang":
+            await asyncio.sleep(60)
+        answer = await self._completion(body)
+        if fault == "no choices":
+            answer["choices"] = []
+        if fault == "no logprobs":
+            answer["choices"][0].pop("logprobs", None)
+            answer["choices"][0]["message"] = {}
+        text = json.dumps(answer)
+        if fault == "half":
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        self.answered[key] += fault is None
+        return web.Response(text=text, content_type="application/json")
+
+    async def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
+        messages = [Message(**m) for m in body["messages"]]
+        share = int.from_bytes(hashlib.sha256(repr(messages).encode()).digest()[:4], "big") / 2**32
+        usage = {"prompt_tokens": 10, "completion_tokens": 1}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        names = {"A": share, "B": 1 - share}
+        if body.get("logprob_token_ids") and self.kind == "vllm":
+            names = {f"token_id:{i}": names[chr(i)] for i in body["logprob_token_ids"]}
+        label = max(names, key=names.__getitem__)
+        if body.get("logprobs") and self.kind != "plain":
+            top = [{"token": n, "logprob": math.log(max(p, 1e-9))} for n, p in names.items()]
+            choice["logprobs"] = {"content": [{"token": label, "top_logprobs": top}]}
+            choice["message"] = {"role": "assistant", "content": label}
+            return {"choices": [choice], "usage": usage}
+        if "n" in body:
+            votes = ["A"] * round(share * body["n"])
+            votes += ["(B)"] * (body["n"] - len(votes))
+            drawn = [{**choice, "message": {"role": "assistant", "content": v}} for v in votes]
+            return {"choices": drawn, "usage": usage}
+        sampling = Sampling(
+            temperature=body.get("temperature", 1.0),
+            max_tokens=body["max_tokens"],
+            seed=body.get("seed", 0),
+        )
+        made = await self.engine.generate(messages, sampling)
+        choice["message"] = {"role": "assistant", "content": self.say or made.text}
+        usage["completion_tokens"] = made.usage.output_tokens
+        return {"choices": [choice], "usage": usage}

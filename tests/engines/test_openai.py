@@ -1,0 +1,367 @@
+"""The engine of servers, against a small server that fails in every way we know."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import cai
+from cai.cli import app
+from cai.engines import _http
+from cai.engines.base import ROW
+from cai.engines.openai import OpenAIEngine, _names, _steered, parse_address
+from cai.errors import CaiError, CallError
+from cai.records import Message, Sampling, user
+from cai.run import Run
+from cai.runtime import scheduler
+from tests.engines.server import FAULTS, FakeServer
+
+SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
+
+
+# A server that falls in the middle leaves sockets open; they are not ours.
+falls = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(_http, "REST", 0.05)
+    for name in ("CAI_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def prompts(folder: Path, count: int) -> str:
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(count)))
+    return str(path)
+
+
+def go(folder: Path, model: str, count: int = 12, out: str = "run", **given: Any) -> Run:
+    settings = {"prompts": prompts(folder, count), "judge_principles": 2, "test_share": 0, **given}
+    return cai.generate(model=model, out=folder / out, **settings)
+
+
+def data(run: Run) -> dict[str, bytes]:
+    names = ("sft", "preferences", "traces")
+    return {n: (run.folder / n / "train.parquet").read_bytes() for n in names}
+
+
+def after(server: FakeServer, calls: int) -> None:
+    """Wait until a server has answered so many calls."""
+    until = time.monotonic() + 30
+    while server.answered.total() < calls and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+def asked(server: FakeServer, **options: Any) -> Any:
+    """What a started engine answers to one conversation."""
+
+    async def ask() -> Any:
+        engine = OpenAIEngine([server.url], "m", **options)
+        await engine.start()
+        try:
+            return await engine.generate([user("Hello?")], SAMPLING)
+        finally:
+            await engine.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("text", "urls", "name"),
+    [
+        ("http://h:8000/v1#m", ("http://h:8000/v1",), "m"),
+        ("http://h:8000#org/m", ("http://h:8000/v1",), "org/m"),
+        ("https://h/api/v1/", ("https://h/api/v1",), None),
+        ("http://a/v1,http://b/v1#m", ("http://a/v1", "http://b/v1"), "m"),
+        ("http://a/v1#m,http://b/v1#m", ("http://a/v1", "http://b/v1"), "m"),
+    ],
+)
+def test_addresses(text: str, urls: tuple[str, ...], name: str | None) -> None:
+    assert parse_address(text) == (urls, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http://a#x,http://b#y", "several names"),
+        ("ftp://a/v1#m", "no address"),
+        ("http://#m", "no address"),
+        ("http://a:99999/v1#m", "no address"),
+        ("http://user:secret@a/v1#m", "key in an address"),
+        ("http://a/v1?key=secret#m", "key in an address"),
+    ],
+)
+def test_bad_addresses(text: str, said: str) -> None:
+    with pytest.raises(CaiError, match=said) as error:
+        parse_address(text)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "method"), [("vllm", "token"), ("top", "top_logprobs")])
+def test_a_run_on_a_server(tmp_path: Path, kind: str, method: str) -> None:
+    with FakeServer(kind) as server:
+        run = go(tmp_path, f"{server.url}#m")
+        calls = len(server.asked)
+        again = go(tmp_path, f"{server.url}#m")
+        assert len(server.asked) == calls  # all is in the journal: the server is not even met
+    assert data(run) == data(again)
+    assert run.manifest.models["policy"] == "server:m"
+    assert not run.failures
+    pairs = [pair for row in run.traces["train"] for pair in row["pairs"] if pair["judgements"]]
+    assert pairs
+    assert {j["method"] for pair in pairs for j in pair["judgements"]} == {method}
+
+
+def test_votes_where_there_are_no_log_probabilities(tmp_path: Path) -> None:
+    with FakeServer("plain") as server:
+        run = go(tmp_path, server.url, stages=["preferences"], pairs=["sampled"])
+    pairs = [pair for row in run.traces["train"] for pair in row["pairs"] if pair["judgements"]]
+    judgements = [j for pair in pairs for j in pair["judgements"]]
+    assert {j["method"] for j in judgements} == {"votes"}
+    votes = [16 * j["q_ab"] for j in judgements]
+    assert votes == pytest.approx([round(share) for share in votes])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_mended_and_nothing_is_doubled(tmp_path: Path, fault: str) -> None:
+    with FakeServer() as well:
+        expected = go(tmp_path, f"{well.url}#m", out="well")
+    with FakeServer(fault=fault, every=10) as server:
+        run = go(tmp_path, f"{server.url}#m", request_timeout=1.0)
+        failed = [key for key, times in server.tried.items() if times > 1]
+        assert failed  # the fault was met
+        probe = 1  # asked at the start, no call of the run
+        assert sum(server.answered.values()) == run.manifest.calls["made"] + probe
+        assert set(server.answered.values()) == {1}
+    assert data(run) == data(expected)
+    assert not run.failures
+
+
+@falls
+def test_the_rows_of_a_dead_replica_move_on(tmp_path: Path) -> None:
+    with FakeServer() as well:
+        expected = go(tmp_path, f"{well.url}#m", count=40, out="well")
+    with FakeServer() as stays, FakeServer() as dies:
+        end = threading.Thread(target=lambda: (after(dies, 50), dies.stop()))
+        end.start()
+        run = go(tmp_path, f"{stays.url},{dies.url}#m", count=40)
+        end.join()
+        assert dies.answered
+        assert stays.answered
+    assert data(run) == data(expected)
+
+
+def test_the_calls_of_a_row_stay_on_one_replica() -> None:
+    async def ask(first: FakeServer, second: FakeServer) -> None:
+        engine = OpenAIEngine([first.url, second.url], "m")
+        await engine.start()
+
+        async def row(number: int) -> None:
+            ROW.set(number)
+            for turn in range(3):
+                await engine.generate([user(f"Row {number}, turn {turn}.")], SAMPLING)
+
+        await asyncio.gather(*(row(n) for n in range(20)))
+        await engine.close()
+
+    with FakeServer() as first, FakeServer() as second:
+        asyncio.run(ask(first, second))
+        rows = [
+            {body["messages"][0]["content"].split(",")[0] for body in server.asked[1:]}
+            for server in (first, second)
+        ]
+    texts = [{text for text in found if text.startswith("Row")} for found in rows]
+    assert not texts[0] & texts[1]
+    assert min(map(len, texts)) >= 5
+
+
+@falls
+def test_a_server_that_comes_back_is_waited_for(tmp_path: Path) -> None:
+    server = FakeServer()
+    server.start()
+    restart = FakeServer(port=server.port)
+
+    def fall() -> None:
+        after(server, 100)
+        server.stop()
+        time.sleep(1.0)
+        restart.start()
+
+    away = threading.Thread(target=fall)
+    away.start()
+    try:
+        run = go(tmp_path, f"{server.url}#m", count=40)
+    finally:
+        away.join()
+        restart.stop()
+    assert restart.answered
+    assert not run.failures
+
+
+@falls
+def test_a_server_that_stays_dead_stops_the_run_which_can_go_on(tmp_path: Path) -> None:
+    server = FakeServer()
+    server.start()
+    threading.Thread(target=lambda: (after(server, 100), server.stop())).start()
+    with pytest.raises(CaiError, match="does not answer") as error:
+        go(tmp_path, f"{server.url}#m", count=40)
+    assert "run the same command again" in error.value.hint
+    done = len(server.answered)
+    with FakeServer(port=server.port) as restart:
+        run = go(tmp_path, f"{restart.url}#m", count=40)
+        assert run.manifest.calls["reused"] >= done - 64 - 1  # those under way and the probe
+    assert not run.failures
+
+
+def test_what_a_server_refuses_is_a_failure_in_its_words(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        asked(server)
+        server.refuse = (400, "This model's maximum context length is 4096 tokens.")
+        with pytest.raises(CallError, match="maximum context length is 4096"):
+            asked_when_started(server)
+
+
+def asked_when_started(server: FakeServer) -> None:
+    async def ask() -> None:
+        refuse, server.refuse = server.refuse, None
+        engine = OpenAIEngine([server.url], "m")
+        await engine.start()
+        server.refuse = refuse
+        try:
+            await engine.generate([user("Hello?")], SAMPLING)
+        finally:
+            await engine.close()
+
+    asyncio.run(ask())
+
+
+def test_a_wrong_key_and_a_wrong_name_stop_at_once() -> None:
+    with FakeServer() as server:
+        server.refuse = (401, "no such key")
+        with pytest.raises(CaiError, match="401: no such key") as error:
+            asked(server)
+        assert "CAI_API_KEY" in error.value.hint
+        with pytest.raises(CaiError, match="serves no model other"):
+            asyncio.run(OpenAIEngine([server.url], "other").start())
+
+
+def test_nobody_there() -> None:
+    with FakeServer() as server:
+        url = server.url
+    with pytest.raises(CaiError, match="does not say what it serves"):
+        _ = OpenAIEngine([url]).identity
+    with pytest.raises(CaiError, match="does not answer"):
+        asyncio.run(OpenAIEngine([url], "m").start())
+
+
+def test_a_system_text_moves_where_the_template_has_no_place_for_it() -> None:
+    class Strict(FakeServer):
+        async def _answer(self, request: Any, body: dict[str, Any]) -> Any:
+            from aiohttp import web
+
+            if body["messages"][0]["role"] == "system":
+                said = {"error": {"message": "System role not supported"}}
+                return web.json_response(said, status=400)
+            return await super()._answer(request, body)
+
+    async def ask(server: FakeServer) -> None:
+        engine = OpenAIEngine([server.url], "m")
+        await engine.start()
+        for _ in range(2):
+            await engine.generate(
+                [Message(role="system", content="Be kind."), user("Hi")], SAMPLING
+            )
+        await engine.close()
+
+    with Strict() as server:
+        asyncio.run(ask(server))
+        firsts = [body["messages"][0] for body in server.asked[1:]]
+    assert [m["role"] for m in firsts] == ["system", "user", "user"]
+    assert firsts[-1]["content"] == "Be kind.\n\nHi"
+
+
+def test_halves_of_characters_and_reasoning_are_cut_out() -> None:
+    with FakeServer() as server:
+        server.say = "<think>hm</think>Good \ud83d day"
+        completion = asked(server)
+    assert completion.text == "Good \ufffd day"
+    assert completion.reasoning == "hm"
+
+
+def test_a_key_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "sk-planted-0123456789"
+    monkeypatch.setenv("CAI_API_KEY", key)
+    monkeypatch.setenv("CAI_CACHE", str(tmp_path / "cache"))
+    caplog.set_level(logging.DEBUG)
+    with FakeServer() as server:
+        server.say = f"Your key is {key}, and you said Bearer {key}."
+        arguments = ["generate", "--model", f"{server.url}#m", "--prompts", prompts(tmp_path, 3)]
+        result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")])
+        assert server.heard == {f"Bearer {key}"}
+        assert result.exit_code == 0, result.output
+        server.refuse = (401, f"Incorrect API key provided: {key}")
+        with pytest.raises(CaiError, match=r"provided: \[key\]"):
+            asked(server)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"Your key is [key]" in path.read_bytes() for path in files)
+    assert not [path for path in files if key.encode() in path.read_bytes()]
+    assert key not in result.output
+    assert key not in caplog.text
+
+
+def test_a_key_goes_to_its_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-openai")
+    assert _http.key_for("https://api.openai.com/v1") == "of-openai"
+    assert _http.key_for("http://elsewhere.org/v1") is None
+    monkeypatch.setenv("CAI_API_KEY_ELSEWHERE_ORG", "of-elsewhere")
+    assert _http.key_for("http://elsewhere.org/v1") == "of-elsewhere"
+
+
+def test_retry_after_is_read_in_both_forms() -> None:
+    assert _http.retry_after("7") == 7
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 25 < (_http.retry_after(later) or 0) <= 30
+    assert [_http.retry_after(v) for v in (None, "soon", "-1", "1e9")] == [None, None, None, 600]
+
+
+def test_slots_follow_the_queue_of_the_server() -> None:
+    assert _steered(64, ours=64, running=64, waiting=0) == 84  # all at work, none waits: more
+    assert _steered(84, ours=84, running=64, waiting=20) == 72  # a queue of an eighth is left
+    assert _steered(64, ours=10, running=10, waiting=0) == 64  # we do not use what we have
+    assert _steered(64, ours=8, running=64, waiting=500) == 4  # others fill it
+
+
+def test_fewer_calls_at_once_than_asked_for_never_more(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        server.delay = 0.005
+        go(tmp_path, f"{server.url}#m", count=30, concurrency=3)
+        assert server.most == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("A", True), (" (A)", True), ("**A**", True), ("A.", True), ("An", False), ("B", False)],
+)
+def test_what_names_a_label(text: str, named: bool) -> None:
+    assert _names(text, "A") is named
+
+
+def test_base_url_serves_the_roles_that_name_no_server(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        run = go(tmp_path, "default", count=3, base_url=server.url, judge="scripted:words=9")
+    assert run.manifest.models["policy"] == "server:m"
+    assert run.manifest.models["judge"].startswith("scripted:")
