@@ -53,11 +53,14 @@ class Settings(BaseModel):
     prompt_column: str | None = Field(None, description="the column that holds the prompt")
     kind: Kind | None = Field(None, description="kind of the prompts that name none")
     limit: int | None = Field(None, ge=1, description="use the first N prompts only")
+    shard: str | None = Field(
+        None, pattern=r"^[1-9]\d{0,5}/[1-9]\d{0,5}$", description="i/n: the i-th of n parts"
+    )
     system: str | None = Field(None, description="system prompt for prompts that have none")
     model: str = Field(
         "default",
         description="model of every role: a Hub name, a folder, http://host:8000/v1#name "
-        "(a server; replicas by comma), or scripted:…",
+        "(a server; replicas by comma), vllm:NAME (a server of our own), or scripted:…",
     )
     base_url: str | None = Field(
         None, description="server of all models that are given by a name alone"
@@ -74,6 +77,9 @@ class Settings(BaseModel):
     request_timeout: float = Field(
         600.0, gt=0, description="seconds until a call to a server is given up and sent again"
     )
+    tensor_parallel: int = Field(1, ge=1, description="vllm:… GPUs per server")
+    replicas: int = Field(1, ge=1, description="vllm:… servers")
+    vllm_args: str = Field("", description="vllm:… more flags of the server, as one text")
     concurrency: int | None = Field(
         None, ge=1, description="calls in flight per server; null: as many as keep it busy"
     )
@@ -132,6 +138,13 @@ class Settings(BaseModel):
             raise ValueError("names one twice")
         return value
 
+    @field_validator("shard")
+    @classmethod
+    def _one_of_them(cls, value: str | None) -> str | None:
+        if value is not None and int(value.split("/")[0]) > int(value.split("/")[1]):
+            raise ValueError("there is no such part")
+        return value
+
     def model_of(self, role: Role) -> str:
         """The name of a role's model: its own, or that of all."""
         if role == "policy":
@@ -158,13 +171,14 @@ class Settings(BaseModel):
 # What the folder holds does not depend on these: they may change between two runs into it.
 EXECUTION_KEYS = frozenset(
     {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency"}
+    | {"tensor_parallel", "replicas"}
 )
 # These only say where prompts come from; the prompts themselves are compared.
-PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit"})
+PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit", "shard"})
 # These are compared by content, not by name.
 FILE_KEYS = frozenset(
     {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
-    | {"judge_calibration", "base_url"}
+    | {"judge_calibration", "base_url", "vllm_args"}
 )
 _LISTS = frozenset({"stages", "pairs"})
 

@@ -18,10 +18,11 @@ from typing import Any
 import yaml
 
 from cai.card import card
-from cai.config import Settings, resolve
-from cai.dataset import replacing, write_datasets
+from cai.config import ROLES, Settings, resolve
+from cai.dataset import SPLITS, replacing, write_datasets
 from cai.engines import labels
-from cai.engines.base import Engine
+from cai.engines.base import Absent, Engine
+from cai.engines.openai import CONTROL_TOKENS
 from cai.errors import CaiError
 from cai.inputs import (
     digest_of_prompts,
@@ -33,10 +34,11 @@ from cai.inputs import (
 )
 from cai.method import Method
 from cai.plan import Plan, changes_since, last_method, plan_rows, replay
+from cai.price import Price
 from cai.records import Failure, Manifest, Prompt, Row
 from cai.row import make_row
 from cai.run import Run
-from cai.runtime.calls import Calls
+from cai.runtime.calls import Calls, Tally
 from cai.runtime.journal import UNUSABLE, Journal, Lock, refuse_foreign
 from cai.runtime.progress import Progress, Quiet, counted
 from cai.runtime.work import run, schedulers_of, work_through
@@ -53,6 +55,7 @@ def generate(
     approve: Callable[[Plan], bool] = lambda plan: False,
     progress: Progress | None = None,
     engine: Engine | Mapping[str, Engine] | None = None,
+    price: str | None = None,
     **given: Any,
 ) -> Run:
     """Make the data of a run, or go on with it, and write its datasets.
@@ -66,6 +69,7 @@ def generate(
         progress: Shows how far the job is.
         engine: A model that is there already, instead of those of the settings: for all roles, or
             one by role.
+        price: `IN,OUT` per million tokens or `N/h`; the manifest then says what the rows cost.
         **given: Single settings (`model="…"`), which win over `settings`.
 
     Raises:
@@ -76,6 +80,7 @@ def generate(
         settings = resolve({**(settings or {}), **given})
     elif given:
         settings = resolve({**settings.model_dump(exclude_unset=True), **given})
+    cost = Price.parse(price) if price is not None else None
     engines = make_engines(settings, engine)
     method = with_judge(load_method(settings), lambda: engines["judge"].identity)
     engines = {role: engines[role] for role in method.roles}
@@ -83,6 +88,7 @@ def generate(
     try:
         with _opened(folder, reuse) as (journal, reused):
             job = _Job(folder, method, engines, journal, reused, retry_failed, progress or Quiet())
+            job.price = cost
             job.prepare(approve)
             started = time.time()
             run(job.make_calls())
@@ -131,6 +137,7 @@ class _Job:
     reuse: Sequence[Journal]
     retry_failed: bool
     progress: Progress
+    price: Price | None = None
     calls: Calls = field(init=False)
     replayed: Calls = field(init=False)
     facts: dict[str, Any] = field(init=False)
@@ -156,7 +163,9 @@ class _Job:
         if staged:
             self.progress.phase("reading prompts")
             read = counted(prompts_of(self.settings), self.progress)
-            source["duplicates"] = self.journal.ingest(read, self.settings.limit)
+            source["duplicates"] = self.journal.ingest(
+                read, self.settings.limit, self.settings.shard
+            )
         if known is not None:
             self._settle_changes(staged, approve)
         facts = {
@@ -212,6 +221,8 @@ class _Job:
             await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
         finally:
             self.seconds["generate"] = time.monotonic() - started
+            spent = (self.journal.meta("seconds") or 0.0) + self.seconds["generate"]
+            self.journal.set_meta({"seconds": spent})
 
     def _settle_labels(self, engine: Engine) -> None:
         """Find labels that serve an engine that has to pick, and keep them with the run."""
@@ -232,7 +243,11 @@ class _Job:
         self.replayed = Calls(
             self.journal, self.settings.seed, self.calls.identities, labels=self.calls.labels
         )
+        served = any(getattr(e, "reads_control_tokens", False) for e in self.engines.values())
+        self.controls = 0
         for prompt in self._prompts():
+            texts = (message.content for message in prompt.messages)
+            self.controls += served and any(map(CONTROL_TOKENS.search, texts))
             row = replay(prompt, self.method, self.replayed)
             if row.missing:
                 raise CaiError(
@@ -252,6 +267,11 @@ class _Job:
             judge=self.calls.identities.get("judge", ""),
         )
         self.seconds["write"] = time.monotonic() - begun
+        if self.controls:
+            self.progress.warn(
+                f"{self.controls:,} prompts hold what looks like a special token of a model; "
+                "a server reads it as one, not as text"
+            )
         manifest = self._manifest(counts, started)
         constitution = self.method.constitution.model_dump(mode="json", exclude_defaults=True)
         constitution["version"] = 1
@@ -268,10 +288,26 @@ class _Job:
             file.write("\n")
         self.journal.set_meta({"published": self.facts})
 
+    def _cost(self, counts: Counter[str], whole: Tally) -> dict[str, Any]:
+        """Of all sessions of the run; per row: per row of a dataset to train on."""
+        if self.price is None:
+            return {}
+        seconds = self.journal.meta("seconds") or 0.0
+        read, written = whole.input_tokens.total(), whole.output_tokens.total()
+        total = self.price.of(read, written, seconds)
+        rows = sum(counts.get(f"{n}.{s}", 0) for n in ("sft", "preferences") for s in SPLITS)
+        return {
+            "price": self.price.text,
+            "seconds": round(seconds, 3),
+            "total": total,
+            "per_row": total / rows if rows else None,
+        }
+
     def _manifest(self, counts: Counter[str], started: float) -> Manifest:
         tally, whole = self.calls.tally, self.replayed.tally
         kinds = self.journal.kinds()
         source = self.journal.meta("source")
+        distinct = {id(engine): engine for engine in self.engines.values()}
         return Manifest(
             constitution={
                 "name": self.method.constitution.name,
@@ -287,19 +323,85 @@ class _Job:
             judge=self.method.judge.model_dump() if self.method.sources else {},
             seed=self.settings.seed,
             packages=_versions(),
-            prompts={**source, "rows": sum(kinds.values()), "kinds": kinds},
+            prompts={
+                **source,
+                "rows": sum(kinds.values()),
+                "kinds": kinds,
+                "control_tokens": self.controls,
+            },
             counts=dict(sorted(counts.items())),
             calls={"made": tally.made, "reused": tally.reused},
             tokens={
                 role: {"input": whole.input_tokens[role], "output": whole.output_tokens[role]}
                 for role in sorted(whole.input_tokens)
             },
+            cost=self._cost(counts, whole),
             timings={
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                 "tokens_written": sum(tally.output_tokens.values()),
+                "tokens_cached": sum(getattr(e, "cached_tokens", 0) for e in distinct.values()),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )
+
+
+def merge(
+    shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
+) -> Run:
+    """Put the shards of a run together in a folder of its own, without asking a model.
+
+    Raises:
+        CaiError: A shard is missing, not finished or of another run, or what they were made from
+            is no longer there.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    for folder in shards:
+        found = _published(Path(folder))
+        shard = found["settings"].pop("shard", None)
+        if shard is None:
+            raise CaiError(f"{folder}: a whole run, no shard of one", "Leave it out.")
+        if shard in facts:
+            raise CaiError(f"{folder}: shard {shard} is given twice", "Leave one out.")
+        facts[shard] = found
+    first = next(iter(facts.values()))
+    parts = int(next(iter(facts)).split("/")[1])
+    missing = [s for n in range(parts) if (s := f"{n + 1}/{parts}") not in facts]
+    if missing or len(facts) != parts:
+        others = sorted(facts.keys() - {f"{n + 1}/{parts}" for n in range(parts)})
+        what = f"missing: {', '.join(missing)}" if missing else f"not one of them: {others[0]}"
+        raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
+    for shard, found in facts.items():
+        for key in ("settings", "constitution", "templates", "identities"):
+            if found[key] != first[key]:
+                raise CaiError(
+                    f"shard {shard} was made from another {key} than the first",
+                    "Run it again with the same command.",
+                )
+    settings = resolve(first["settings"])
+    method = load_method(settings)
+    if method.constitution.model_dump(mode="json") != first["constitution"]:
+        raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
+    identities = first["identities"]
+    engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
+    return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
+
+
+def _published(folder: Path) -> dict[str, Any]:
+    """What a finished run was made from."""
+    if not (folder / "calls.sqlite").is_file():
+        raise CaiError(f"{folder}: not a run folder", "Give the folders that cai generate wrote.")
+    journal = Journal(folder / "calls.sqlite", readonly=True)
+    try:
+        found: dict[str, Any] | None = journal.meta("published")
+        settings = journal.meta("settings")
+    finally:
+        journal.close()
+    if found is None or found["settings"] != settings:
+        raise CaiError(
+            f"{folder}: this shard has not come to its end",
+            "Run the same cai generate command again.",
+        )
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -85,6 +85,9 @@ def make_engines(
                 batch_size=settings.batch_size,
                 timeout=settings.request_timeout,
                 concurrency=settings.concurrency,
+                tensor_parallel=settings.tensor_parallel,
+                replicas=settings.replicas,
+                vllm_args=settings.vllm_args,
             )
     return {role: named[settings.address_of(role)] for role in ROLES}
 
@@ -118,4 +121,4 @@ def digest_of_prompts(settings: Settings, known: Settings | None = None) -> str 
         if names == {key: getattr(known, key) for key in PROMPT_KEYS}:
             return None
     read = source_digest(settings.prompts, prompt_column=settings.prompt_column, kind=settings.kind)
-    return digest([read, settings.limit])
+    return digest([read, settings.limit, *([settings.shard] if settings.shard else [])])

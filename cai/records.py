@@ -421,6 +421,7 @@ class Manifest(Record):
     counts: dict[str, int]
     calls: dict[str, int]
     tokens: dict[str, dict[str, int]]
+    cost: dict[str, Any] = {}
     timings: dict[str, Any]
 
     @model_validator(mode="after")

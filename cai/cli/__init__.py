@@ -8,7 +8,16 @@ import sys
 import typer
 
 from cai import __version__
-from cai.cli import constitution, constitution_test, generate, judge_check, show, train
+from cai.cli import (
+    constitution,
+    constitution_test,
+    doctor,
+    generate,
+    judge_check,
+    merge,
+    show,
+    train,
+)
 from cai.cli.console import plain, stderr
 from cai.errors import CaiError
 
@@ -22,6 +31,8 @@ app = typer.Typer(
 )
 app.command()(generate.generate)
 app.command()(show.show)
+app.command()(merge.merge)
+app.command()(doctor.doctor)
 app.command()(judge_check.judge_check)
 constitution.app.command("test")(constitution_test.run_tests)
 app.add_typer(constitution.app, name="constitution")

@@ -35,7 +35,8 @@ def generate(
         str | None,
         typer.Option(
             help="Model: a Hub name, a folder, http://host:8000/v1#name (a server; replicas by "
-            "comma), or scripted:option=value,… [default: SmolLM2-135M]"
+            "comma), vllm:NAME (a server started for the run), or scripted:option=value,… "
+            "[default: SmolLM2-135M]"
         ),
     ] = None,
     base_url: Annotated[
@@ -109,6 +110,9 @@ def generate(
             "[default: red-team]"
         ),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: the i-th of n parts; put together by cai merge.")
+    ] = None,
     system: Annotated[
         str | None, typer.Option(help="System prompt for prompts that have none.")
     ] = None,
@@ -137,6 +141,12 @@ def generate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Draw again what failed before.")
     ] = False,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model costs: IN,OUT per million tokens, or N/h; shown and kept."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; load no model, write nothing.")
     ] = False,
@@ -149,11 +159,11 @@ def generate(
     Running again into the same folder goes on where the last run stopped; after an edit of the
     constitution only the calls whose input changed are made.
 
-    Settings for --set: dtype, device, batch_size, request_timeout, concurrency, critique,
-    verdict, few_shot, helpful (plain|revise), sft_steps (final|all), policy_temperature,
-    critic_temperature, reviser_temperature, judge_temperature, top_p, policy_max_tokens,
-    critic_max_tokens, reviser_max_tokens, judge_max_tokens, min_label_mass, and all of the
-    above by name.
+    Settings for --set: dtype, device, batch_size, request_timeout, concurrency,
+    tensor_parallel, replicas, vllm_args, critique, verdict, few_shot, helpful (plain|revise),
+    sft_steps (final|all), policy_temperature, critic_temperature, reviser_temperature,
+    judge_temperature, top_p, policy_max_tokens, critic_max_tokens, reviser_max_tokens,
+    judge_max_tokens, min_label_mass, and all of the above by name.
     """
     from cai.config import comma_list, resolve
 
@@ -178,6 +188,7 @@ def generate(
         "limit": limit,
         "prompt_column": prompt_column,
         "kind": kind,
+        "shard": shard,
         "system": system,
         "seed": seed,
         "templates": templates,
@@ -189,16 +200,22 @@ def generate(
     if dry_run:
         _dry_run(settings, out, reuse or [], retry_failed)
         return
-    _run(settings, out, reuse or [], retry_failed, yes)
+    _run(settings, out, reuse or [], retry_failed, yes, price)
 
 
 def _run(
-    settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool, yes: bool
+    settings: Settings,
+    out: Path | None,
+    reuse: list[Path],
+    retry_failed: bool,
+    yes: bool,
+    price: str | None,
 ) -> None:
     from cai.generation import generate as run_job
+    from cai.price import Price
     from cai.runtime.progress import Shown
 
-    progress = Shown(stderr)
+    progress = Shown(stderr, Price.parse(price) if price is not None else None)
 
     def approve(plan: Plan) -> bool:
         progress.close()
@@ -215,6 +232,7 @@ def _run(
             retry_failed=retry_failed,
             approve=approve,
             progress=progress,
+            price=price,
         )
     finally:
         progress.close()
@@ -257,13 +275,24 @@ def _print_summary(run: Run) -> None:
         "model calls": f"{manifest.calls['made']:,} made, {manifest.calls['reused']:,} reused",
         "tokens written": f"{outputs:,}, of which {now:,} now "
         f"({now / seconds if seconds else 0:,.0f}/s)",
+        "tokens in → out": ", ".join(
+            f"{role} {n['input']:,} → {n['output']:,}" for role, n in manifest.tokens.items()
+        ),
         "time": f"{seconds:,.1f} s",
+        **_cost(manifest.cost),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
     console.print(plain(f"Data: {run.folder}"), soft_wrap=True)
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
+
+
+def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
+    if not cost:
+        return {}
+    per_row = f", {cost['per_row']:,.4g} per row" if cost["per_row"] is not None else ""
+    return {"cost": f"{cost['total']:,.4g}{per_row}"}
 
 
 def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[str, str]:

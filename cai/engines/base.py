@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
+from cai.errors import CaiError
 from cai.records import ChoiceScores, Completion, Message, Sampling
 
 # Whose calls the running task makes: those of one row share a prefix, so one server does best.
@@ -59,6 +60,43 @@ class Engine(Protocol):
     async def capacity(self) -> Capacity: ...
 
     async def close(self) -> None: ...
+
+
+class Absent:
+    """A model that is not here and known by its identity: only what it once answered is read."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def known_identity(self) -> str | None:
+        return self.identity
+
+    async def start(self) -> None:
+        raise CaiError(
+            f"a call of {self.identity} is missing, and no model is asked here",
+            "Run the job that should have made it to its end.",
+        )
+
+    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        raise NotImplementedError
+
+    async def choose(
+        self,
+        prefix: Sequence[Message],
+        suffixes: Sequence[str],
+        choices: Sequence[str],
+        answer_prefix: str = "",
+    ) -> list[ChoiceScores]:
+        raise NotImplementedError
+
+    def check_labels(self, choices: Sequence[str], answer_prefix: str) -> object:
+        raise NotImplementedError
+
+    async def capacity(self) -> Capacity:
+        return Capacity(slots=1)
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def joined(prefix: Sequence[Message], suffix: str) -> tuple[Message, ...]:

@@ -1,7 +1,7 @@
 """One way to name a model, for every role.
 
 `default` (the small model), a Hub name, a folder, `http://host:8000/v1#name` (a server; replicas by
-comma), or `scripted:option=value,…`.
+comma), `vllm:NAME` (a server of our own), or `scripted:option=value,…`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Literal
 
 from cai.engines.base import Engine
 from cai.engines.scripted import ScriptedEngine
-from cai.errors import CaiError
 
 
 def engine_for(
@@ -21,6 +20,9 @@ def engine_for(
     batch_size: int | None = None,
     timeout: float = 600.0,
     concurrency: int | None = None,
+    tensor_parallel: int = 1,
+    replicas: int = 1,
+    vllm_args: str = "",
 ) -> Engine:
     """The engine that a name stands for; nothing is loaded before `start`.
 
@@ -35,9 +37,15 @@ def engine_for(
         urls, served = parse_address(name)
         return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency)
     if name.startswith("vllm:"):
-        raise CaiError(
-            f"{name}: starting a server is not supported yet",
-            "Start it yourself and give its address: http://host:8000/v1#name.",
+        from cai.engines.vllm import VllmEngine
+
+        return VllmEngine(
+            name.removeprefix("vllm:") or "default",
+            tensor_parallel=tensor_parallel,
+            replicas=replicas,
+            args=vllm_args,
+            timeout=timeout,
+            concurrency=concurrency,
         )
     from cai.engines.transformers import TransformersEngine, default_model
 

@@ -36,6 +36,10 @@ FIRST_SLOTS, MOST_SLOTS = 64, 1024  # calls in flight per replica, where nothing
 VOTES = 16  # answers drawn where a server has no log-probabilities
 VOTE_TOKENS = 8
 TOP = 20  # log-probabilities per token that the OpenAI protocol allows at most
+# What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
+CONTROL_TOKENS = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+)
 _GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 _ASKED = "\n\nGo on after these words with the label and nothing else: "
 
@@ -112,6 +116,9 @@ class OpenAIEngine:
         self._limit_key = "max_tokens"
         self._top = TOP
         self._labels: dict[tuple[tuple[str, ...], str], list[int] | CaiError] = {}
+        self._reset_slots()
+
+    def _reset_slots(self) -> None:
         self._slots = dict.fromkeys(self.urls, float(FIRST_SLOTS))
         self._best = (0.0, float(FIRST_SLOTS))
         self._looked = (0.0, 0)
@@ -418,6 +425,23 @@ class OpenAIEngine:
             input_tokens=_count(said.get("prompt_tokens")),
             output_tokens=_count(said.get("completion_tokens")),
         )
+
+    async def abilities(self) -> dict[str, bool]:
+        """Further abilities of a started server, by trial; none of them is needed."""
+        replica = self._replicas.all[0]
+        found = {"load is told (/metrics)": await self._load(replica) is not None}
+        body = self._body([{"role": "user", "content": "Hi."}]) | {self._limit_key: 1}
+        try:
+            await self._post(body | {"priority": 1})
+            found["priorities"] = self._is_vllm
+        except CallError:
+            found["priorities"] = False
+        long = self._body([{"role": "user", "content": "Read this. " * 100}]) | {self._limit_key: 1}
+        before = self.cached_tokens
+        for _ in range(2):
+            self._usage(await self._post(long))
+        found["cached tokens are told"] = self.cached_tokens > before
+        return found
 
     # --- how many at once -----------------------------------------------------------------------
 

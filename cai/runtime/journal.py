@@ -206,7 +206,12 @@ class Journal:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
         return found is not None
 
-    def ingest(self, prompts: Iterable[Prompt | Failure], limit: int | None = None) -> int:
+    def ingest(
+        self,
+        prompts: Iterable[Prompt | Failure],
+        limit: int | None = None,
+        shard: str | None = None,
+    ) -> int:
         """Copy prompts into a staging table and return how many were duplicates.
 
         Nothing is in use until `adopt`; a killed ingest leaves nothing but the staging table, which
@@ -233,7 +238,15 @@ class Journal:
                     duplicates += 1
                 if limit is not None and position >= limit:
                     break
+            if shard is not None:
+                self._keep_shard(*map(int, shard.split("/")))
         return duplicates
+
+    def _keep_shard(self, part: int, parts: int) -> None:
+        """Keep every `parts`-th prompt; unusable input is told of by the first part alone."""
+        self._db.execute("DELETE FROM staged WHERE position % ? <> ?", (parts, part - 1))
+        if part > 1:
+            self._db.execute("DELETE FROM staged_failures")
 
     def _stage(self, position: int, prompt: Prompt) -> bool:
         row = (position, prompt.id, prompt.text_digest, prompt.kind)

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from cai.price import Price
 from cai.runtime.calls import Tally
 
 T = TypeVar("T")
@@ -50,8 +51,8 @@ class Quiet:
 class Shown:
     """Bars on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, price: Price | None = None) -> None:
+        self._console, self._price = console, price
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -102,6 +103,10 @@ class Shown:
             elif not self._token_rate:
                 self._token_rate = tokens / max(1e-9, now - self._started)
             parts.append(f"{self._token_rate:,.0f} tokens/s")
+            if self._price is not None:
+                read = tally.input_tokens.total()
+                cost = self._price.of(read, tokens, now - self._started)
+                parts.append(f"cost {cost:,.4g}")
         if self._failed:
             parts.append(f"{self._failed:,} failed")
         return "  ".join(parts)

@@ -31,8 +31,14 @@ class FakeServer:
     """
 
     def __init__(
-        self, kind: str = "vllm", fault: str | None = None, every: int = 10, port: int = 0
+        self,
+        kind: str = "vllm",
+        fault: str | None = None,
+        every: int = 10,
+        port: int = 0,
+        name: str = "m",
     ) -> None:
+        self.name = name
         self.kind, self.fault, self.every, self.port = kind, fault, every, port
         self.engine = ScriptedEngine(ScriptedOptions())
         self.answered: Counter[str] = Counter()
@@ -73,6 +79,7 @@ class FakeServer:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/health", self._models)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
@@ -84,7 +91,9 @@ class FakeServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         owner = "vllm" if self.kind == "vllm" else "someone"
-        return web.json_response({"data": [{"id": "m", "owned_by": owner, "max_model_len": 4096}]})
+        return web.json_response(
+            {"data": [{"id": self.name, "owned_by": owner, "max_model_len": 4096}]}
+        )
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         text = (await request.json())["prompt"]

@@ -1,0 +1,31 @@
+"""`cai merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+
+
+def merge(
+    shards: Annotated[
+        list[Path], typer.Argument(metavar="SHARD…", help="The folders of all shards of a run.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the whole run.")],
+) -> None:
+    """Put the shards of a run (cai generate --shard i/n) together; no model is asked.
+
+    The datasets are those that one machine would have made.
+    """
+    from cai.generation import merge as run_job
+    from cai.runtime.progress import Shown
+
+    progress = Shown(stderr)
+    try:
+        run = run_job(shards, out, progress=progress)
+    finally:
+        progress.close()
+    console.print(plain(f"Data: {run.folder}"), soft_wrap=True)

@@ -1,0 +1,267 @@
+"""`vllm:NAME`: a vLLM server of our own, started for a run and ended with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import importlib.util
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from cai.assets import cache_dir
+from cai.engines._http import Replicas
+from cai.engines.openai import OpenAIEngine
+from cai.errors import CaiError, EngineBusy
+
+READY_WITHIN = 1800.0  # seconds until a server must serve: large weights load slowly
+END_WITHIN = 20.0  # seconds until a server that was told to end is killed
+LAST_LINES = 15
+CPU_CONTEXT = 4096
+_SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
+
+
+class VllmEngine(OpenAIEngine):
+    """vLLM servers on this machine's GPUs, or on its CPU with the CPU build.
+
+    The server runs in the Python that `CAI_VLLM_PYTHON` names, by default in ours. Its output is
+    kept in the cache folder under `logs/`.
+
+    Args:
+        model: A folder or a Hub name, `@revision` included.
+        tensor_parallel: GPUs per server.
+        replicas: Servers.
+        args: More flags for each, as on a command line.
+        timeout: As in `OpenAIEngine`.
+        concurrency: As in `OpenAIEngine`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        tensor_parallel: int = 1,
+        replicas: int = 1,
+        args: str = "",
+        timeout: float = 600.0,
+        concurrency: int | None = None,
+    ) -> None:
+        super().__init__([], "model", timeout=timeout, concurrency=concurrency)
+        self._model, self._parallel, self._count = model, tensor_parallel, replicas
+        try:
+            self._args = shlex.split(args)
+        except ValueError as error:
+            raise CaiError(f"--vllm-args {args}: {error}", "Close the quotation.") from None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.logs: list[Path] = []
+
+    @cached_property
+    def _source(self) -> str:
+        """The folder with the weights, or the name that the Hub has them under."""
+        from cai.engines.smollm import NAME
+        from cai.engines.weights import default_model, resolve
+
+        name = default_model() if self._model == "default" else self._model
+        local = name == NAME or Path(name).expanduser().is_dir()
+        return str(resolve(name)) if local else name
+
+    @property
+    def identity(self) -> str:
+        """The digest of the weights of a folder, else the name; with the flags that were added."""
+        from cai.engines.weights import weights_identity
+
+        folder = Path(self._source)
+        who = weights_identity(folder, "vllm") if folder.is_dir() else self._source
+        return " ".join([f"vllm:{who}", *self._args])
+
+    def known_identity(self) -> str | None:
+        return self.identity
+
+    async def start(self) -> None:
+        """Start the servers and wait until they serve; a failure shows their last lines."""
+        python = interpreter()
+        ports = [_free_port() for _ in range(self._count)]
+        try:
+            for number, port in enumerate(ports):
+                self._launch(python, port, number)
+            self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
+            await self._until_ready()
+            await super().start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _serve_at(self, urls: Sequence[str]) -> None:
+        self.urls = tuple(urls)
+        self._replicas = Replicas(self.urls, self._timeout)
+        self._reset_slots()
+
+    def _launch(self, python: str, port: int, number: int) -> None:
+        folder = cache_dir() / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / f"vllm-{os.getpid()}-{number}.log"
+        env = {k: v for k, v in os.environ.items() if not k.startswith(_SECRET)}
+        env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        memory = gpu_memory()
+        if memory:
+            first = number * self._parallel
+            if first + self._parallel > len(memory):
+                raise CaiError(
+                    f"{self._count} servers of {self._parallel} GPUs on a machine with "
+                    f"{len(memory)}",
+                    "Lower --replicas or --tensor-parallel.",
+                )
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + self._parallel)))
+        else:
+            env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+            env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        command = [python, "-m", "vllm.entrypoints.openai.api_server"]
+        command += flags(self._source, self._parallel, self._args, memory)
+        command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
+        with log.open("wb") as file:
+            self._processes.append(_spawn(command, env, file))
+        self.logs.append(log)
+
+    async def _until_ready(self) -> None:
+        until = time.monotonic() + READY_WITHIN
+        self._replicas.open()
+        waiting = list(zip(self._replicas.all, self._processes, self.logs, strict=True))
+        while waiting:
+            for replica, process, log in list(waiting):
+                if process.poll() is not None:
+                    raise CaiError(
+                        f"vLLM ended before it served {self._model}:\n{last_lines(log)}",
+                        f"All that it said is in {log}. Flags go into --vllm-args.",
+                    )
+                with contextlib.suppress(EngineBusy):
+                    status, _, _ = await self._replicas.raw(
+                        replica, "GET", f"{replica.root}/health"
+                    )
+                    if status == 200:
+                        waiting.remove((replica, process, log))
+            if time.monotonic() > until:
+                raise CaiError(
+                    f"vLLM does not serve {self._model} after {READY_WITHIN:,.0f} s:\n"
+                    f"{last_lines(self.logs[0])}",
+                    f"All that it said is in {self.logs[0]}.",
+                )
+            await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        await super().close()
+        processes, self._processes = self._processes, []
+        await asyncio.to_thread(_end, processes)
+
+
+def interpreter() -> str:
+    """The Python that has vLLM; raises `CaiError` with how to get one."""
+    named = os.environ.get("CAI_VLLM_PYTHON")
+    if named:
+        if shutil.which(named):
+            return named
+        raise CaiError(f"CAI_VLLM_PYTHON={named}: no such program", "Name the python of its venv.")
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    raise CaiError(
+        "vllm:… needs vLLM, which is not installed",
+        "Install it in an environment of its own and set CAI_VLLM_PYTHON=VENV/bin/python, or give "
+        "the address of a server: http://host:8000/v1#name.",
+    )
+
+
+def gpu_memory() -> list[int]:
+    """Memory of each NVIDIA GPU in MiB; none where there is no driver."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
+        return [int(line) for line in said.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []
+
+
+def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]) -> list[str]:
+    """Flags of a server for many short calls with shared beginnings; those `given` win."""
+    from cai.engines.weights import split_revision
+
+    name, revision = split_revision(model)
+    chosen: dict[str, str | None] = {
+        "--model": name,
+        "--served-model-name": "model",
+        "--enable-prefix-caching": None,
+        "--enable-prompt-tokens-details": None,
+        "--scheduling-policy": "priority",
+    }
+    if revision:
+        chosen["--revision"] = revision
+    if memory:
+        # Room for the cache of about so many answers beside weights that fill half a GPU.
+        chosen["--max-num-seqs"] = str(min(512, max(32, min(memory) // 160)))
+        chosen["--tensor-parallel-size"] = str(parallel)
+    else:
+        # Prefilling a seeded request in parts ends vLLM 0.32 on a CPU.
+        chosen |= {"--enforce-eager": None, "--no-enable-chunked-prefill": None}
+        chosen |= {
+            "--max-model-len": str(CPU_CONTEXT),
+            "--max-num-batched-tokens": str(CPU_CONTEXT),
+        }
+    names = {flag.partition("=")[0] for flag in given}
+    kept = {flag: value for flag, value in chosen.items() if flag not in names}
+    return [part for flag, value in kept.items() for part in (flag, value) if part is not None]
+
+
+def last_lines(log: Path) -> str:
+    """The end of a log: from its last error on, where it names one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    telling = [n for n, line in enumerate(lines) if "Error" in line or "error:" in line]
+    at = max(0, telling[-1] - LAST_LINES + 1) if telling else max(0, len(lines) - LAST_LINES)
+    return "\n".join(lines[at : at + LAST_LINES]) or "(it said nothing)"
+
+
+def _spawn(command: list[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process in a group of its own that ends when we do, even by kill -9 (on Linux)."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    parent_died = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+    def with_us() -> None:
+        if libc is not None:
+            libc.prctl(parent_died, signal.SIGTERM)
+
+    return subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=with_us,
+    )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            if sent == signal.SIGKILL or process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, sent)
+        until = time.monotonic() + END_WITHIN
+        while any(p.poll() is None for p in processes) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

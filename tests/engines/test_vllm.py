@@ -1,0 +1,144 @@
+"""The managed server: its start, flags and end with a stand-in, and all of it with real vLLM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import cai
+from cai.engines import vllm
+from cai.engines.openai import CONTROL_TOKENS
+from cai.errors import CaiError
+
+REAL = os.environ.get("CAI_VLLM_PYTHON", "")
+SHORT = {"policy_max_tokens": 48, "critic_max_tokens": 48, "reviser_max_tokens": 48}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python that runs our stand-in for vLLM's module; the file says what it saw."""
+    fake = Path(__file__).with_name("fake_vllm.py")
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {fake} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("CAI_VLLM_PYTHON", str(program))
+    monkeypatch.setenv("CAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CAI_API_KEY", "sk-planted")
+    monkeypatch.setenv("FAKE_VLLM_SAW", str(tmp_path / "saw"))
+    return tmp_path / "saw"
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended within some seconds."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().split(") ")[1].startswith("Z"):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_server_is_started_used_and_ended(stand_in: Path, tmp_path: Path) -> None:
+    run = cai.generate(model="vllm:org/model", limit=4, out=tmp_path / "run", test_share=0)
+    pid, *seen = stand_in.read_text().split("\n")
+    assert run.manifest.models["policy"] == "vllm:org/model"
+    assert run.manifest.counts["traces.train"] == 4
+    assert {"--enable-prefix-caching", "--no-enable-chunked-prefill", "org/model"} <= set(seen)
+    assert not [line for line in seen if "API_KEY" in line]
+    assert gone(int(pid))
+    assert list((tmp_path / "cache" / "logs").glob("vllm-*.log"))
+
+
+def test_a_start_that_fails_shows_the_last_lines(stand_in: Path, tmp_path: Path) -> None:
+    with pytest.raises(CaiError, match="no such flag: --wrong") as error:
+        cai.generate(model="vllm:m", limit=1, out=tmp_path / "run", vllm_args="--wrong")
+    assert "vllm-" in error.value.hint
+
+
+def test_the_server_ends_when_we_are_killed(stand_in: Path, tmp_path: Path) -> None:
+    code = (
+        "import asyncio\n"
+        "from cai.engines.vllm import VllmEngine\n"
+        "async def main():\n"
+        "    await VllmEngine('m').start()\n"
+        "    print('up', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    pid = int(stand_in.read_text().split("\n")[0])
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert gone(pid)
+
+
+def test_flags_of_gpus_and_those_given() -> None:
+    made = vllm.flags("org/m@abc", 2, ["--max-num-seqs=9"], [81_559, 81_559])
+    pairs = dict(zip(made, [*made[1:], ""], strict=True))
+    assert pairs["--model"] == "org/m"
+    assert pairs["--revision"] == "abc"
+    assert pairs["--tensor-parallel-size"] == "2"
+    assert "--max-num-seqs" not in made  # given, and added as it is
+    assert "--enforce-eager" not in made
+    assert "--enforce-eager" in vllm.flags("m", 1, [], [])
+
+
+def test_without_vllm_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAI_VLLM_PYTHON", "/no/such/python")
+    with pytest.raises(CaiError, match="no such program"):
+        vllm.interpreter()
+    monkeypatch.delenv("CAI_VLLM_PYTHON")
+    with pytest.raises(CaiError, match="not installed") as error:
+        vllm.interpreter()
+    assert "CAI_VLLM_PYTHON" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [("<|im_end|>", True), ("</s>", True), ("[INST]", True), ("a <b> | c", False), ("x", False)],
+)
+def test_what_looks_like_a_special_token(text: str, holds: bool) -> None:
+    assert bool(CONTROL_TOKENS.search(text)) is holds
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not REAL, reason="CAI_VLLM_PYTHON names no Python with vLLM: make test-vllm")
+def test_real_vllm_by_name_and_by_address(tmp_path: Path) -> None:
+    """64 of the shipped prompts, generated and labelled, through `vllm:` and through a URL."""
+    given = {"limit": 64, "judge_principles": 2, "test_share": 0, **SHORT}
+    managed = cai.generate(model="vllm:default", out=tmp_path / "managed", **given)
+
+    import asyncio
+
+    async def through_a_url() -> cai.Run:
+        server = vllm.VllmEngine("default")
+        await server.start()
+        try:
+            url = f"{server.urls[0]}#model"
+            return await asyncio.to_thread(
+                lambda: cai.generate(model=url, out=tmp_path / "url", **given)
+            )
+        finally:
+            await server.close()
+
+    for run in (managed, asyncio.run(through_a_url())):
+        assert run.manifest.prompts["rows"] == 64
+        assert run.manifest.calls["made"] > 64 * 3
+        assert run.manifest.timings["tokens_cached"] > 0
+        rows = [*run.traces["train"]]
+        judged = [pair for row in rows for pair in row["pairs"] if pair["judgements"]]
+        assert {j["method"] for pair in judged for j in pair["judgements"]} == {"token"}
+        reasons = {failure.error for failure in run.failures}
+        assert reasons <= {"truncated", "loop", "empty", "echo", "label mass"}, reasons

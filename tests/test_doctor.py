@@ -1,0 +1,47 @@
+"""What `cai doctor` says of this machine and of servers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cai.cli import app
+from tests.engines.server import FakeServer
+
+
+def report(*names: str) -> tuple[int, dict[str, list[str]]]:
+    result = CliRunner().invoke(app, ["doctor", "--json", *names])
+    found: dict[str, list[str]] = {}
+    for line in json.loads(result.stdout):
+        found.setdefault(line["about"], []).append(line["what"])
+    return result.exit_code, found
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("vllm", "token ids"), ("top", "likeliest"), ("plain", "votes")]
+)
+def test_what_a_server_supports(kind: str, labels: str) -> None:
+    with FakeServer(kind) as server:
+        code, found = report(server.url)
+    lines = found[server.url]
+    assert code == 0
+    assert lines[0] == "serves m through chat"
+    assert labels in lines[1]
+    assert "context: 4,096 tokens" in lines
+    assert "seeds: one seed, one answer" in lines
+    assert f"load is told (/metrics): {'yes' if kind == 'vllm' else 'no'}" in lines
+    assert "cached tokens are told: no" in lines
+
+
+def test_this_machine_and_nobody_there() -> None:
+    with FakeServer() as server:
+        url = server.url
+    code, found = report(url)
+    assert code == 1
+    assert "does not say what it serves" in found[url][0]
+    assert "torch" in found["local"][0]
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert "python" in result.stdout
