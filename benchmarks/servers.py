@@ -27,22 +27,10 @@ from pathlib import Path
 from typing import Any
 
 MEAN, SIGMA = 0.25, 0.8
-WORDS = [
-    "calm",
-    "clear",
-    "kind",
-    "plain",
-    "safe",
-    "true",
-    "good",
-    "help",
-    "care",
-    "talk",
-    "part",
-    "place",
-    "time",
-    "work",
-]
+WORDS = (
+    *("calm", "clear", "kind", "plain", "safe", "true", "good", "help"),
+    *("care", "talk", "part", "place", "time", "work", "year"),
+)
 
 
 # --- the server ---------------------------------------------------------------------------------
