@@ -43,6 +43,16 @@ def generate(
         str | None,
         typer.Option(help="Server of all models that are given by a name alone, or by none."),
     ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="vllm:NAME: servers to start. [default: 1]")
+    ] = None,
+    tensor_parallel: Annotated[
+        int | None, typer.Option(help="vllm:NAME: GPUs per server. [default: 1]")
+    ] = None,
+    vllm_args: Annotated[
+        str | None,
+        typer.Option(help="vllm:NAME: more flags of its servers, as one text. [default: none]"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder. [default: outputs/<name of the constitution>]"),
@@ -159,11 +169,11 @@ def generate(
     Running again into the same folder goes on where the last run stopped; after an edit of the
     constitution only the calls whose input changed are made.
 
-    Settings for --set: dtype, device, batch_size, request_timeout, concurrency,
-    tensor_parallel, replicas, vllm_args, critique, verdict, few_shot, helpful (plain|revise),
-    sft_steps (final|all), policy_temperature, critic_temperature, reviser_temperature,
-    judge_temperature, top_p, policy_max_tokens, critic_max_tokens, reviser_max_tokens,
-    judge_max_tokens, min_label_mass, and all of the above by name.
+    Settings for --set: dtype, device, batch_size, request_timeout, concurrency, critique,
+    verdict, few_shot, helpful (plain|revise), sft_steps (final|all), policy_temperature,
+    critic_temperature, reviser_temperature, judge_temperature, top_p, policy_max_tokens,
+    critic_max_tokens, reviser_max_tokens, judge_max_tokens, min_label_mass, and all of the
+    above by name.
     """
     from cai.config import comma_list, resolve
 
@@ -172,6 +182,9 @@ def generate(
         "prompts": prompts,
         "model": model,
         "base_url": base_url,
+        "replicas": replicas,
+        "tensor_parallel": tensor_parallel,
+        "vllm_args": vllm_args,
         "preset": preset,
         "critic": critic,
         "reviser": reviser,
