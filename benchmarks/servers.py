@@ -243,8 +243,8 @@ async def main():
             made = await client.chat.completions.create(
                 model="sim", messages=messages, temperature=1, max_tokens=64, seed=n)
             return made.choices[0].message.content
-    numbers = iter(range(calls + flight))
-    for n in range(flight): await one(next(numbers)) if n < 8 else next(numbers)
+    numbers = iter(range(8 + calls))
+    for _ in range(8): await one(next(numbers))
     def cpu():
         used = resource.getrusage(resource.RUSAGE_SELF)
         return used.ru_utime + used.ru_stime

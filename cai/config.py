@@ -151,13 +151,6 @@ class Settings(BaseModel):
             return self.model
         return getattr(self, role) or self.model
 
-    def address_of(self, role: Role) -> str:
-        """Where a role's model is: its name, or with `base_url` that name at the server."""
-        name = self.model_of(role)
-        if self.base_url is None or "://" in name or name.startswith(("scripted", "vllm:")):
-            return name
-        return self.base_url if name == "default" else f"{self.base_url}#{name}"
-
     def sampling(self, role: Role) -> Sampling:
         """Temperature, nucleus and length of a role; the seed is set call by call."""
         sampler = role == "sampler"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cai.engines.openai import OpenAIEngine, parse_address
-from cai.engines.vllm import gpu_memory
+from cai.engines.vllm import gpu_memory, interpreter
 from cai.engines.weights import default_model
 from cai.errors import CaiError, CallError, EngineBusy
-from cai.records import Sampling, user
+from cai.records import ChoiceMethod, Sampling, user
 
 _EXTRAS = {
     "local": ("torch", "transformers", "gguf", "accelerate"),
@@ -47,12 +46,10 @@ def examine_machine() -> list[Finding]:
     memory = gpu_memory()
     gpus = ", ".join(f"{m:,} MiB" for m in memory) or "none that nvidia-smi knows"
     found.append(Finding("GPUs", None, gpus))
-    named = os.environ.get("CAI_VLLM_PYTHON")
-    if named or importlib.util.find_spec("vllm") is not None:
-        found.append(Finding("vllm:", True, named or f"vllm {_version('vllm')}"))
-    else:
-        mend = "Install vLLM in an environment of its own, set CAI_VLLM_PYTHON=VENV/bin/python."
-        found.append(Finding("vllm:", None, "not installed", mend))
+    try:
+        found.append(Finding("vllm:", True, interpreter()))
+    except CaiError as error:
+        found.append(Finding("vllm:", None, error.message, error.hint))
     return found
 
 
@@ -79,35 +76,26 @@ async def examine_server(name: str) -> list[Finding]:
 
 
 async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]:
-    labels = {
-        "token": "labels: by their token ids",
-        "top_logprobs": "labels: among the likeliest tokens (no token ids)",
-        "votes": "labels: by drawn votes (no log-probabilities)",
-    }
     better = "A server with log-probabilities gives sharper labels for one token each: vLLM."
+    labels: dict[ChoiceMethod, tuple[bool | None, str, str]] = {
+        "token": (True, "labels: by their token ids", ""),
+        "top_logprobs": (True, "labels: among the likeliest tokens (no token ids)", ""),
+        "votes": (None, "labels: by drawn votes (no log-probabilities)", better),
+    }
     lines: list[tuple[bool | None, str, str]] = [
         (True, f"serves {engine.name} through {engine.api}", ""),
-        (
-            None if engine.method == "votes" else True,
-            labels[engine.method],
-            better * (engine.method == "votes"),
-        ),
+        labels[engine.method],
         (None, f"context: {f'{engine.context:,} tokens' if engine.context else 'not told'}", ""),
     ]
-    drawn = [
-        (await engine.generate([user("Write a line about the sea.")], _draw(seed))).text
-        for seed in (1, 1, 2)
-    ]
-    heard = drawn[0] == drawn[1]
+    line = [user("Write a line about the sea.")]
+    sampling = Sampling(temperature=1.0, max_tokens=16, seed=1)
+    first, second = [(await engine.generate(line, sampling)).text for _ in range(2)]
+    heard = first == second
     lines.append((heard, "seeds: " + ("one seed, one answer" if heard else "not kept"), ""))
     abilities = await engine.abilities()
     for ability, there in abilities.items():
         lines.append((None, f"{ability}: {'yes' if there else 'no'}", ""))
     return lines
-
-
-def _draw(seed: int) -> Sampling:
-    return Sampling(temperature=1.0, max_tokens=16, seed=seed)
 
 
 def examine(names: list[str]) -> list[Finding]:
@@ -117,10 +105,6 @@ def examine(names: list[str]) -> list[Finding]:
         return [finding for name in names for finding in await examine_server(name)]
 
     return examine_machine() + asyncio.run(servers())
-
-
-def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
-    return [finding._asdict() for finding in findings]
 
 
 def _version(name: str) -> str | None:

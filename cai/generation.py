@@ -18,11 +18,10 @@ from typing import Any
 import yaml
 
 from cai.card import card
-from cai.config import ROLES, Settings, resolve
+from cai.config import Settings, resolve
 from cai.dataset import SPLITS, replacing, write_datasets
 from cai.engines import labels
-from cai.engines.base import Absent, Engine
-from cai.engines.openai import CONTROL_TOKENS
+from cai.engines.base import CONTROL_TOKENS, Engine
 from cai.errors import CaiError
 from cai.inputs import (
     digest_of_prompts,
@@ -87,8 +86,8 @@ def generate(
     folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
     try:
         with _opened(folder, reuse) as (journal, reused):
-            job = _Job(folder, method, engines, journal, reused, retry_failed, progress or Quiet())
-            job.price = cost
+            shown = progress or Quiet()
+            job = _Job(folder, method, engines, journal, reused, retry_failed, shown, cost)
             job.prepare(approve)
             started = time.time()
             run(job.make_calls())
@@ -137,11 +136,12 @@ class _Job:
     reuse: Sequence[Journal]
     retry_failed: bool
     progress: Progress
-    price: Price | None = None
+    price: Price | None
     calls: Calls = field(init=False)
     replayed: Calls = field(init=False)
     facts: dict[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    controls: int = field(init=False)  # prompts that a server reads otherwise than we do
 
     @property
     def settings(self) -> Settings:
@@ -243,7 +243,7 @@ class _Job:
         self.replayed = Calls(
             self.journal, self.settings.seed, self.calls.identities, labels=self.calls.labels
         )
-        served = any(getattr(e, "reads_control_tokens", False) for e in self.engines.values())
+        served = any(engine.reads_control_tokens for engine in self.engines.values())
         self.controls = 0
         for prompt in self._prompts():
             texts = (message.content for message in prompt.messages)
@@ -339,69 +339,10 @@ class _Job:
             timings={
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                 "tokens_written": sum(tally.output_tokens.values()),
-                "tokens_cached": sum(getattr(e, "cached_tokens", 0) for e in distinct.values()),
+                "tokens_cached": sum(engine.cached_tokens for engine in distinct.values()),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )
-
-
-def merge(
-    shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
-) -> Run:
-    """Put the shards of a run together in a folder of its own, without asking a model.
-
-    Raises:
-        CaiError: A shard is missing, not finished or of another run, or what they were made from
-            is no longer there.
-    """
-    facts: dict[str, dict[str, Any]] = {}
-    for folder in shards:
-        found = _published(Path(folder))
-        shard = found["settings"].pop("shard", None)
-        if shard is None:
-            raise CaiError(f"{folder}: a whole run, no shard of one", "Leave it out.")
-        if shard in facts:
-            raise CaiError(f"{folder}: shard {shard} is given twice", "Leave one out.")
-        facts[shard] = found
-    first = next(iter(facts.values()))
-    parts = int(next(iter(facts)).split("/")[1])
-    missing = [s for n in range(parts) if (s := f"{n + 1}/{parts}") not in facts]
-    if missing or len(facts) != parts:
-        others = sorted(facts.keys() - {f"{n + 1}/{parts}" for n in range(parts)})
-        what = f"missing: {', '.join(missing)}" if missing else f"not one of them: {others[0]}"
-        raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
-    for shard, found in facts.items():
-        for key in ("settings", "constitution", "templates", "identities"):
-            if found[key] != first[key]:
-                raise CaiError(
-                    f"shard {shard} was made from another {key} than the first",
-                    "Run it again with the same command.",
-                )
-    settings = resolve(first["settings"])
-    method = load_method(settings)
-    if method.constitution.model_dump(mode="json") != first["constitution"]:
-        raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
-    identities = first["identities"]
-    engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
-    return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
-
-
-def _published(folder: Path) -> dict[str, Any]:
-    """What a finished run was made from."""
-    if not (folder / "calls.sqlite").is_file():
-        raise CaiError(f"{folder}: not a run folder", "Give the folders that cai generate wrote.")
-    journal = Journal(folder / "calls.sqlite", readonly=True)
-    try:
-        found: dict[str, Any] | None = journal.meta("published")
-        settings = journal.meta("settings")
-    finally:
-        journal.close()
-    if found is None or found["settings"] != settings:
-        raise CaiError(
-            f"{folder}: this shard has not come to its end",
-            "Run the same cai generate command again.",
-        )
-    return found
 
 
 def _versions() -> dict[str, str]:

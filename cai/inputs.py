@@ -10,7 +10,7 @@ import cai.constitution
 from cai import assets, judge_results, templates
 from cai.config import PROMPT_KEYS, ROLES, Settings
 from cai.engines.base import Engine
-from cai.engines.naming import engine_for
+from cai.engines.naming import at_server, engine_for
 from cai.errors import CaiError
 from cai.method import Method
 from cai.prompts import read_prompts, source_digest
@@ -74,9 +74,9 @@ def make_engines(
         return dict(given)
     if given is not None:
         return dict.fromkeys(ROLES, given)
+    names = {role: at_server(settings.model_of(role), settings.base_url) for role in ROLES}
     named: dict[str, Engine] = {}
-    for role in ROLES:
-        name = settings.address_of(role)
+    for name in names.values():
         if name not in named:
             named[name] = engine_for(
                 name,
@@ -89,7 +89,7 @@ def make_engines(
                 replicas=settings.replicas,
                 vllm_args=settings.vllm_args,
             )
-    return {role: named[settings.address_of(role)] for role in ROLES}
+    return {role: named[name] for role, name in names.items()}
 
 
 def prompts_of(settings: Settings) -> Iterator[Prompt | Failure]:

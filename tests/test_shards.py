@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import cai
 from cai.cli import app
 from cai.errors import CaiError
-from cai.generation import merge
+from cai.merge import merge
 from cai.run import Run
 
 FILES = ("sft/train.parquet", "preferences/train.parquet", "traces/train.parquet", "failures.jsonl")

@@ -21,11 +21,11 @@ def doctor(
 
     Ends with code 1 if something that was asked about does not work.
     """
-    from cai.doctor import as_json, examine
+    from cai.doctor import examine
 
     findings = examine(names or [])
     if json_:
-        typer.echo(json.dumps(as_json(findings), indent=2))
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         marks = {True: ("ok", "green"), False: ("no", "bold red"), None: ("--", "dim")}
         for finding in findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
@@ -11,6 +12,11 @@ from cai.records import ChoiceScores, Completion, Message, Sampling
 
 # Whose calls the running task makes: those of one row share a prefix, so one server does best.
 ROW: ContextVar[object] = ContextVar("row", default=None)
+
+# What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
+CONTROL_TOKENS = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+)
 
 
 class Capacity(NamedTuple):
@@ -24,7 +30,16 @@ class Engine(Protocol):
 
     Raises `CallError` for a call that will never succeed (too long, NaN), `EngineBusy` for one
     that may succeed later, and `CaiError` when the engine itself cannot go on.
+
+    Attributes:
+        one_suffix_a_call: Whether `choose` is to be called once per suffix: each takes a slot.
+        reads_control_tokens: Whether the name of a special token in a text is read as the token.
+        cached_tokens: Tokens of prompts that were not computed again, where that is known.
     """
+
+    one_suffix_a_call: bool
+    reads_control_tokens: bool
+    cached_tokens: int
 
     @property
     def identity(self) -> str:
@@ -64,6 +79,9 @@ class Engine(Protocol):
 
 class Absent:
     """A model that is not here and known by its identity: only what it once answered is read."""
+
+    one_suffix_a_call = reads_control_tokens = False
+    cached_tokens = 0
 
     def __init__(self, identity: str) -> None:
         self.identity = identity

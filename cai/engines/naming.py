@@ -12,6 +12,17 @@ from cai.engines.base import Engine
 from cai.engines.scripted import ScriptedEngine
 
 
+def _is_scripted(name: str) -> bool:
+    return name == "scripted" or name.startswith("scripted:")
+
+
+def at_server(name: str, base_url: str | None) -> str:
+    """The name of a model, at the server `base_url` if it is a name alone."""
+    if base_url is None or "://" in name or name.startswith("vllm:") or _is_scripted(name):
+        return name
+    return base_url if name == "default" else f"{base_url}#{name}"
+
+
 def engine_for(
     name: str,
     *,
@@ -29,7 +40,7 @@ def engine_for(
     Raises:
         CaiError: The name has a form that no engine here serves, or its packages are missing.
     """
-    if name.startswith("scripted:") or name == "scripted":
+    if _is_scripted(name):
         return ScriptedEngine.parse(name.partition(":")[2])
     if "://" in name:
         from cai.engines.openai import OpenAIEngine, parse_address

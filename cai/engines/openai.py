@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import math
 import re
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from cai.engines._answers import (
+    Api,
+    choice_of,
+    choices_of,
+    count_of,
+    names,
+    texts_of,
+    top_of,
+)
 from cai.engines._chat import TRANSCRIPT_STOPS, fold_system, transcript
-from cai.engines._http import CONNECT, Replica, Replicas, key_for, steadily
+from cai.engines._http import CONNECT, Replica, Replicas, steadily
 from cai.engines.base import Capacity, joined
 from cai.engines.labels import CANDIDATES
-from cai.engines.reasoning import split_reasoning
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import (
     ChoiceMethod,
@@ -36,14 +43,8 @@ FIRST_SLOTS, MOST_SLOTS = 64, 1024  # calls in flight per replica, where nothing
 VOTES = 16  # answers drawn where a server has no log-probabilities
 VOTE_TOKENS = 8
 TOP = 20  # log-probabilities per token that the OpenAI protocol allows at most
-# What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
-CONTROL_TOKENS = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
-)
 _GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 _ASKED = "\n\nGo on after these words with the label and nothing else: "
-
-Api = Literal["chat", "completions"]
 
 
 class Address(NamedTuple):
@@ -129,7 +130,8 @@ class OpenAIEngine:
     def identity(self) -> str:
         """The served name; asked of the server where none was given."""
         if self.name is None:
-            self.name = _only_name(self.urls[0])
+            with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
+                self.name = thread.submit(asyncio.run, _only_name(self.urls[0])).result()
         return f"server:{self.name}"
 
     def known_identity(self) -> str | None:
@@ -140,7 +142,7 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Find out what the server can do; raises `CaiError` where it does not serve the model."""
         if self.name is None:
-            self.name = await asyncio.to_thread(_only_name, self.urls[0])
+            self.name = await _only_name(self.urls[0])
         self._replicas.open()
         try:
             await self._meet()
@@ -168,20 +170,18 @@ class OpenAIEngine:
 
     async def _card(self, replica: Replica) -> dict[str, Any]:
         """What a replica says of the model."""
-        answer = await self._replicas.ask(replica, "GET", f"{replica.url}/models")
-        listed = answer.get("data")
-        cards = {c["id"]: c for c in listed or [] if isinstance(c, dict) and "id" in c}
+        cards = await _cards(self._replicas, replica)
         if cards and self.name not in cards:
-            names = ", ".join(sorted(map(str, cards))[:10])
-            raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {names}.")
-        return dict(cards.get(self.name, {}))
+            served = ", ".join(sorted(cards)[:10])
+            raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {served}.")
+        return cards.get(self.name or "", {})
 
     async def _settle_api(self) -> None:
         """Chat or completions, and whether there are log-probabilities: one token each tells."""
         probe = [{"role": "user", "content": "Say A."}]
         told: list[str] = []
         for _ in range(4):
-            body = {**self._body(probe), self._limit_key: 1, **self._logprobs(self._top)}
+            body = {**self._body(probe), self._limit_key: 1, **self._logprobs()}
             try:
                 answer = await steadily(lambda body=body: self._post(body))
             except CallError as error:
@@ -191,7 +191,7 @@ class OpenAIEngine:
                 continue
             self.method = "token" if self._is_vllm and self.api == "chat" else "top_logprobs"
             try:
-                _top_of(_choice(answer), self.api)
+                top_of(choice_of(answer), self.api)
             except EngineBusy:
                 self.method = "votes"
             return
@@ -257,15 +257,15 @@ class OpenAIEngine:
     # --- calls ----------------------------------------------------------------------------------
 
     async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        body = self._body(messages_as_data(messages)) | {
+        how = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._limit_key: sampling.max_tokens,
             "seed": sampling.seed,
         }
-        answer = await self._adapted(messages, body)
-        choice = _choice(answer)
-        text, reasoning = _texts(choice, self.api)
+        answer = await self._adapted(lambda: self._body(messages_as_data(messages)) | how)
+        choice = choice_of(answer)
+        text, reasoning = texts_of(choice, self.api)
         finish = choice.get("finish_reason")
         if finish == "content_filter":
             raise CallError("the server's content filter stopped the answer")
@@ -305,7 +305,7 @@ class OpenAIEngine:
         turns = messages_as_data(messages)
         if answer_prefix:
             turns.append({"role": "assistant", "content": answer_prefix})
-        body = self._body(turns) | {
+        how: dict[str, Any] = {
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": True,
@@ -313,9 +313,9 @@ class OpenAIEngine:
             "return_tokens_as_token_ids": True,
         }
         if answer_prefix:
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
-        answer = await self._adapted(messages, body, answer_prefix)
-        top = _top_of(_choice(answer), self.api)
+            how |= {"continue_final_message": True, "add_generation_prompt": False}
+        answer = await self._adapted(lambda: self._body(turns) | how)
+        top = top_of(choice_of(answer), self.api)
         try:
             found = tuple(top[f"token_id:{i}"] for i in ids)
         except KeyError as missing:
@@ -326,12 +326,11 @@ class OpenAIEngine:
         self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
     ) -> ChoiceScores:
         """The labels among the likeliest tokens; a label that is not there has probability 0."""
-        body, asked = self._asking(messages, answer_prefix)
-        body |= {self._limit_key: 1, "temperature": 0, **self._logprobs(self._top)}
-        answer = await self._adapted(asked, body)
-        top = _top_of(_choice(answer), self.api)
+        how = {self._limit_key: 1, "temperature": 0, **self._logprobs()}
+        answer = await self._adapted(partial(self._asking, messages, answer_prefix, how))
+        top = top_of(choice_of(answer), self.api)
         shares = [
-            math.fsum(math.exp(p) for token, p in top.items() if _names(token, choice))
+            math.fsum(math.exp(p) for token, p in top.items() if names(token, choice))
             for choice in choices
         ]
         found = tuple(math.log(share) if share else -math.inf for share in shares)
@@ -343,36 +342,39 @@ class OpenAIEngine:
         self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
     ) -> ChoiceScores:
         """The share of drawn answers that name a label."""
-        body, asked = self._asking(messages, answer_prefix)
         data = canonical_json([messages_as_data(messages), list(choices), answer_prefix])
         seed = int.from_bytes(hashlib.sha256(data).digest()[:4], "big") >> 1
         votes: list[str] = []
         usage = Usage()
         while len(votes) < VOTES:
-            body |= {"n": VOTES - len(votes), "temperature": 1, "seed": (seed + len(votes)) % 2**31}
-            answer = await self._adapted(asked, body | {self._limit_key: VOTE_TOKENS})
-            drawn = [_texts(choice, self.api)[0] for choice in _choices(answer)]
+            how = {
+                self._limit_key: VOTE_TOKENS,
+                "n": VOTES - len(votes),
+                "temperature": 1,
+                "seed": (seed + len(votes)) % 2**31,
+            }
+            answer = await self._adapted(partial(self._asking, messages, answer_prefix, how))
+            drawn = [texts_of(choice, self.api)[0] for choice in choices_of(answer)]
             votes += drawn[: VOTES - len(votes)]
             more = self._usage(answer)
             usage = Usage(
                 input_tokens=usage.input_tokens + more.input_tokens,
                 output_tokens=usage.output_tokens + more.output_tokens,
             )
-        counts = [sum(_names(vote, choice) for vote in votes) for choice in choices]
+        counts = [sum(names(vote, choice) for vote in votes) for choice in choices]
         found = tuple(math.log(count / VOTES) if count else -math.inf for count in counts)
         return ChoiceScores(logprobs=found, usage=usage, model=self.name or "", method="votes")
 
     def _asking(
-        self, messages: Sequence[Message], answer_prefix: str
-    ) -> tuple[dict[str, Any], Sequence[Message]]:
+        self, messages: Sequence[Message], answer_prefix: str, how: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """A request for a label: base models go on after the words, others are told them."""
+        turns = messages_as_data(messages)
         if self.api == "completions":
-            body = self._body(messages_as_data(messages))
-            return body | {"prompt": f"{body['prompt']} {answer_prefix}"}, messages
-        last = messages[-1]
-        told = last.model_copy(update={"content": last.content + _ASKED + answer_prefix})
-        asked = (*messages[:-1], told)
-        return self._body(messages_as_data(asked)), asked
+            body = self._body(turns)
+            return {**body, "prompt": f"{body['prompt']} {answer_prefix}", **how}
+        turns[-1]["content"] += _ASKED + answer_prefix
+        return {**self._body(turns), **how}
 
     def _body(self, turns: list[dict[str, str]]) -> dict[str, Any]:
         if self._folds_system:
@@ -384,32 +386,23 @@ class OpenAIEngine:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return body | {"messages": turns}
 
-    def _logprobs(self, top: int) -> dict[str, Any]:
-        return (
-            {"logprobs": top}
-            if self.api == "completions"
-            else {
-                "logprobs": True,
-                "top_logprobs": top,
-            }
-        )
+    def _logprobs(self) -> dict[str, Any]:
+        if self.api == "completions":
+            return {"logprobs": self._top}
+        return {"logprobs": True, "top_logprobs": self._top}
 
-    async def _adapted(
-        self, messages: Sequence[Message], body: dict[str, Any], answer: str = ""
-    ) -> dict[str, Any]:
+    async def _adapted(self, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Send a call; a template without a system role gets its text in the first turn."""
+        body = build()
         try:
             return await self._post(body)
         except CallError as error:
             low = str(error).lower()
-            system = "messages" in body and messages[0].role == "system"
+            system = "messages" in body and body["messages"][0]["role"] == "system"
             if not system or "system" not in low or "role" not in low:
                 raise
         self._folds_system = True
-        turns = fold_system(messages_as_data(messages))
-        if answer:
-            turns.append({"role": "assistant", "content": answer})
-        return await self._post(body | {"messages": turns})
+        return await self._post(build())
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         path = "/completions" if "prompt" in body else "/chat/completions"
@@ -420,10 +413,10 @@ class OpenAIEngine:
         said = said if isinstance(said, dict) else {}
         details = said.get("prompt_tokens_details")
         if isinstance(details, dict):
-            self.cached_tokens += _count(details.get("cached_tokens"))
+            self.cached_tokens += count_of(details.get("cached_tokens"))
         return Usage(
-            input_tokens=_count(said.get("prompt_tokens")),
-            output_tokens=_count(said.get("completion_tokens")),
+            input_tokens=count_of(said.get("prompt_tokens")),
+            output_tokens=count_of(said.get("completion_tokens")),
         )
 
     async def abilities(self) -> dict[str, bool]:
@@ -505,87 +498,28 @@ def _steered(slots: float, ours: int, running: float, waiting: float) -> float:
     return slots
 
 
-def _only_name(url: str) -> str:
+async def _cards(replicas: Replicas, replica: Replica) -> dict[str, dict[str, Any]]:
+    """What a replica says of each model that it serves, by name."""
+    listed = (await replicas.ask(replica, "GET", f"{replica.url}/models")).get("data")
+    listed = listed if isinstance(listed, list) else []
+    return {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
+
+
+async def _only_name(url: str) -> str:
     """The name of the one model that a server has; raises `CaiError` if there is not just one."""
-    key = key_for(url)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    replicas = Replicas([url], CONNECT)
+    replicas.open()
     try:
-        request = urllib.request.Request(f"{url}/models", headers=headers)
-        with urllib.request.urlopen(request, timeout=CONNECT) as response:
-            listed = json.load(response)["data"]
-            names = sorted({str(card["id"]) for card in listed})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        what = error.reason if isinstance(error, urllib.error.URLError) else error
+        served = sorted(await _cards(replicas, replicas.all[0]))
+    except (EngineBusy, CallError) as error:
         raise CaiError(
-            f"{url}/models: the server does not say what it serves ({what})",
+            f"{url}/models: the server does not say what it serves ({error})",
             "Start it, check the address, or name the model: URL#name.",
         ) from None
-    if len(names) != 1:
+    finally:
+        await replicas.close()
+    if len(served) != 1:
         raise CaiError(
-            f"{url}: serves {len(names)} models", f"Name one: URL#name. {', '.join(names[:10])}"
+            f"{url}: serves {len(served)} models", f"Name one: URL#name. {', '.join(served[:10])}"
         )
-    return names[0]
-
-
-def _choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = answer.get("choices")
-    if (
-        not isinstance(choices, list)
-        or not choices
-        or not all(isinstance(c, dict) for c in choices)
-    ):
-        raise EngineBusy("an answer without choices", overloaded=False)
-    return choices
-
-
-def _choice(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return _choices(answer)[0]
-
-
-def _texts(choice: Mapping[str, Any], api: Api) -> tuple[str, str | None]:
-    """The answer and the reasoning of a choice."""
-    if api == "completions":
-        text = choice.get("text")
-        if not isinstance(text, str):
-            raise EngineBusy("an answer without text", overloaded=False)
-        text = _writable(text)
-        return text.removeprefix(" "), None
-    message = choice.get("message")
-    if (
-        not isinstance(message, dict)
-        or "content" not in message
-        or not isinstance(message["content"], str | None)
-    ):
-        raise EngineBusy("an answer without a message", overloaded=False)
-    text, reasoning = split_reasoning(_writable(message["content"] or ""))
-    for key in ("reasoning", "reasoning_content"):
-        if isinstance(message.get(key), str) and message[key]:
-            reasoning = _writable(message[key])
-    return text, reasoning
-
-
-def _writable(text: str) -> str:
-    """The text with halves of surrogate pairs replaced: they cannot be stored."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _top_of(choice: Mapping[str, Any], api: Api) -> dict[str, float]:
-    """Log-probabilities of the likeliest first tokens."""
-    try:
-        if api == "completions":
-            found = choice["logprobs"]["top_logprobs"][0]
-            return {str(token): float(value) for token, value in found.items()}
-        first = choice["logprobs"]["content"][0]
-        return {str(one["token"]): float(one["logprob"]) for one in first["top_logprobs"]}
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise EngineBusy("an answer without log-probabilities", overloaded=False) from None
-
-
-def _names(text: str, choice: str) -> bool:
-    """Whether a token or an answer names a label: it comes first, and no letter follows."""
-    rest = text.strip().lstrip("(*\"'`").removeprefix(choice)
-    return text.strip().lstrip("(*\"'`").startswith(choice) and not rest[:1].isalnum()
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return served[0]

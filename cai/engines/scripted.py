@@ -67,6 +67,9 @@ class ScriptedEngine:
             options in the order in which they stand; for tests.
     """
 
+    one_suffix_a_call = reads_control_tokens = False
+    cached_tokens = 0
+
     def __init__(
         self,
         options: ScriptedOptions | None = None,

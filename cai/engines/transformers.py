@@ -52,6 +52,9 @@ class TransformersEngine:
         CaiError: torch or transformers is not installed.
     """
 
+    one_suffix_a_call = reads_control_tokens = False
+    cached_tokens = 0
+
     def __init__(
         self,
         name: str,

@@ -91,9 +91,15 @@ class VllmEngine(OpenAIEngine):
         """Start the servers and wait until they serve; a failure shows their last lines."""
         python = interpreter()
         ports = [_free_port() for _ in range(self._count)]
+        memory = gpu_memory()
+        if memory and self._count * self._parallel > len(memory):
+            raise CaiError(
+                f"{self._count} servers of {self._parallel} GPUs on a machine with {len(memory)}",
+                "Lower --replicas or --tensor-parallel.",
+            )
         try:
             for number, port in enumerate(ports):
-                self._launch(python, port, number)
+                self._launch(python, port, number, memory)
             self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
             await self._until_ready()
             await super().start()
@@ -106,21 +112,14 @@ class VllmEngine(OpenAIEngine):
         self._replicas = Replicas(self.urls, self._timeout)
         self._reset_slots()
 
-    def _launch(self, python: str, port: int, number: int) -> None:
+    def _launch(self, python: str, port: int, number: int, memory: Sequence[int]) -> None:
         folder = cache_dir() / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"vllm-{os.getpid()}-{number}.log"
         env = {k: v for k, v in os.environ.items() if not k.startswith(_SECRET)}
         env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-        memory = gpu_memory()
         if memory:
             first = number * self._parallel
-            if first + self._parallel > len(memory):
-                raise CaiError(
-                    f"{self._count} servers of {self._parallel} GPUs on a machine with "
-                    f"{len(memory)}",
-                    "Lower --replicas or --tensor-parallel.",
-                )
             env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + self._parallel)))
         else:
             env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")

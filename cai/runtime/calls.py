@@ -287,7 +287,7 @@ class RowCalls:
         together.
         """
         engine = self._scheduler(_ROLE[stage]).engine
-        if len(wanted) == 1 or not getattr(engine, "one_suffix_a_call", False):
+        if len(wanted) == 1 or not engine.one_suffix_a_call:
             new = await self._score(stage, prefix, wanted, labels)
             await self._calls.store.put(new)
             return new

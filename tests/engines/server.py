@@ -90,6 +90,7 @@ class FakeServer:
         await asyncio.sleep(0.05)  # for the last connections to be closed
 
     async def _models(self, request: web.Request) -> web.Response:
+        self.heard.add(request.headers.get("Authorization", ""))
         owner = "vllm" if self.kind == "vllm" else "someone"
         return web.json_response(
             {"data": [{"id": self.name, "owned_by": owner, "max_model_len": 4096}]}

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 import cai
 from cai.cli import app
 from cai.engines import _http
+from cai.engines._answers import names
 from cai.engines.base import ROW
-from cai.engines.openai import OpenAIEngine, _names, _steered, parse_address
+from cai.engines.openai import OpenAIEngine, _steered, parse_address
 from cai.errors import CaiError, CallError
 from cai.records import Message, Sampling, user
 from cai.run import Run
@@ -323,6 +324,22 @@ def test_a_key_is_written_nowhere(
     assert key not in caplog.text
 
 
+def test_a_key_does_not_follow_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere(FakeServer):
+        async def _models(self, request: Any) -> Any:
+            from aiohttp import web
+
+            raise web.HTTPFound(f"{target.url}/models")
+
+    monkeypatch.setenv("CAI_API_KEY", "sk-planted")
+    with FakeServer() as target, Elsewhere() as server:
+        with pytest.raises(CaiError, match="302"):
+            _ = OpenAIEngine([server.url]).identity
+        with pytest.raises(CaiError, match="302"):
+            asyncio.run(OpenAIEngine([server.url], "m").start())
+        assert not target.heard
+
+
 def test_a_key_goes_to_its_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "of-openai")
     assert _http.key_for("https://api.openai.com/v1") == "of-openai"
@@ -357,7 +374,7 @@ def test_fewer_calls_at_once_than_asked_for_never_more(tmp_path: Path) -> None:
     [("A", True), (" (A)", True), ("**A**", True), ("A.", True), ("An", False), ("B", False)],
 )
 def test_what_names_a_label(text: str, named: bool) -> None:
-    assert _names(text, "A") is named
+    assert names(text, "A") is named
 
 
 def test_base_url_serves_the_roles_that_name_no_server(tmp_path: Path) -> None:

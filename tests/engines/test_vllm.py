@@ -12,7 +12,7 @@ import pytest
 
 import cai
 from cai.engines import vllm
-from cai.engines.openai import CONTROL_TOKENS
+from cai.engines.base import CONTROL_TOKENS
 from cai.errors import CaiError
 
 REAL = os.environ.get("CAI_VLLM_PYTHON", "")

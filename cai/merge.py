@@ -1,0 +1,75 @@
+"""The shards of a run, put together: their calls are reused, no model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cai.config import ROLES, resolve
+from cai.engines.base import Absent, Engine
+from cai.errors import CaiError
+from cai.generation import generate
+from cai.inputs import load_method
+from cai.run import Run
+from cai.runtime.journal import Journal
+from cai.runtime.progress import Progress
+
+
+def merge(
+    shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
+) -> Run:
+    """Put the shards of a run together in a folder of its own, without asking a model.
+
+    Raises:
+        CaiError: A shard is missing, not finished or of another run, or what they were made from
+            is no longer there.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    for folder in shards:
+        found = _published(Path(folder))
+        shard = found["settings"].pop("shard", None)
+        if shard is None:
+            raise CaiError(f"{folder}: a whole run, no shard of one", "Leave it out.")
+        if shard in facts:
+            raise CaiError(f"{folder}: shard {shard} is given twice", "Leave one out.")
+        facts[shard] = found
+    first = next(iter(facts.values()))
+    parts = int(next(iter(facts)).split("/")[1])
+    wanted = {f"{n + 1}/{parts}" for n in range(parts)}
+    missing, others = wanted - facts.keys(), facts.keys() - wanted
+    if missing or others:
+        what = f"missing: {', '.join(sorted(missing))}" if missing else f"not one: {min(others)}"
+        raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
+    for shard, found in facts.items():
+        for key in ("settings", "constitution", "templates", "identities"):
+            if found[key] != first[key]:
+                raise CaiError(
+                    f"shard {shard} was made from another {key} than the first",
+                    "Run it again with the same command.",
+                )
+    settings = resolve(first["settings"])
+    method = load_method(settings)
+    if method.constitution.model_dump(mode="json") != first["constitution"]:
+        raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
+    identities = first["identities"]
+    engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
+    return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
+
+
+def _published(folder: Path) -> dict[str, Any]:
+    """What a finished run was made from."""
+    if not (folder / "calls.sqlite").is_file():
+        raise CaiError(f"{folder}: not a run folder", "Give the folders that cai generate wrote.")
+    journal = Journal(folder / "calls.sqlite", readonly=True)
+    try:
+        found: dict[str, Any] | None = journal.meta("published")
+        settings = journal.meta("settings")
+    finally:
+        journal.close()
+    if found is None or found["settings"] != settings:
+        raise CaiError(
+            f"{folder}: this shard has not come to its end",
+            "Run the same cai generate command again.",
+        )
+    return found
