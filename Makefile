@@ -48,5 +48,5 @@ $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.local
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,ray,dev]"
 	@touch $@

@@ -78,8 +78,16 @@ class Settings(BaseModel):
         600.0, gt=0, description="seconds until a call to a server is given up and sent again"
     )
     tensor_parallel: int = Field(1, ge=1, description="vllm:… GPUs per server")
-    replicas: int = Field(1, ge=1, description="vllm:… servers")
+    replicas: int = Field(
+        1, ge=1, description="vllm:… servers; with distributed: workers, each with its models"
+    )
     vllm_args: str = Field("", description="vllm:… more flags of the server, as one text")
+    distributed: Literal["ray"] | None = Field(
+        None, description="ray: rows are made by workers on a Ray cluster"
+    )
+    address: str | None = Field(
+        None, description="the Ray cluster; null: that of RAY_ADDRESS, or this machine"
+    )
     concurrency: int | None = Field(
         None, ge=1, description="calls in flight per server; null: as many as keep it busy"
     )
@@ -164,7 +172,7 @@ class Settings(BaseModel):
 # What the folder holds does not depend on these: they may change between two runs into it.
 EXECUTION_KEYS = frozenset(
     {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency"}
-    | {"tensor_parallel", "replicas"}
+    | {"tensor_parallel", "replicas", "distributed", "address"}
 )
 # These only say where prompts come from; the prompts themselves are compared.
 PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit", "shard"})

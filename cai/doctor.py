@@ -17,6 +17,7 @@ from cai.records import ChoiceMethod, Sampling, user
 _EXTRAS = {
     "local": ("torch", "transformers", "gguf", "accelerate"),
     "train": ("trl", "peft"),
+    "ray": ("ray",),
 }
 
 

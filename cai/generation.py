@@ -79,6 +79,11 @@ def generate(
         settings = resolve({**(settings or {}), **given})
     elif given:
         settings = resolve({**settings.model_dump(exclude_unset=True), **given})
+    if settings.distributed is not None and engine is not None:
+        raise CaiError(
+            "distributed workers make their models themselves, by the names in the settings",
+            "Leave `engine` out, or `distributed`.",
+        )
     cost = Price.parse(price) if price is not None else None
     engines = make_engines(settings, engine)
     method = with_judge(load_method(settings), lambda: engines["judge"].identity)
@@ -90,7 +95,7 @@ def generate(
             job = _Job(folder, method, engines, journal, reused, retry_failed, shown, cost)
             job.prepare(approve)
             started = time.time()
-            run(job.make_calls())
+            run(job.make_calls() if settings.distributed is None else job.make_calls_far())
             job.write(started)
     except sqlite3.Error as error:
         raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
@@ -141,6 +146,7 @@ class _Job:
     replayed: Calls = field(init=False)
     facts: dict[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    cached_tokens: int = 0  # of workers on other machines
     controls: int = field(init=False)  # prompts that a server reads otherwise than we do
 
     @property
@@ -214,11 +220,43 @@ class _Job:
         schedulers = schedulers_of(self.engines, rows, self._settle_labels)
         self.calls.schedulers = schedulers
         self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
+        at_once = min(rows, self.settings.max_open_rows)
+        with self._generating(rows):
+            await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
+
+    async def make_calls_far(self) -> None:
+        """As `make_calls`, by workers on a Ray cluster."""
+        from cai.distributed import Distributed, Workers
+
+        rows = sum(self.journal.kinds().values())
+        self.calls.reuse = self.reuse
+        workers = Workers(
+            self.method,
+            self.calls.identities,
+            rows=rows,
+            retry_failed=self.retry_failed,
+            warn=self.progress.warn,
+        )
+        far = Distributed(self.method, self.calls, workers, self.retry_failed, self._keep_labels)
+
+        async def make(item: tuple[int, Prompt]) -> None:
+            failed = await far.make(*item)
+            self.progress.advance(failed=failed, tally=self.calls.tally)
+
+        at_once = min(rows, self.settings.max_open_rows * self.settings.replicas)
+        try:
+            with self._generating(rows):
+                await work_through(self.journal.prompts(), make, {}, at_once)
+        finally:
+            self.cached_tokens = workers.cached_tokens
+            await workers.close()
+
+    @contextmanager
+    def _generating(self, rows: int) -> Iterator[None]:
         self.progress.phase("generating", rows)
         started = time.monotonic()
-        at_once = min(rows, self.settings.max_open_rows)
         try:
-            await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
+            yield
         finally:
             self.seconds["generate"] = time.monotonic() - started
             spent = (self.journal.meta("seconds") or 0.0) + self.seconds["generate"]
@@ -229,7 +267,10 @@ class _Job:
         choosers = self.method.choosing_roles
         if any(self.engines[role] is engine for role in choosers):
             self.calls.labels.setdefault(engine.identity, labels.pick(engine))
-            self.journal.set_meta({"labels": self.calls.labels})
+            self._keep_labels()
+
+    def _keep_labels(self) -> None:
+        self.journal.set_meta({"labels": self.calls.labels})
 
     async def _make_row(self, item: tuple[int, Prompt]) -> None:
         position, prompt = item
@@ -339,7 +380,8 @@ class _Job:
             timings={
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                 "tokens_written": sum(tally.output_tokens.values()),
-                "tokens_cached": sum(engine.cached_tokens for engine in distinct.values()),
+                "tokens_cached": self.cached_tokens
+                + sum(engine.cached_tokens for engine in distinct.values()),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )

@@ -44,7 +44,18 @@ def generate(
         typer.Option(help="Server of all models that are given by a name alone, or by none."),
     ] = None,
     replicas: Annotated[
-        int | None, typer.Option(help="vllm:NAME: servers to start. [default: 1]")
+        int | None,
+        typer.Option(help="vllm:NAME: servers to start; with --distributed: workers. [default: 1]"),
+    ] = None,
+    distributed: Annotated[
+        str | None,
+        typer.Option(help="ray: rows are made by workers on a Ray cluster. [default: none]"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster: HOST:PORT or auto. [default: RAY_ADDRESS, else this machine]"
+        ),
     ] = None,
     tensor_parallel: Annotated[
         int | None, typer.Option(help="vllm:NAME: GPUs per server. [default: 1]")
@@ -183,6 +194,8 @@ def generate(
         "model": model,
         "base_url": base_url,
         "replicas": replicas,
+        "distributed": distributed,
+        "address": address,
         "tensor_parallel": tensor_parallel,
         "vllm_args": vllm_args,
         "preset": preset,

@@ -125,7 +125,10 @@ class VllmEngine(OpenAIEngine):
         env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         if memory:
             first = number * self._parallel
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + self._parallel)))
+            # Those that a cluster gave us, else the first.
+            given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            gpus = given.split(",") if given else [str(n) for n in range(len(memory))]
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + self._parallel])
         else:
             env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
             env.setdefault("OMP_WAIT_POLICY", "PASSIVE")

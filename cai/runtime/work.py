@@ -54,11 +54,11 @@ async def work_through(
 
     try:
         async with asyncio.TaskGroup() as group:
-            watch = [group.create_task(_watch(scheduler)) for scheduler in distinct]
+            watching = [group.create_task(watch(scheduler)) for scheduler in distinct]
             workers = [group.create_task(worker()) for _ in range(at_once)]
             if workers:
                 await asyncio.wait(workers)
-            for task in watch:
+            for task in watching:
                 task.cancel()
     except BaseExceptionGroup as errors:
         raise _first_of(errors) from None
@@ -73,7 +73,7 @@ def _first_of(error: BaseException) -> BaseException:
     return error
 
 
-async def _watch(scheduler: Scheduler) -> None:
+async def watch(scheduler: Scheduler) -> None:
     """Follow an engine whose capacity changes."""
     while True:
         await asyncio.sleep(REFRESH)
