@@ -11,26 +11,25 @@ import asyncio
 import logging
 import os
 import socket
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-from cai.config import Settings
-from cai.engines import labels
+from cai.config import ROLES
 from cai.engines.base import Engine
 from cai.engines.labels import Labels
+from cai.engines.naming import at_server, gpus_of
 from cai.errors import CaiError
-from cai.inputs import make_engines
+from cai.inputs import make_engines, settle_labels
 from cai.method import Method
 from cai.plan import replay
-from cai.records import JudgeFacts, Prompt
+from cai.records import Prompt
 from cai.row import make_row
 from cai.runtime.calls import Calls, Tally, is_error
 from cai.runtime.journal import Store
-from cai.runtime.work import schedulers_of, watch
+from cai.runtime.work import distinct, schedulers_of, watch
 from cai.templates import Templates
 
 try:
@@ -46,32 +45,22 @@ CLOSE_WITHIN = 30.0
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
 
 
-class _Known:
-    """What the run's journal or a reused one has of a row; keeps what was read, for the worker."""
+class _Reading:
+    """A store of which a replay reads; keeps what was found, for the worker."""
 
-    def __init__(self, journal: Store, reuse: Sequence[Store]) -> None:
-        self._journal, self._reuse = journal, reuse
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self.entries: dict[bytes, str] = {}
         self.attempts: dict[str, int] = {}
-        self.reused: dict[bytes, str] = {}
-        self.raised: dict[str, int] = {}
 
     def get(self, key: bytes) -> str | None:
-        value = self._journal.get(key)
-        if value is None:
-            found = (store.get(key) for store in self._reuse)
-            value = next((v for v in found if v and not is_error(v)), None)
-            if value is not None:
-                self.reused[key] = value
+        value = self._store.get(key)
         if value is not None:
             self.entries[key] = value
         return value
 
     def first_attempt(self, address: str) -> int:
-        first = self._journal.first_attempt(address)
-        raised = max((store.first_attempt(address) for store in self._reuse), default=0)
-        if raised > first:
-            self.raised[address] = first = raised
+        first = self._store.first_attempt(address)
         if first:
             self.attempts[address] = first
         return first
@@ -132,16 +121,8 @@ class _Result:
 class _Worker:
     """Runs in an actor: the models of all roles, and rows through the chain at once."""
 
-    def __init__(
-        self, settings: Settings, facts: Mapping[str, Any], rows: int, retry_failed: bool
-    ) -> None:
-        self._method = Method(
-            facts["constitution"],
-            Templates(facts["templates"]),
-            settings,
-            JudgeFacts.model_validate(facts["judge"]),
-        )
-        self._rows, self._retry_failed = rows, retry_failed
+    def __init__(self, method: Method, rows: int, retry_failed: bool) -> None:
+        self._method, self._rows, self._retry_failed = method, rows, retry_failed
         self._labels: dict[str, Labels] = {}
         self._watching: list[asyncio.Task[None]] = []
 
@@ -154,14 +135,12 @@ class _Worker:
         except CaiError as error:
             return version("constitutional-ai"), {}, (error.message, error.hint)
         self._schedulers = schedulers_of(self._engines, self._rows, self._settle_labels)
-        self._distinct = list({id(s): s for s in self._schedulers.values()}.values())
+        self._distinct = distinct(self._schedulers)
         self._watching = [asyncio.create_task(watch(s)) for s in self._distinct]
         return version("constitutional-ai"), self._identities, None
 
     def _settle_labels(self, engine: Engine) -> None:
-        choosers = self._method.choosing_roles
-        if any(self._engines.get(role) is engine for role in choosers):
-            self._labels.setdefault(engine.identity, labels.pick(engine))
+        settle_labels(engine, self._engines, self._method, self._labels)
 
     async def row(self, task: _Task) -> _Result:
         """The row and its calls; a model that is gone is told with the calls made until then."""
@@ -227,18 +206,15 @@ class Workers:
     ) -> None:
         settings = method.settings
         self._settings, self._identities, self._warn = settings, identities, warn
-        alone = settings.model_copy(update={"replicas": 1, "distributed": None, "address": None})
-        facts = {
-            "constitution": method.constitution,
-            "templates": dict(method.templates.texts),
-            "judge": method.judge.model_dump(),
-        }
-        self._given = (alone, facts, -(-rows // settings.replicas), retry_failed)
+        one = settings.model_copy(update={"replicas": 1, "distributed": None, "address": None})
+        # Compiled templates do not travel: a worker compiles its own.
+        sent = replace(method, settings=one, templates=Templates(dict(method.templates.texts)))
+        self._given = (sent, -(-rows // settings.replicas), retry_failed)
         self._places: list[_Place] = []
         self._changed = asyncio.Condition()
         self._problem: CaiError | None = None
         self._starts_lost = 0
-        self._cached: list[_Place] = []
+        self.cached_tokens = 0
         self._cluster: ExitStack | None = None
 
     def _start(self) -> None:
@@ -249,15 +225,22 @@ class Workers:
 
     def _add(self) -> None:
         options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        gpus = _gpus(self._settings, [*self._identities])
+        gpus = self._gpus()
         if gpus and ray.cluster_resources().get("GPU"):
             options["num_gpus"] = gpus
         open_rows = self._settings.max_open_rows
         actor = ray.remote(_Worker).options(max_concurrency=open_rows + 2, **options)
         place = _Place(actor.remote(*self._given))
         self._places.append(place)
-        self._cached.append(place)
         place.watcher = asyncio.create_task(self._until_ready(place))
+
+    def _gpus(self) -> int:
+        """GPUs of the models that a worker holds itself."""
+        settings = self._settings
+        roles = (role for role in ROLES if role in self._identities)
+        names = {at_server(settings.model_of(role), settings.base_url) for role in roles}
+        parallel, device = settings.tensor_parallel, settings.device
+        return sum(gpus_of(name, device=device, tensor_parallel=parallel) for name in names)
 
     async def _until_ready(self, place: _Place) -> None:
         ready = asyncio.ensure_future(place.actor.ready.remote())
@@ -265,7 +248,7 @@ class Workers:
             done, _ = await asyncio.wait([ready], timeout=ROOM_WITHIN)
             if not done and not any(other.ready for other in self._places):
                 self._warn(f"no worker has started yet; the cluster has {_room()}")
-            ours, there, problem = await ready
+            found = await ready
         except _LOST as error:
             self._starts_lost += 1
             if self._starts_lost >= DEATHS:
@@ -276,28 +259,35 @@ class Workers:
         except ray.exceptions.RayError as error:
             await self._stop(CaiError(f"a worker does not start: {error}"))
             return
-        where = "a worker's machine"
-        if ours != version("constitutional-ai"):
-            found = CaiError(
-                f"{where} has constitutional-ai {ours}, this one {version('constitutional-ai')}",
+        mismatch = self._mismatch(*found)
+        if mismatch is not None:
+            await self._stop(mismatch)
+            return
+        self._starts_lost = 0
+        async with self._changed:
+            place.ready = True
+            self._changed.notify_all()
+
+    def _mismatch(
+        self, number: str, models: Mapping[str, str], problem: tuple[str, str] | None
+    ) -> CaiError | None:
+        """What forbids a worker to take rows of this run."""
+        where, ours = "a worker's machine", version("constitutional-ai")
+        if number != ours:
+            return CaiError(
+                f"{where} has constitutional-ai {number}, this one {ours}",
                 "Install the same version on all machines of the cluster.",
             )
-        elif problem is not None:
-            found = CaiError(f"{where}: {problem[0]}", problem[1])
-        elif there != dict(self._identities):
-            role = next(r for r in there if there[r] != self._identities.get(r))
-            found = CaiError(
-                f"{where} has another {role} model than this one: {there[role]}, "
-                f"not {self._identities.get(role)}",
-                "Put the same weights on all machines of the cluster.",
-            )
-        else:
-            self._starts_lost = 0
-            async with self._changed:
-                place.ready = True
-                self._changed.notify_all()
-            return
-        await self._stop(found)
+        if problem is not None:
+            return CaiError(f"{where}: {problem[0]}", problem[1])
+        for role, identity in models.items():
+            if identity != self._identities[role]:
+                return CaiError(
+                    f"{where} has another {role} model than this one: {identity}, "
+                    f"not {self._identities[role]}",
+                    "Put the same weights on all machines of the cluster.",
+                )
+        return None
 
     async def _stop(self, problem: CaiError) -> None:
         async with self._changed:
@@ -313,18 +303,17 @@ class Workers:
 
     async def _free(self) -> _Place:
         """The worker with the least to do that still takes a row."""
-
-        def open_places() -> list[_Place]:
-            most = self._settings.max_open_rows
-            return [p for p in self._places if p.ready and p.rows < most]
-
         async with self._changed:
-            await self._changed.wait_for(lambda: self._problem or open_places())
+            await self._changed.wait_for(lambda: self._problem or self._open())
             if self._problem is not None:
                 raise self._problem
-            place = min(open_places(), key=lambda p: p.rows)
+            place = min(self._open(), key=lambda p: p.rows)
             place.rows += 1
             return place
+
+    def _open(self) -> list[_Place]:
+        most = self._settings.max_open_rows
+        return [p for p in self._places if p.ready and p.rows < most]
 
     async def row(self, task: _Task) -> _Result:
         """The row, made by a worker that lived to its end.
@@ -346,13 +335,10 @@ class Workers:
                 async with self._changed:
                     place.rows -= 1
                     self._changed.notify_all()
+            self.cached_tokens += max(0, result.cached_tokens - place.cached_tokens)
             place.cached_tokens = max(place.cached_tokens, result.cached_tokens)
             return result
         raise _died(f"with prompt {task.prompt.id}: {last}")
-
-    @property
-    def cached_tokens(self) -> int:
-        return sum(place.cached_tokens for place in self._cached)
 
     async def close(self) -> None:
         for place in self._places:
@@ -378,19 +364,6 @@ def _room() -> str:
     resources = ray.cluster_resources()
     cpus, gpus = (resources.get(name, 0) for name in ("CPU", "GPU"))
     return f"{cpus:g} CPUs and {gpus:g} GPUs; each worker asks for 1 CPU and its models' GPUs"
-
-
-def _gpus(settings: Settings, roles: Sequence[Any]) -> int:
-    """GPUs of the models that a worker holds itself."""
-    names = {settings.model_of(role) for role in roles}
-    served = settings.base_url is not None
-    count = 0
-    for name in names:
-        if name.startswith("vllm:"):
-            count += settings.tensor_parallel
-        elif "://" not in name and not name.startswith("scripted") and not served:
-            count += settings.device != "cpu"
-    return count
 
 
 def _reach(address: str | None) -> None:
@@ -437,41 +410,39 @@ class Distributed:
     method: Method
     calls: Calls
     workers: Workers
-    retry_failed: bool
     keep_labels: Callable[[], None]
 
     async def make(self, position: int, prompt: Prompt) -> bool:
         """Have a row made if the journal does not have it whole; whether a part of it failed."""
         calls, store = self.calls, self.calls.store
-        known = _Known(store, calls.reuse)
-        looked = Calls(known, calls.seed, calls.identities, labels=calls.labels)
+        known, others = _Reading(store), [_Reading(other) for other in calls.reuse]
+        looked = Calls(known, calls.seed, calls.identities, reuse=others, labels=calls.labels)
         row = replay(prompt, self.method, looked)
-        if known.reused:
-            await store.put(known.reused)
-        for address, first in known.raised.items():
-            await store.raise_attempt(address, first)
         calls.tally.reused += looked.tally.reused
-        if not row.missing and not (row.failures and self.retry_failed):
+        entries, attempts = dict(known.entries), dict(known.attempts)
+        for other in others:
+            entries = {k: v for k, v in other.entries.items() if not is_error(v)} | entries
+            for address, first in other.attempts.items():
+                attempts[address] = max(first, attempts.get(address, 0))
+        await self._keep(
+            {key: value for key, value in entries.items() if key not in known.entries},
+            {a: first for a, first in attempts.items() if first != known.attempts.get(a)},
+        )
+        if not row.missing and not (row.failures and calls.retry_failed):
             return bool(row.failures)
-        task = _Task(position, prompt, known.entries, known.attempts, dict(calls.labels))
+        task = _Task(position, prompt, entries, attempts, dict(calls.labels))
         result = await self.workers.row(task)
         if result.labels.keys() - calls.labels.keys():
             calls.labels.update(result.labels)
             self.keep_labels()
-        for address, first in result.raised.items():
-            await store.raise_attempt(address, first)
-        if result.calls:
-            await store.put(result.calls)
-        _add(calls.tally, result.tally)
+        await self._keep(result.calls, result.raised)
+        calls.tally.add(result.tally)
         if result.error is not None:
             raise CaiError(*result.error)
         return result.failed
 
-
-def _add(total: Tally, part: Tally) -> None:
-    total.made += part.made
-    for counts, more in (
-        (total.input_tokens, part.input_tokens),
-        (total.output_tokens, part.output_tokens),
-    ):
-        counts.update(Counter(more))
+    async def _keep(self, entries: Mapping[bytes, str], raised: Mapping[str, int]) -> None:
+        for address, first in raised.items():
+            await self.calls.store.raise_attempt(address, first)
+        if entries:
+            await self.calls.store.put(entries)

@@ -29,6 +29,7 @@ from cai.inputs import (
     load_method,
     make_engines,
     prompts_of,
+    settle_labels,
     with_judge,
 )
 from cai.method import Method
@@ -40,7 +41,7 @@ from cai.run import Run
 from cai.runtime.calls import Calls, Tally
 from cai.runtime.journal import UNUSABLE, Journal, Lock, refuse_foreign
 from cai.runtime.progress import Progress, Quiet, counted
-from cai.runtime.work import run, schedulers_of, work_through
+from cai.runtime.work import distinct, run, schedulers_of, work_through
 
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
 
@@ -229,7 +230,7 @@ class _Job:
         from cai.distributed import Distributed, Workers
 
         rows = sum(self.journal.kinds().values())
-        self.calls.reuse = self.reuse
+        self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
         workers = Workers(
             self.method,
             self.calls.identities,
@@ -237,7 +238,7 @@ class _Job:
             retry_failed=self.retry_failed,
             warn=self.progress.warn,
         )
-        far = Distributed(self.method, self.calls, workers, self.retry_failed, self._keep_labels)
+        far = Distributed(self.method, self.calls, workers, self._keep_labels)
 
         async def make(item: tuple[int, Prompt]) -> None:
             failed = await far.make(*item)
@@ -264,9 +265,7 @@ class _Job:
 
     def _settle_labels(self, engine: Engine) -> None:
         """Find labels that serve an engine that has to pick, and keep them with the run."""
-        choosers = self.method.choosing_roles
-        if any(self.engines[role] is engine for role in choosers):
-            self.calls.labels.setdefault(engine.identity, labels.pick(engine))
+        if settle_labels(engine, self.engines, self.method, self.calls.labels):
             self._keep_labels()
 
     def _keep_labels(self) -> None:
@@ -348,7 +347,6 @@ class _Job:
         tally, whole = self.calls.tally, self.replayed.tally
         kinds = self.journal.kinds()
         source = self.journal.meta("source")
-        distinct = {id(engine): engine for engine in self.engines.values()}
         return Manifest(
             constitution={
                 "name": self.method.constitution.name,
@@ -381,7 +379,7 @@ class _Job:
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                 "tokens_written": sum(tally.output_tokens.values()),
                 "tokens_cached": self.cached_tokens
-                + sum(engine.cached_tokens for engine in distinct.values()),
+                + sum(engine.cached_tokens for engine in distinct(self.engines)),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import cai.constitution
 from cai import assets, judge_results, templates
 from cai.config import PROMPT_KEYS, ROLES, Settings
 from cai.engines.base import Engine
+from cai.engines.labels import Labels, pick
 from cai.engines.naming import at_server, engine_for
 from cai.errors import CaiError
 from cai.method import Method
@@ -90,6 +91,19 @@ def make_engines(
                 vllm_args=settings.vllm_args,
             )
     return {role: named[name] for role, name in names.items()}
+
+
+def settle_labels(
+    engine: Engine,
+    engines: Mapping[str, Engine],
+    method: Method,
+    known: MutableMapping[str, Labels],
+) -> bool:
+    """Add labels that serve a started engine to the known ones; False if it never has to pick."""
+    if not any(engines[role] is engine for role in method.choosing_roles):
+        return False
+    known.setdefault(engine.identity, pick(engine))
+    return True
 
 
 def prompts_of(settings: Settings) -> Iterator[Prompt | Failure]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -44,13 +43,12 @@ def run(**given):
 """
 
 
-def python(body: str, **variables: str) -> str:
+def python(body: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", START + body],
         capture_output=True,
         text=True,
         timeout=200,
-        env=os.environ | variables,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -185,16 +183,11 @@ def test_a_dead_server_keeps_what_was_made(prompts_file: Callable[..., str]) -> 
     with FakeServer() as server:
         settings = cai.config.resolve({"model": f"{server.url}#m"})
         method = load_method(settings)
-        facts = {
-            "constitution": method.constitution,
-            "templates": dict(method.templates.texts),
-            "judge": {},
-        }
         messages = (user("Hello?"),)
         prompt = Prompt(id=Prompt.id_of(messages), messages=messages, kind="red-team")
 
         async def job() -> Any:
-            worker = _Worker(settings, facts, 1, False)
+            worker = _Worker(method, 1, False)
             await worker.ready()
             server_answers = server._answer
 

@@ -23,6 +23,13 @@ def at_server(name: str, base_url: str | None) -> str:
     return base_url if name == "default" else f"{base_url}#{name}"
 
 
+def gpus_of(name: str, *, device: str, tensor_parallel: int) -> int:
+    """GPUs that the engine of a name holds in the process that starts it."""
+    if name.startswith("vllm:"):
+        return tensor_parallel
+    return 0 if "://" in name or _is_scripted(name) else int(device != "cpu")
+
+
 def engine_for(
     name: str,
     *,

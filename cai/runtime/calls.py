@@ -78,6 +78,12 @@ class Tally:
     input_tokens: Counter[str] = field(default_factory=Counter)
     output_tokens: Counter[str] = field(default_factory=Counter)
 
+    def add(self, made: Tally) -> None:
+        """Count calls that were made elsewhere."""
+        self.made += made.made
+        self.input_tokens.update(made.input_tokens)
+        self.output_tokens.update(made.output_tokens)
+
 
 @dataclass
 class Calls:

@@ -25,6 +25,11 @@ def run(job: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, job).result()
 
 
+def distinct(by_role: Mapping[str, T]) -> list[T]:
+    """What serves the roles, each once."""
+    return list({id(one): one for one in by_role.values()}.values())
+
+
 def schedulers_of(
     engines: Mapping[str, Engine], rows: int, check: Callable[[Engine], object]
 ) -> dict[str, Scheduler]:
@@ -44,17 +49,17 @@ async def work_through(
     Raises:
         Exception: The first that `one` raised; the other items are left.
     """
-    distinct = {id(s): s for s in schedulers.values()}.values()
+    each = distinct(schedulers)
 
     async def worker() -> None:
         for item in items:
             await one(item)
-            for scheduler in distinct:
+            for scheduler in each:
                 scheduler.row_done()
 
     try:
         async with asyncio.TaskGroup() as group:
-            watching = [group.create_task(watch(scheduler)) for scheduler in distinct]
+            watching = [group.create_task(watch(scheduler)) for scheduler in each]
             workers = [group.create_task(worker()) for _ in range(at_once)]
             if workers:
                 await asyncio.wait(workers)
@@ -63,7 +68,7 @@ async def work_through(
     except BaseExceptionGroup as errors:
         raise _first_of(errors) from None
     finally:
-        for scheduler in distinct:
+        for scheduler in each:
             await scheduler.engine.close()
 
 
