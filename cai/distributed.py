@@ -114,7 +114,6 @@ class _Result:
     labels: dict[str, Labels]
     tally: Tally
     failed: bool
-    cached_tokens: int
     error: tuple[str, str] | None = None
 
 
@@ -165,10 +164,7 @@ class _Worker:
             problem = (error.message, error.hint)
         for scheduler in self._distinct:
             scheduler.row_done()
-        cached = sum(scheduler.engine.cached_tokens for scheduler in self._distinct)
-        return _Result(
-            notes.new, notes.raised, dict(self._labels), calls.tally, failed, cached, problem
-        )
+        return _Result(notes.new, notes.raised, dict(self._labels), calls.tally, failed, problem)
 
     async def close(self) -> None:
         for task in self._watching:
@@ -184,7 +180,6 @@ class _Place:
     actor: Any
     ready: bool = False
     rows: int = 0
-    cached_tokens: int = 0
     watcher: asyncio.Task[None] | None = None
 
 
@@ -214,7 +209,6 @@ class Workers:
         self._changed = asyncio.Condition()
         self._problem: CaiError | None = None
         self._starts_lost = 0
-        self.cached_tokens = 0
         self._cluster: ExitStack | None = None
 
     def _start(self) -> None:
@@ -335,8 +329,6 @@ class Workers:
                 async with self._changed:
                     place.rows -= 1
                     self._changed.notify_all()
-            self.cached_tokens += max(0, result.cached_tokens - place.cached_tokens)
-            place.cached_tokens = max(place.cached_tokens, result.cached_tokens)
             return result
         raise _died(f"with prompt {task.prompt.id}: {last}")
 

@@ -8,7 +8,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from cai.engines.openai import OpenAIEngine, parse_address
+from cai.engines._addresses import parse_address
+from cai.engines.openai import OpenAIEngine
 from cai.engines.vllm import gpu_memory, interpreter
 from cai.engines.weights import default_model
 from cai.errors import CaiError, CallError, EngineBusy
@@ -86,7 +87,7 @@ async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]
     lines: list[tuple[bool | None, str, str]] = [
         (True, f"serves {engine.name} through {engine.api}", ""),
         labels[engine.method],
-        (None, f"context: {f'{engine.context:,} tokens' if engine.context else 'not told'}", ""),
+        _context(engine),
     ]
     line = [user("Write a line about the sea.")]
     sampling = Sampling(temperature=1.0, max_tokens=16, seed=1)
@@ -97,6 +98,16 @@ async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]
     for ability, there in abilities.items():
         lines.append((None, f"{ability}: {'yes' if there else 'no'}", ""))
     return lines
+
+
+def _context(engine: OpenAIEngine) -> tuple[bool | None, str, str]:
+    if engine.context is None:
+        return None, "context: not told", ""
+    what = f"context: {engine.context:,} tokens"
+    if not engine.cuts:
+        return None, what, ""
+    mend = "Give it a larger one (Ollama: OLLAMA_CONTEXT_LENGTH): rows that may not fit will fail."
+    return None, f"{what}; a longer conversation is cut silently", mend
 
 
 def examine(names: list[str]) -> list[Finding]:

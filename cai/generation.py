@@ -41,7 +41,7 @@ from cai.run import Run
 from cai.runtime.calls import Calls, Tally
 from cai.runtime.journal import UNUSABLE, Journal, Lock, refuse_foreign
 from cai.runtime.progress import Progress, Quiet, counted
-from cai.runtime.work import distinct, run, schedulers_of, work_through
+from cai.runtime.work import run, schedulers_of, work_through
 
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
 
@@ -147,7 +147,6 @@ class _Job:
     replayed: Calls = field(init=False)
     facts: dict[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
-    cached_tokens: int = 0  # of workers on other machines
     controls: int = field(init=False)  # prompts that a server reads otherwise than we do
 
     @property
@@ -249,7 +248,6 @@ class _Job:
             with self._generating(rows):
                 await work_through(self.journal.prompts(), make, {}, at_once)
         finally:
-            self.cached_tokens = workers.cached_tokens
             await workers.close()
 
     @contextmanager
@@ -371,15 +369,17 @@ class _Job:
             counts=dict(sorted(counts.items())),
             calls={"made": tally.made, "reused": tally.reused},
             tokens={
-                role: {"input": whole.input_tokens[role], "output": whole.output_tokens[role]}
+                role: {
+                    "input": whole.input_tokens[role],
+                    "output": whole.output_tokens[role],
+                    **({"cached": n} if (n := whole.cached_tokens.get(role)) is not None else {}),
+                }
                 for role in sorted(whole.input_tokens)
             },
             cost=self._cost(counts, whole),
             timings={
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                 "tokens_written": sum(tally.output_tokens.values()),
-                "tokens_cached": self.cached_tokens
-                + sum(engine.cached_tokens for engine in distinct(self.engines)),
                 "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             },
         )

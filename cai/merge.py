@@ -25,6 +25,8 @@ def merge(
         CaiError: A shard is missing, not finished or of another run, or what they were made from
             is no longer there.
     """
+    if not shards:
+        raise CaiError("no shard is given", "Give the folders of all shards of a run.")
     facts: dict[str, dict[str, Any]] = {}
     for folder in shards:
         found = _published(Path(folder))

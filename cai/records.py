@@ -166,8 +166,11 @@ class Sampling(Record):
 
 
 class Usage(Record):
+    """Tokens of a call; `cached_tokens` of the input were not computed again, if that is known."""
+
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int | None = None
 
 
 class Completion(Record):

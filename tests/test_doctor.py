@@ -32,7 +32,16 @@ def test_what_a_server_supports(kind: str, labels: str) -> None:
     assert "context: 4,096 tokens" in lines
     assert "seeds: one seed, one answer" in lines
     assert f"load is told (/metrics): {'yes' if kind == 'vllm' else 'no'}" in lines
+    assert f"prefix cache: {'yes' if kind == 'vllm' else 'no'}" in lines
+    assert f"priorities: {'yes' if kind == 'vllm' else 'no'}" in lines
     assert "cached tokens are told: no" in lines
+
+
+def test_a_server_that_cuts_what_does_not_fit() -> None:
+    with FakeServer("library") as server:
+        code, found = report(server.url)
+    assert code == 0
+    assert "context: 2,048 tokens; a longer conversation is cut silently" in found[server.url]
 
 
 def test_this_machine_and_nobody_there() -> None:

@@ -53,6 +53,7 @@ def test_what_is_no_set_of_shards(tmp_path: Path) -> None:
     whole = part(tmp_path, None).folder
     out = tmp_path / "merged"
     for folders, said in (
+        ([], "no shard is given"),
         ([one], "missing: 2/2"),
         ([one, one], "given twice"),
         ([one, whole], "no shard of one"),

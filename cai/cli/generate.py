@@ -302,7 +302,9 @@ def _print_summary(run: Run) -> None:
         "tokens written": f"{outputs:,}, of which {now:,} now "
         f"({now / seconds if seconds else 0:,.0f}/s)",
         "tokens in → out": ", ".join(
-            f"{role} {n['input']:,} → {n['output']:,}" for role, n in manifest.tokens.items()
+            f"{role} {n['input']:,} → {n['output']:,}"
+            + (f" ({n['cached']:,} cached)" if "cached" in n else "")
+            for role, n in manifest.tokens.items()
         ),
         "time": f"{seconds:,.1f} s",
         **_cost(manifest.cost),

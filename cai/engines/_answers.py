@@ -65,6 +65,16 @@ def top_of(choice: Mapping[str, Any], api: Api) -> dict[str, float]:
         raise EngineBusy("an answer without log-probabilities", overloaded=False) from None
 
 
+def context_of(told: Mapping[str, Any], name: str) -> int | None:
+    """The context in tokens, of llama.cpp's `/props` or of Ollama's `/api/ps`."""
+    settings = told.get("default_generation_settings")
+    found = settings.get("n_ctx") if isinstance(settings, dict) else None
+    for model in loaded if isinstance(loaded := told.get("models"), list) else []:
+        if isinstance(model, dict) and name in (model.get("name"), model.get("model")):
+            found = model.get("context_length")
+    return count_of(found) or None
+
+
 def names(text: str, choice: str) -> bool:
     """Whether a token or an answer names a label: it comes first, and no letter follows."""
     said = text.strip().lstrip("(*\"'`")

@@ -12,6 +12,8 @@ from cai.records import ChoiceScores, Completion, Message, Sampling
 
 # Whose calls the running task makes: those of one row share a prefix, so one server does best.
 ROW: ContextVar[object] = ContextVar("row", default=None)
+# How soon the running task's call is wanted, less being sooner, for servers that order their queue.
+URGENCY: ContextVar[int] = ContextVar("urgency", default=0)
 
 # What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
 CONTROL_TOKENS = re.compile(
@@ -34,12 +36,10 @@ class Engine(Protocol):
     Attributes:
         one_suffix_a_call: Whether `choose` is to be called once per suffix: each takes a slot.
         reads_control_tokens: Whether the name of a special token in a text is read as the token.
-        cached_tokens: Tokens of prompts that were not computed again, where that is known.
     """
 
     one_suffix_a_call: bool
     reads_control_tokens: bool
-    cached_tokens: int
 
     @property
     def identity(self) -> str:
@@ -81,7 +81,6 @@ class Absent:
     """A model that is not here and known by its identity: only what it once answered is read."""
 
     one_suffix_a_call = reads_control_tokens = False
-    cached_tokens = 0
 
     def __init__(self, identity: str) -> None:
         self.identity = identity

@@ -50,7 +50,8 @@ def engine_for(
     if _is_scripted(name):
         return ScriptedEngine.parse(name.partition(":")[2])
     if "://" in name:
-        from cai.engines.openai import OpenAIEngine, parse_address
+        from cai.engines._addresses import parse_address
+        from cai.engines.openai import OpenAIEngine
 
         urls, served = parse_address(name)
         return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency)

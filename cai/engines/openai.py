@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
+from cai.engines._addresses import cards_of, only_name
 from cai.engines._answers import (
     Api,
     choice_of,
     choices_of,
+    context_of,
     count_of,
     names,
     texts_of,
@@ -24,7 +23,8 @@ from cai.engines._answers import (
 )
 from cai.engines._chat import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.engines._http import CONNECT, Replica, Replicas, steadily
-from cai.engines.base import Capacity, joined
+from cai.engines._steering import Load, Steering, cache_hits_of, load_of
+from cai.engines.base import URGENCY, Capacity, joined
 from cai.engines.labels import CANDIDATES
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import (
@@ -39,46 +39,13 @@ from cai.records import (
     messages_as_data,
 )
 
-FIRST_SLOTS, MOST_SLOTS = 64, 1024  # calls in flight per replica, where nothing else is known
 VOTES = 16  # answers drawn where a server has no log-probabilities
 VOTE_TOKENS = 8
 TOP = 20  # log-probabilities per token that the OpenAI protocol allows at most
-_GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+# Where a server cuts a conversation that does not fit, and says nothing, one of more than so many
+# bytes per token of its context is not sent: four or so is the mean of most languages.
+SURE_BYTES = 2
 _ASKED = "\n\nGo on after these words with the label and nothing else: "
-
-
-class Address(NamedTuple):
-    """Where a model is served: base addresses that end in `/v1`, and its name there if given."""
-
-    urls: tuple[str, ...]
-    name: str | None
-
-
-def parse_address(text: str) -> Address:
-    """`URL[,URL…][#name]`; raises `CaiError` for what is none or holds a secret."""
-    urls, names = [], set()
-    for part in text.split(","):
-        split = urlsplit(part.strip())
-        try:
-            bad = split.scheme not in ("http", "https") or not split.hostname or split.port == 0
-        except ValueError:
-            bad = True
-        if bad:
-            raise CaiError(f"{part}: no address of a server", "Write http://host:8000/v1#name.")
-        if split.username or split.password or split.query:
-            raise CaiError(
-                f"{split.scheme}://{split.hostname}: a key in an address would be written down",
-                "Put it into the environment as CAI_API_KEY, and leave it out here.",
-            )
-        urls.append(f"{split.scheme}://{split.netloc}{split.path.rstrip('/') or '/v1'}")
-        if split.fragment:
-            names.add(split.fragment)
-    if len(names) > 1:
-        raise CaiError(
-            f"{text}: replicas with several names: {', '.join(sorted(names))}",
-            "Replicas serve one model; write its name once, at the end.",
-        )
-    return Address(tuple(dict.fromkeys(urls)), names.pop() if names else None)
 
 
 class OpenAIEngine:
@@ -106,23 +73,19 @@ class OpenAIEngine:
         concurrency: int | None = None,
     ) -> None:
         self.urls, self.name = tuple(urls), name
-        self.cached_tokens = 0
         self.context: int | None = None
+        self.cuts = False  # whether the server cuts what does not fit, and says nothing
         self.api: Api = "chat"
         self.method: ChoiceMethod = "token"
         self._timeout, self._concurrency = timeout, concurrency
         self._replicas = Replicas(self.urls, timeout)
-        self._is_vllm = False
+        self._is_vllm = self._orders_queue = False
         self._folds_system = False
         self._limit_key = "max_tokens"
         self._top = TOP
         self._labels: dict[tuple[tuple[str, ...], str], list[int] | CaiError] = {}
-        self._reset_slots()
-
-    def _reset_slots(self) -> None:
-        self._slots = dict.fromkeys(self.urls, float(FIRST_SLOTS))
-        self._best = (0.0, float(FIRST_SLOTS))
-        self._looked = (0.0, 0)
+        self._steering = Steering(self.urls)
+        self._silent: set[str] = set()  # replicas that do not tell their load
 
     # --- who ------------------------------------------------------------------------------------
 
@@ -131,7 +94,7 @@ class OpenAIEngine:
         """The served name; asked of the server where none was given."""
         if self.name is None:
             with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
-                self.name = thread.submit(asyncio.run, _only_name(self.urls[0])).result()
+                self.name = thread.submit(asyncio.run, only_name(self.urls[0])).result()
         return f"server:{self.name}"
 
     def known_identity(self) -> str | None:
@@ -142,7 +105,7 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Find out what the server can do; raises `CaiError` where it does not serve the model."""
         if self.name is None:
-            self.name = await _only_name(self.urls[0])
+            self.name = await only_name(self.urls[0])
         self._replicas.open()
         try:
             await self._meet()
@@ -164,17 +127,40 @@ class OpenAIEngine:
         lengths = [n for card in cards if isinstance(n := card.get("max_model_len"), int)]
         self.context = min(lengths, default=None)
         self._is_vllm = any(card.get("owned_by") == "vllm" for card in cards)
+        self._orders_queue = self._is_vllm
         await self._settle_api()
+        if self.context is None:
+            await self._learn_context({str(card.get("owned_by")) for card in cards})
         if self._is_vllm and self.api == "chat":
             await self._read_labels()
 
     async def _card(self, replica: Replica) -> dict[str, Any]:
         """What a replica says of the model."""
-        cards = await _cards(self._replicas, replica)
+        cards = await cards_of(self._replicas, replica)
         if cards and self.name not in cards:
             served = ", ".join(sorted(cards)[:10])
             raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {served}.")
         return cards.get(self.name or "", {})
+
+    async def _learn_context(self, owners: set[str]) -> None:
+        """Ask llama.cpp and Ollama for the context, and try if more than fits is refused or cut."""
+        replica = (self._replicas.awake() or self._replicas.all)[0]
+        path = {"llamacpp": "/props", "library": "/api/ps"}.get(owners.pop() if owners else "")
+        if path is None:
+            return
+        try:
+            told = await self._replicas.ask(replica, "GET", replica.root + path)
+        except (EngineBusy, CallError, CaiError):
+            return
+        self.context = context_of(told, self.name or "")
+        if self.context is None:
+            return
+        long = self._body([{"role": "user", "content": "a " * (self.context + 64)}])
+        try:
+            await steadily(lambda: self._post({**long, self._limit_key: 1}))
+        except CallError:
+            return
+        self.cuts = True
 
     async def _settle_api(self) -> None:
         """Chat or completions, and whether there are log-probabilities: one token each tells."""
@@ -182,6 +168,8 @@ class OpenAIEngine:
         told: list[str] = []
         for _ in range(4):
             body = {**self._body(probe), self._limit_key: 1, **self._logprobs()}
+            if self._orders_queue:
+                body["priority"] = 1  # refused where the server takes calls as they come
             try:
                 answer = await steadily(lambda body=body: self._post(body))
             except CallError as error:
@@ -207,6 +195,8 @@ class OpenAIEngine:
             self.api = "completions"
         elif "top_logprobs" in low and self._top == TOP:
             self._top = 5
+        elif "priority" in low and self._orders_queue:
+            self._orders_queue = False
         else:
             return False
         return True
@@ -384,6 +374,8 @@ class OpenAIEngine:
             return body | {"prompt": transcript(turns), "stop": list(TRANSCRIPT_STOPS)}
         if self._is_vllm:
             body["chat_template_kwargs"] = {"enable_thinking": False}
+        if self._orders_queue:
+            body["priority"] = URGENCY.get()
         return body | {"messages": turns}
 
     def _logprobs(self) -> dict[str, Any]:
@@ -392,17 +384,40 @@ class OpenAIEngine:
         return {"logprobs": True, "top_logprobs": self._top}
 
     async def _adapted(self, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Send a call; a template without a system role gets its text in the first turn."""
+        """Send a call; once more, where the server's words say what it does not take.
+
+        A template without a system role gets that text in the first turn; a replica that takes
+        calls as they come is told no priority.
+        """
         body = build()
+        self._refuse_too_long(body)
         try:
             return await self._post(body)
         except CallError as error:
             low = str(error).lower()
             system = "messages" in body and body["messages"][0]["role"] == "system"
-            if not system or "system" not in low or "role" not in low:
+            if system and "system" in low and "role" in low:
+                self._folds_system = True
+            elif "priority" in body and "priority" in low:
+                self._orders_queue = False
+            else:
                 raise
-        self._folds_system = True
         return await self._post(build())
+
+    def _refuse_too_long(self, body: Mapping[str, Any]) -> None:
+        if not self.cuts or self.context is None:
+            return
+        texts = (
+            [turn["content"] for turn in body["messages"]]
+            if "messages" in body
+            else [body["prompt"]]
+        )
+        size = sum(len(text.encode()) for text in texts)
+        if size > SURE_BYTES * self.context:
+            raise CallError(
+                f"{size:,} bytes may not fit into {self.context:,} tokens, and the server would "
+                "cut them: give it a larger context"
+            )
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         path = "/completions" if "prompt" in body else "/chat/completions"
@@ -412,28 +427,27 @@ class OpenAIEngine:
         said = answer.get("usage")
         said = said if isinstance(said, dict) else {}
         details = said.get("prompt_tokens_details")
-        if isinstance(details, dict):
-            self.cached_tokens += count_of(details.get("cached_tokens"))
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
         return Usage(
             input_tokens=count_of(said.get("prompt_tokens")),
             output_tokens=count_of(said.get("completion_tokens")),
+            cached_tokens=None if cached is None else count_of(cached),
         )
 
     async def abilities(self) -> dict[str, bool]:
         """Further abilities of a started server, by trial; none of them is needed."""
         replica = self._replicas.all[0]
-        found = {"load is told (/metrics)": await self._load(replica) is not None}
-        body = self._body([{"role": "user", "content": "Hi."}]) | {self._limit_key: 1}
-        try:
-            await self._post(body | {"priority": 1})
-            found["priorities"] = self._is_vllm
-        except CallError:
-            found["priorities"] = False
+        found = {
+            "load is told (/metrics)": await self._load(replica) is not None,
+            "priorities": self._orders_queue,
+        }
         long = self._body([{"role": "user", "content": "Read this. " * 100}]) | {self._limit_key: 1}
-        before = self.cached_tokens
+        hits = cache_hits_of(await self._metrics(replica) or "")
         for _ in range(2):
-            self._usage(await self._post(long))
-        found["cached tokens are told"] = self.cached_tokens > before
+            cached = self._usage(await self._post(long)).cached_tokens
+        hit = (cache_hits_of(await self._metrics(replica) or "") or 0) > (hits or 0)
+        found["prefix cache"] = bool(cached) or hit
+        found["cached tokens are told"] = cached is not None
         return found
 
     # --- how many at once -----------------------------------------------------------------------
@@ -441,85 +455,34 @@ class OpenAIEngine:
     async def capacity(self) -> Capacity:
         """As many calls as keep the servers busy with a short queue.
 
-        vLLM tells in `/metrics` how many requests it runs and how many wait. Elsewhere more calls
-        are sent at once for as long as more come back for it.
+        vLLM, SGLang and llama.cpp tell in `/metrics` how many requests run and how many wait.
+        Elsewhere more calls are sent at once for as long as more come back for it.
         """
         awake = self._replicas.awake() or self._replicas.all[:1]
         if self._concurrency is not None:
             return Capacity(slots=self._concurrency * len(awake))
-        told = [await self._load(replica) for replica in awake]
+        told = await asyncio.gather(*(self._load(replica) for replica in awake))
         for replica, load in zip(awake, told, strict=True):
             if load is not None:
-                self._slots[replica.url] = _steered(
-                    self._slots[replica.url], replica.running, *load
-                )
+                self._steering.told(replica.url, replica.running, load)
         if all(load is None for load in told):
-            self._climb(len(awake))
-        return Capacity(slots=sum(int(self._slots[replica.url]) for replica in awake))
+            self._steering.climb(len(awake), self._replicas.running, self._replicas.done)
+        return Capacity(slots=self._steering.slots([replica.url for replica in awake]))
 
-    async def _load(self, replica: Replica) -> tuple[float, float] | None:
-        if not self._is_vllm:
+    async def _load(self, replica: Replica) -> Load | None:
+        if replica.url in self._silent:
             return None
+        metrics = await self._metrics(replica)
+        load = load_of(metrics) if metrics is not None else None
+        if metrics is not None and load is None:
+            self._silent.add(replica.url)  # it answers, and tells nothing: it is not asked again
+        return load
+
+    async def _metrics(self, replica: Replica) -> str | None:
+        """What `/metrics` says, whatever it is; None where nobody answers."""
         try:
             async with asyncio.timeout(CONNECT):
-                status, _, text = await self._replicas.raw(
-                    replica, "GET", f"{replica.root}/metrics"
-                )
+                _, _, text = await self._replicas.raw(replica, "GET", f"{replica.root}/metrics")
         except (EngineBusy, CallError, TimeoutError):
             return None
-        found: dict[str, float] = {}
-        for name, value in _GAUGE.findall(text):
-            found[name] = found.get(name, 0.0) + float(value)
-        return (found["running"], found["waiting"]) if status == 200 and len(found) == 2 else None
-
-    def _climb(self, replicas: int) -> None:
-        """Half as much again while that brings a twentieth more answers a second, else back."""
-        now, done = time.monotonic(), self._replicas.done
-        since, before = self._looked
-        self._looked = (now, done)
-        slots = self._slots[self.urls[0]]
-        if not since or self._replicas.running < 0.9 * slots * replicas or done == before:
-            return
-        rate = (done - before) / (now - since)
-        if rate > 1.05 * self._best[0]:
-            self._best, slots = (rate, slots), min(MOST_SLOTS, slots * 1.5)
-        else:
-            slots = self._best[1]
-        self._slots = dict.fromkeys(self._slots, slots)
-
-
-def _steered(slots: float, ours: int, running: float, waiting: float) -> float:
-    """Calls to have in flight: a queue of an eighth of what runs is enough, a full house grows."""
-    queue = max(2.0, running / 8)
-    if waiting > queue:
-        return max(4.0, ours - waiting + queue)
-    if ours >= slots - 1:
-        return min(float(MOST_SLOTS), slots * 1.25 + 4)
-    return slots
-
-
-async def _cards(replicas: Replicas, replica: Replica) -> dict[str, dict[str, Any]]:
-    """What a replica says of each model that it serves, by name."""
-    listed = (await replicas.ask(replica, "GET", f"{replica.url}/models")).get("data")
-    listed = listed if isinstance(listed, list) else []
-    return {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
-
-
-async def _only_name(url: str) -> str:
-    """The name of the one model that a server has; raises `CaiError` if there is not just one."""
-    replicas = Replicas([url], CONNECT)
-    replicas.open()
-    try:
-        served = sorted(await _cards(replicas, replicas.all[0]))
-    except (EngineBusy, CallError) as error:
-        raise CaiError(
-            f"{url}/models: the server does not say what it serves ({error})",
-            "Start it, check the address, or name the model: URL#name.",
-        ) from None
-    finally:
-        await replicas.close()
-    if len(served) != 1:
-        raise CaiError(
-            f"{url}: serves {len(served)} models", f"Name one: URL#name. {', '.join(served[:10])}"
-        )
-    return served[0]
+        return text

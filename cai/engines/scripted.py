@@ -68,7 +68,6 @@ class ScriptedEngine:
     """
 
     one_suffix_a_call = reads_control_tokens = False
-    cached_tokens = 0
 
     def __init__(
         self,

@@ -53,7 +53,6 @@ class TransformersEngine:
     """
 
     one_suffix_a_call = reads_control_tokens = False
-    cached_tokens = 0
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from typing import IO
 
 from cai.assets import cache_dir
 from cai.engines._http import Replicas
+from cai.engines._steering import Steering
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, EngineBusy
 
@@ -115,7 +116,7 @@ class VllmEngine(OpenAIEngine):
     def _serve_at(self, urls: Sequence[str]) -> None:
         self.urls = tuple(urls)
         self._replicas = Replicas(self.urls, self._timeout)
-        self._reset_slots()
+        self._steering = Steering(self.urls)
 
     def _launch(self, python: str, port: int, number: int, memory: Sequence[int]) -> None:
         folder = cache_dir() / "logs"

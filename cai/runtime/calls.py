@@ -77,12 +77,14 @@ class Tally:
     reused: int = 0
     input_tokens: Counter[str] = field(default_factory=Counter)
     output_tokens: Counter[str] = field(default_factory=Counter)
+    cached_tokens: Counter[str] = field(default_factory=Counter)
 
     def add(self, made: Tally) -> None:
         """Count calls that were made elsewhere."""
         self.made += made.made
         self.input_tokens.update(made.input_tokens)
         self.output_tokens.update(made.output_tokens)
+        self.cached_tokens.update(made.cached_tokens)
 
 
 @dataclass
@@ -323,7 +325,8 @@ class RowCalls:
             await self._fail(stage, list(suffixes), error)
         for score in scores:
             self._count_made(role, score.usage)
-        return {key: score.model_dump_json() for key, score in zip(suffixes, scores, strict=True)}
+        texts = [score.model_dump_json(exclude_none=True) for score in scores]
+        return dict(zip(suffixes, texts, strict=True))
 
     async def _stored(self, key: bytes, overwrite_errors: bool = False) -> str | None:
         """The journalled result, or that of a reused run, which is then the journal's own."""
@@ -363,6 +366,8 @@ class RowCalls:
         tally = self._calls.tally
         tally.input_tokens[role] += usage.input_tokens
         tally.output_tokens[role] += usage.output_tokens
+        if usage.cached_tokens is not None:
+            tally.cached_tokens[role] += usage.cached_tokens
 
     def _replayed(self, role: str, results: Sequence[Completion | ChoiceScores]) -> None:
         if self._calls.schedulers is None:

@@ -103,6 +103,9 @@ class Shown:
             elif not self._token_rate:
                 self._token_rate = tokens / max(1e-9, now - self._started)
             parts.append(f"{self._token_rate:,.0f} tokens/s")
+            if tally.cached_tokens:
+                share = tally.cached_tokens.total() / max(1, tally.input_tokens.total())
+                parts.append(f"{share:.0%} of what is read cached")
             if self._price is not None:
                 read = tally.input_tokens.total()
                 cost = self._price.of(read, tokens, now - self._started)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cai.engines.base import Engine
+from cai.engines.base import URGENCY, Engine
 from cai.errors import CaiError, CallError, EngineBusy
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ class Scheduler:
             if attempt == TRIES - SILENT:
                 passed_before = self._passed
             await self._acquire((depth, position))
+            URGENCY.set(self._rank((depth, position))[0])
             try:
                 result = await call()
             except EngineBusy as busy:

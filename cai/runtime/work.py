@@ -12,7 +12,8 @@ from cai.runtime.scheduler import Scheduler
 
 T = TypeVar("T")
 
-REFRESH = 5.0  # seconds between two questions to an engine how many calls it holds
+# Seconds between two questions to an engine how many calls it holds: soon at first, then seldom.
+FIRST_REFRESH, REFRESH = 0.25, 5.0
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:
@@ -80,7 +81,9 @@ def _first_of(error: BaseException) -> BaseException:
 
 async def watch(scheduler: Scheduler) -> None:
     """Follow an engine whose capacity changes."""
+    pause = FIRST_REFRESH
     while True:
-        await asyncio.sleep(REFRESH)
+        await asyncio.sleep(pause)
         if scheduler.started:
             await scheduler.refresh()
+            pause = min(REFRESH, pause * 2)

@@ -20,12 +20,15 @@ FAULTS = (
     "500", "429", "503", "reset", "half", "html", "no choices", "no logprobs", "hang",
 )  # fmt: skip
 
+CONTEXT = 2048  # tokens, of those kinds that tell it elsewhere than vLLM
+
 
 class FakeServer:
     """Serves in a thread of its own.
 
     Args:
-        kind: `vllm` (token ids), `top` (log-probabilities) or `plain` (neither).
+        kind: `vllm` (token ids), `fcfs` (the same, without priorities), `top` (log-probabilities),
+            `plain` (neither), `llamacpp` or `library` (Ollama), which cuts what does not fit.
         fault: What happens to every `every`th call at its first try.
         port: Taken again after `stop`; any free one by default.
     """
@@ -80,6 +83,8 @@ class FakeServer:
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._models)
+        app.router.add_get("/props", self._props)
+        app.router.add_get("/api/ps", self._loaded)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
@@ -91,25 +96,39 @@ class FakeServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         self.heard.add(request.headers.get("Authorization", ""))
-        owner = "vllm" if self.kind == "vllm" else "someone"
-        return web.json_response(
-            {"data": [{"id": self.name, "owned_by": owner, "max_model_len": 4096}]}
-        )
+        owner = {"vllm": "vllm", "fcfs": "vllm", "top": "someone", "plain": "someone"}
+        card: dict[str, Any] = {"id": self.name, "owned_by": owner.get(self.kind, self.kind)}
+        if self.kind in owner:
+            card["max_model_len"] = 4096
+        return web.json_response({"data": [card]})
+
+    async def _props(self, request: web.Request) -> web.Response:
+        return web.json_response({"default_generation_settings": {"n_ctx": CONTEXT}})
+
+    async def _loaded(self, request: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": self.name, "context_length": CONTEXT}]})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         text = (await request.json())["prompt"]
         return web.json_response({"tokens": [ord(c) for c in text]})
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        if self.kind in ("top", "plain", "library"):
+            raise web.HTTPNotFound
         lines = [f'vllm:num_requests_running{{engine="0"}} {self.running}.0']
-        return web.Response(text="\n".join([*lines, 'vllm:num_requests_waiting{engine="0"} 0.0']))
+        lines += ['vllm:num_requests_waiting{engine="0"} 0.0']
+        if self.kind == "llamacpp":
+            lines = [f"llamacpp:requests_processing {self.running}", "llamacpp:requests_deferred 0"]
+        lines.append(f'vllm:prefix_cache_hits_total{{engine="0"}} {len(self.asked)}.0')
+        return web.Response(text="\n".join(lines))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self.heard.add(request.headers.get("Authorization", ""))
         body = await request.json()
-        self.asked.append(body)
-        if self.refuse is not None:
-            status, said = self.refuse
+        self.asked.append(dict(body))
+        refused = self._refused(body)
+        if refused is not None:
+            status, said = refused
             return web.json_response({"error": {"message": said}}, status=status)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -118,6 +137,16 @@ class FakeServer:
             return await self._answer(request, body)
         finally:
             self.running -= 1
+
+    def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
+        if self.refuse is not None:
+            return self.refuse
+        if body.pop("priority", 0) and self.kind == "fcfs":
+            return 400, "Got priority 1 but Priority scheduling is not enabled."
+        words = sum(len(message["content"].split()) for message in body["messages"])
+        if self.kind == "llamacpp" and words > CONTEXT:
+            return 400, f"the request exceeds the available context size ({CONTEXT} tokens)"
+        return None
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -155,7 +184,7 @@ class FakeServer:
         usage = {"prompt_tokens": 10, "completion_tokens": 1}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
         names = {"A": share, "B": 1 - share}
-        if body.get("logprob_token_ids") and self.kind == "vllm":
+        if body.get("logprob_token_ids") and self.kind in ("vllm", "fcfs"):
             names = {f"token_id:{i}": names[chr(i)] for i in body["logprob_token_ids"]}
         label = max(names, key=names.__getitem__)
         if body.get("logprobs") and self.kind != "plain":

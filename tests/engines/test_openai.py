@@ -17,15 +17,17 @@ from typer.testing import CliRunner
 
 import cai
 from cai.cli import app
-from cai.engines import _http
+from cai.engines import _http, _steering
+from cai.engines._addresses import parse_address
 from cai.engines._answers import names
+from cai.engines._steering import Load, Steering, load_of, steered
 from cai.engines.base import ROW
-from cai.engines.openai import OpenAIEngine, _steered, parse_address
+from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, CallError
 from cai.records import Message, Sampling, user
 from cai.run import Run
 from cai.runtime import scheduler
-from tests.engines.server import FAULTS, FakeServer
+from tests.engines.server import CONTEXT, FAULTS, FakeServer
 
 SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
 
@@ -356,10 +358,77 @@ def test_retry_after_is_read_in_both_forms() -> None:
 
 
 def test_slots_follow_the_queue_of_the_server() -> None:
-    assert _steered(64, ours=64, running=64, waiting=0) == 84  # all at work, none waits: more
-    assert _steered(84, ours=84, running=64, waiting=20) == 72  # a queue of an eighth is left
-    assert _steered(64, ours=10, running=10, waiting=0) == 64  # we do not use what we have
-    assert _steered(64, ours=8, running=64, waiting=500) == 4  # others fill it
+    assert steered(64, ours=64, load=Load(64, 0)) == 84  # all at work, none waits: more
+    assert steered(84, ours=84, load=Load(64, 20)) == 72  # a queue of an eighth is left
+    assert steered(64, ours=10, load=Load(10, 0)) == 64  # we do not use what we have
+    assert steered(64, ours=8, load=Load(64, 500)) == 4  # others fill it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'vllm:num_requests_running{engine="0"} 3.0\nvllm:num_requests_running{engine="1"} 4.0\n'
+        'vllm:num_requests_waiting{engine="0"} 2.0',
+        'sglang:num_running_reqs{model_name="m"} 7.0\nsglang:num_queue_reqs{model_name="m"} 2.0',
+        "llamacpp:requests_processing 7\nllamacpp:requests_deferred 2",
+    ],
+)
+def test_the_load_that_servers_tell(text: str) -> None:
+    assert load_of(f"# HELP of it\n{text}\nother 9\n") == Load(7, 2)
+    assert load_of(text.splitlines()[0]) is None
+
+
+def test_without_a_load_more_are_sent_for_as_long_as_it_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(10, 1000, 10))
+    monkeypatch.setattr(_steering.time, "monotonic", lambda: float(next(clock)))
+    steering, done, seen = Steering(["u"]), 0, []
+    for _ in range(8):
+        slots = steering.slots(["u"])
+        seen.append(slots)
+        done += 10 * min(slots, 120)  # ten seconds of a server that can do 120 a second
+        steering.climb(1, slots, done)
+    assert seen == [64, 64, 96, 144, 216, 144, 144, 144]
+    steering.climb(1, 144, done + 100)  # too few answers to say anything
+    assert steering.slots(["u"]) == 144
+
+
+def test_the_deepest_call_is_the_most_urgent_at_a_server_that_orders(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"count": 100, "concurrency": 4, "stages": ["sft"]}
+    with FakeServer("vllm") as server, FakeServer("fcfs") as plain:
+        run = go(tmp_path, f"{server.url}#m", **given)
+        same = go(tmp_path, f"{plain.url}#m", out="plain", **given)
+    urgency = {
+        turns: {b["priority"] for b in server.asked[1:] if len(b["messages"]) == turns}
+        for turns in (1, 3)
+    }
+    # Deepest first; breadth first for the last rows, eight per slot.
+    assert urgency == {1: {-1, 1}, 3: {-2, 2}}
+    assert (run.folder / "sft/train.parquet").read_bytes() == (
+        same.folder / "sft/train.parquet"
+    ).read_bytes()
+    assert not same.failures
+
+
+def test_replicas_of_two_minds_about_priorities(tmp_path: Path) -> None:
+    with FakeServer("vllm") as server, FakeServer("fcfs") as plain:
+        run = go(tmp_path, f"{server.url},{plain.url}#m", count=20)
+    assert not run.failures
+
+
+@pytest.mark.parametrize("kind", ["llamacpp", "library"])
+def test_a_row_that_does_not_fit_is_a_failure_and_never_cut(tmp_path: Path, kind: str) -> None:
+    long = "word " * CONTEXT
+    (tmp_path / "p.txt").write_text(f"Short?\n{long}\n")
+    with FakeServer(kind) as server:
+        run = go(tmp_path, f"{server.url}#m", prompts=str(tmp_path / "p.txt"), stages=["sft"])
+        sent = [body for body in server.asked if long.strip() in body["messages"][0]["content"]]
+    (failure,) = run.failures
+    said = {"llamacpp": "exceeds the available context", "library": "may not fit into 2,048 tokens"}
+    assert said[kind] in failure.message
+    assert bool(sent) is (kind == "llamacpp")  # one is asked and refuses, the other would cut
+    assert run.manifest.counts["sft.train"] == 1
 
 
 def test_fewer_calls_at_once_than_asked_for_never_more(tmp_path: Path) -> None:
