@@ -198,7 +198,6 @@ def part_run(given: argparse.Namespace, table: Table, engine: OpenAIEngine) -> N
             engine=recorded,
             limit=given.rows,
             out=f"{folder}/run",
-            max_open_rows=max(256, given.rows),
             **SHORT,
         )
         made = run.manifest.calls["made"]

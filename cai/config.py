@@ -137,7 +137,7 @@ class Settings(BaseModel):
         0.01, ge=0, le=1, description="least probability on the labels; less is a failure"
     )
     test_share: float = Field(0.05, ge=0, lt=1, description="share of prompts in the test split")
-    max_open_rows: int = Field(256, ge=1, description="rows worked on at once")
+    max_open_rows: int = Field(1024, ge=1, description="rows worked on at once")
 
     @field_validator("stages", "pairs")
     @classmethod

@@ -1,8 +1,8 @@
 """The same chain on many machines: Ray actors, each with models of its own, take rows one by one.
 
 A row that is finished comes back with its calls, which are committed here; the journal never leaves
-this machine. Actors are used and not Ray Data: its pool waits until a lost actor has room to start
-again and keeps that actor's rows so long, and it needs blocks of rows where a row will do.
+this machine. Actors are used and not Ray Data, whose tasks read on any machine: prompts, and what
+is known of their calls, lie here. A row is the unit of what can be lost, and waits for no block.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def generate(
         float | None, typer.Option(help="Share of prompts in the test split. [default: 0.05]")
     ] = None,
     max_open_rows: Annotated[
-        int | None, typer.Option(help="Rows worked on at once. [default: 256]")
+        int | None, typer.Option(help="Rows worked on at once. [default: 1024]")
     ] = None,
     config: Annotated[
         Path | None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from cai.engines._http import short
 from cai.engines.reasoning import split_reasoning
 from cai.errors import EngineBusy
 
 Api = Literal["chat", "completions"]
+
+ROUNDING = 1e-3  # by which a log-probability may be more than 0
 
 
 def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -18,7 +22,8 @@ def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         or not choices
         or not all(isinstance(c, dict) for c in choices)
     ):
-        raise EngineBusy("an answer without choices", overloaded=False)
+        said = f": {short(json.dumps(error))}" if (error := answer.get("error")) else ""
+        raise EngineBusy(f"an answer without choices{said}", overloaded=False)
     return choices
 
 
@@ -54,15 +59,19 @@ def _writable(text: str) -> str:
 
 
 def top_of(choice: Mapping[str, Any], api: Api) -> dict[str, float]:
-    """Log-probabilities of the likeliest first tokens."""
+    """Log-probabilities of the likeliest first tokens, none of which is more than 0."""
     try:
         if api == "completions":
-            found = choice["logprobs"]["top_logprobs"][0]
-            return {str(token): float(value) for token, value in found.items()}
-        first = choice["logprobs"]["content"][0]
-        return {str(one["token"]): float(one["logprob"]) for one in first["top_logprobs"]}
+            listed = choice["logprobs"]["top_logprobs"][0].items()
+        else:
+            first = choice["logprobs"]["content"][0]
+            listed = [(one["token"], one["logprob"]) for one in first["top_logprobs"]]
+        found = {str(token): float(value) for token, value in listed}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise EngineBusy("an answer without log-probabilities", overloaded=False) from None
+        found = {}
+    if not found or not all(value <= ROUNDING for value in found.values()):
+        raise EngineBusy("an answer without log-probabilities", overloaded=False)
+    return {token: min(0.0, value) for token, value in found.items()}
 
 
 def context_of(told: Mapping[str, Any], name: str) -> int | None:

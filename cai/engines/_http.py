@@ -141,10 +141,10 @@ class Replicas:
             try:
                 answer = json.loads(text)
             except ValueError:
-                raise EngineBusy(f"{url}: no JSON: {_short(text)}", overloaded=False) from None
+                raise EngineBusy(f"{url}: no JSON: {short(text)}", overloaded=False) from None
             if isinstance(answer, dict):
                 return answer
-            raise EngineBusy(f"{url}: no JSON object: {_short(text)}", overloaded=False)
+            raise EngineBusy(f"{url}: no JSON object: {short(text)}", overloaded=False)
         raise _refusal(status, headers, _message(text), url)
 
     async def raw(
@@ -164,7 +164,9 @@ class Replicas:
                     text = text.replace(key, "[key]")
                 return response.status, response.headers, text
         except TimeoutError:
-            raise EngineBusy(f"{url}: no answer in time", overloaded=False) from None
+            replica.failed()
+            # More calls than it can answer in time would be sent again, and never be done.
+            raise EngineBusy(f"{url}: no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             what = str(error) or type(error).__name__
             raise EngineBusy(f"{url}: {what}", overloaded=False) from None
@@ -216,14 +218,14 @@ def _message(text: str) -> str:
     try:
         found = json.loads(text)
     except ValueError:
-        return _short(text)
+        return short(text)
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
-    return _short(found if isinstance(found, str) else json.dumps(found))
+    return short(found if isinstance(found, str) else json.dumps(found))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SAID else text[:SAID] + "…"
 

@@ -32,8 +32,9 @@ class Scheduler:
 
     Deepest step first keeps rows finishing; for the last rows breadth first keeps the engine full
     to the end. The engine is loaded when the first call comes, and `check` is asked whether it will
-    do: a run that has all its results needs no model. Where the engine says it is busy, the number
-    of calls at once falls by a third and grows again by one each time as many calls have passed.
+    do: a run that has all its results needs no model. As many calls go at once as the engine holds.
+    Where it says it is busy, that falls by a third, and grows again by one each time as many calls
+    have passed.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Scheduler:
         self.rows_left = rows
         self.running = 0
         self._slots = 1
-        self._limit = 1.0
+        self._held: float | None = None  # calls at once since the engine was busy
         self._tail = False
         self._waiting: list[_Waiting] = []
         self._passed = 0
@@ -61,14 +62,17 @@ class Scheduler:
             if self._check is not None:
                 self._check(self.engine)
             await self.refresh()
-            self._limit = float(self._slots)
-            self._retail()
             self.started = True
 
     async def refresh(self) -> None:
         """Ask the engine again how many calls it holds."""
         self._slots = max(1, (await self.engine.capacity()).slots)
-        self._limit = min(self._limit, float(self._slots))
+        self._retail()
+        self._admit()
+
+    @property
+    def _limit(self) -> float:
+        return self._slots if self._held is None else min(self._held, self._slots)
 
     def row_done(self) -> None:
         self.rows_left -= 1
@@ -135,6 +139,9 @@ class Scheduler:
 
     def _release(self) -> None:
         self.running -= 1
+        self._admit()
+
+    def _admit(self) -> None:
         while self._waiting and self.running < int(self._limit):
             future = heapq.heappop(self._waiting).future
             if not future.done():
@@ -144,9 +151,12 @@ class Scheduler:
     def _shrink(self) -> None:
         """Fall once per round of calls: those sent before the fall say nothing new."""
         if self._passed > self._shrunk_at:
-            self._limit = max(1.0, self._limit * 2 / 3)
+            self._held = max(1.0, self._limit * 2 / 3)
             self._shrunk_at = self._passed + self.running
 
     def _grow(self) -> None:
         self._passed += 1
-        self._limit = min(float(self._slots), self._limit + 1 / self._limit)
+        if self._held is not None:
+            self._held += 1 / self._held
+            if self._held >= self._slots:
+                self._held = None

@@ -23,12 +23,20 @@ FAULTS = (
 CONTEXT = 2048  # tokens, of those kinds that tell it elsewhere than vLLM
 
 
+def turns_of(body: dict[str, Any]) -> list[Message]:
+    """The conversation of a chat, or the prompt of a completion as its only turn."""
+    if "prompt" in body:
+        return [Message(role="user", content=body["prompt"])]
+    return [Message(**turn) for turn in body["messages"]]
+
+
 class FakeServer:
     """Serves in a thread of its own.
 
     Args:
         kind: `vllm` (token ids), `fcfs` (the same, without priorities), `top` (log-probabilities),
-            `plain` (neither), `llamacpp` or `library` (Ollama), which cuts what does not fit.
+            `plain` (neither), `base` (completions alone, with log-probabilities), `llamacpp` or
+            `library` (Ollama), which cuts what does not fit.
         fault: What happens to every `every`th call at its first try.
         port: Taken again after `stop`; any free one by default.
     """
@@ -80,6 +88,7 @@ class FakeServer:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._chat)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._models)
@@ -141,9 +150,11 @@ class FakeServer:
     def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
         if self.refuse is not None:
             return self.refuse
+        if self.kind == "base" and "messages" in body:
+            return 400, "This model has no chat template, and none was given."
         if body.pop("priority", 0) and self.kind == "fcfs":
             return 400, "Got priority 1 but Priority scheduling is not enabled."
-        words = sum(len(message["content"].split()) for message in body["messages"])
+        words = sum(len(turn.content.split()) for turn in turns_of(body))
         if self.kind == "llamacpp" and words > CONTEXT:
             return 400, f"the request exceeds the available context size ({CONTEXT} tokens)"
         return None
@@ -179,7 +190,7 @@ class FakeServer:
         return web.Response(text=text, content_type="application/json")
 
     async def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        messages = [Message(**m) for m in body["messages"]]
+        messages = turns_of(body)
         share = int.from_bytes(hashlib.sha256(repr(messages).encode()).digest()[:4], "big") / 2**32
         usage = {"prompt_tokens": 10, "completion_tokens": 1}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
@@ -187,6 +198,10 @@ class FakeServer:
         if body.get("logprob_token_ids") and self.kind in ("vllm", "fcfs"):
             names = {f"token_id:{i}": names[chr(i)] for i in body["logprob_token_ids"]}
         label = max(names, key=names.__getitem__)
+        if body.get("logprobs") and "prompt" in body:
+            tops = {f" {name}": math.log(max(p, 1e-9)) for name, p in names.items()}
+            choice |= {"text": f" {label}", "logprobs": {"top_logprobs": [tops]}}
+            return {"choices": [choice], "usage": usage}
         if body.get("logprobs") and self.kind != "plain":
             top = [{"token": n, "logprob": math.log(max(p, 1e-9))} for n, p in names.items()]
             choice["logprobs"] = {"content": [{"token": label, "top_logprobs": top}]}
@@ -204,5 +219,6 @@ class FakeServer:
         )
         made = await self.engine.generate(messages, sampling)
         choice["message"] = {"role": "assistant", "content": self.say or made.text}
+        choice["text"] = f" {made.text}"
         usage["completion_tokens"] = made.usage.output_tokens
         return {"choices": [choice], "usage": usage}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -13,22 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import cai
 from cai.cli import app
 from cai.engines import _http, _steering
 from cai.engines._addresses import parse_address
-from cai.engines._answers import names
+from cai.engines._answers import choices_of, names, top_of
 from cai.engines._steering import Load, Steering, load_of, steered
 from cai.engines.base import ROW
 from cai.engines.openai import OpenAIEngine
-from cai.errors import CaiError, CallError
+from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import Message, Sampling, user
 from cai.run import Run
 from cai.runtime import scheduler
 from tests.engines.server import CONTEXT, FAULTS, FakeServer
 
+WORDS_OF_ANSWERS = (
+    *("message", "content", "text", "finish_reason", "logprobs", "top_logprobs", "token"),
+    *("logprob", "prompt_tokens", "completion_tokens", "prompt_tokens_details", "reasoning"),
+)
 SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
 
 
@@ -127,6 +134,18 @@ def test_a_run_on_a_server(tmp_path: Path, kind: str, method: str) -> None:
     assert {j["method"] for pair in pairs for j in pair["judgements"]} == {method}
 
 
+def test_a_model_without_a_chat_template_goes_on_with_a_transcript(tmp_path: Path) -> None:
+    with FakeServer("base") as server:
+        run = go(tmp_path, f"{server.url}#m")
+        asked = [body for body in server.asked if "prompt" in body]
+    assert not run.failures
+    firsts = [body["prompt"] for body in asked if body["prompt"].count("Human:") == 1]
+    assert any(text.endswith("Assistant:") and "Question 3?" in text for text in firsts)
+    assert all("\n\nHuman:" in body["stop"] for body in asked)
+    pairs = [pair for row in run.traces["train"] for pair in row["pairs"] if pair["judgements"]]
+    assert {j["method"] for pair in pairs for j in pair["judgements"]} == {"top_logprobs"}
+
+
 def test_votes_where_there_are_no_log_probabilities(tmp_path: Path) -> None:
     with FakeServer("plain") as server:
         run = go(tmp_path, server.url, stages=["preferences"], pairs=["sampled"])
@@ -150,6 +169,24 @@ def test_every_fault_is_mended_and_nothing_is_doubled(tmp_path: Path, fault: str
         assert set(server.answered.values()) == {1}
     assert data(run) == data(expected)
     assert not run.failures
+
+
+def test_a_call_that_is_not_answered_in_time_asks_for_fewer_at_once() -> None:
+    async def ask(server: FakeServer) -> OpenAIEngine:
+        engine = OpenAIEngine([server.url], "m", timeout=0.3)
+        await engine.start()
+        server.fault, server.every = "hang", 1
+        try:
+            with pytest.raises(EngineBusy, match="no answer in time") as busy:
+                await engine.generate([user("Hello?")], SAMPLING)
+            assert busy.value.overloaded
+        finally:
+            await engine.close()
+        return engine
+
+    with FakeServer() as server:
+        engine = asyncio.run(ask(server))
+    assert engine._replicas.all[0].rest > 0  # and is left alone for a while
 
 
 @falls
@@ -293,6 +330,57 @@ def test_a_system_text_moves_where_the_template_has_no_place_for_it() -> None:
         firsts = [body["messages"][0] for body in server.asked[1:]]
     assert [m["role"] for m in firsts] == ["system", "user", "user"]
     assert firsts[-1]["content"] == "Be kind.\n\nHi"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(WORDS_OF_ANSWERS) | st.text(max_size=3), inner, max_size=4
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@given(answer=st.dictionaries(st.sampled_from(("choices", "usage", "error")), json_values))
+@example(answer={"choices": [{"message": {"content": "A"}, "finish_reason": ["stop"]}]})
+@example(answer={"choices": [{"logprobs": {"content": [{"top_logprobs": {"token": 1}}]}}]})
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_server_answers_it_is_an_answer_or_one_of_our_errors(answer: Any) -> None:
+    async def ask() -> None:
+        async def post(path: str, body: Any) -> Any:
+            return answer
+
+        engine = OpenAIEngine(["http://nowhere/v1"], "m")
+        engine._replicas.post = post  # type: ignore[method-assign]
+        for method in ("token", "top_logprobs", "votes"):
+            engine.method = method  # type: ignore[assignment]
+            engine._labels[("A", "B"), ""] = [1, 2]
+            with contextlib.suppress(CaiError, CallError, EngineBusy):
+                (scores,) = await engine.choose([user("?")], ["?"], ["A", "B"])
+                assert 0 <= scores.mass <= 1 + 1e-6
+        for api in ("chat", "completions"):
+            engine.api = api  # type: ignore[assignment]
+            with contextlib.suppress(CaiError, CallError, EngineBusy):
+                made = await engine.generate([user("?")], SAMPLING)
+                made.model_dump_json()
+                assert made.usage.input_tokens >= 0
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("value", ["0.5", "NaN", "Infinity", '"much"'])
+def test_what_is_no_log_probability(value: str) -> None:
+    first = json.loads(f'{{"top_logprobs": [{{"token": "A", "logprob": {value}}}]}}')
+    with pytest.raises(EngineBusy, match="log-probabilities"):
+        top_of({"logprobs": {"content": [first]}}, "chat")
+
+
+def test_the_words_of_an_error_that_comes_as_an_answer() -> None:
+    with pytest.raises(EngineBusy, match="the model is being loaded"):
+        choices_of({"error": {"message": "the model is being loaded"}})
 
 
 def test_halves_of_characters_and_reasoning_are_cut_out() -> None:

@@ -80,6 +80,25 @@ def test_never_more_calls_than_slots() -> None:
     assert asyncio.run(most()) == 5
 
 
+def test_room_that_an_engine_gains_is_used_at_once() -> None:
+    async def check() -> tuple[int, int]:
+        scheduler = made(4, rows=100)
+        await scheduler.start()
+        never = asyncio.Event()
+        calls = [asyncio.create_task(scheduler.run(1, n, never.wait)) for n in range(20)]
+        await asyncio.sleep(0)
+        before = scheduler.running
+        scheduler.engine = ScriptedEngine(ScriptedOptions(slots=11))
+        await scheduler.refresh()
+        after = scheduler.running
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        return before, after
+
+    assert asyncio.run(check()) == (4, 11)
+
+
 def test_a_cancelled_call_gives_its_slot_back() -> None:
     async def check() -> int:
         scheduler = made(1, rows=100)
