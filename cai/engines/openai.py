@@ -475,14 +475,16 @@ class OpenAIEngine:
         metrics = await self._metrics(replica)
         load = load_of(metrics) if metrics is not None else None
         if metrics is not None and load is None:
-            self._silent.add(replica.url)  # it answers, and tells nothing: it is not asked again
+            self._silent.add(replica.url)  # it is there and tells nothing: it is not asked again
         return load
 
     async def _metrics(self, replica: Replica) -> str | None:
-        """What `/metrics` says, whatever it is; None where nobody answers."""
+        """What `/metrics` says, of a missing page too; None where the server has a fault."""
         try:
             async with asyncio.timeout(CONNECT):
-                _, _, text = await self._replicas.raw(replica, "GET", f"{replica.root}/metrics")
+                status, _, text = await self._replicas.raw(
+                    replica, "GET", f"{replica.root}/metrics"
+                )
         except (EngineBusy, CallError, TimeoutError):
             return None
-        return text
+        return text if status < 500 else None

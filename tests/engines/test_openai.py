@@ -466,6 +466,23 @@ def test_the_load_that_servers_tell(text: str) -> None:
     assert load_of(text.splitlines()[0]) is None
 
 
+def test_a_server_without_metrics_is_asked_once_and_one_with_a_fault_again() -> None:
+    told = "llamacpp:requests_processing 7\nllamacpp:requests_deferred 2"
+    answers = iter([(503, "<html>"), (200, told), (404, "<html>"), (200, told)])
+
+    async def ask() -> list[Load | None]:
+        async def raw(*_: Any) -> tuple[int, dict[str, str], str]:
+            status, text = next(answers)
+            return status, {}, text
+
+        engine = OpenAIEngine(["http://nowhere/v1"], "m")
+        engine._replicas.raw = raw  # type: ignore[method-assign,assignment]
+        return [await engine._load(engine._replicas.all[0]) for _ in range(4)]
+
+    assert asyncio.run(ask()) == [None, Load(7, 2), None, None]
+    assert next(answers) == (200, told)  # nobody asked for it
+
+
 def test_without_a_load_more_are_sent_for_as_long_as_it_helps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -145,7 +145,9 @@ def test_real_vllm_by_name_and_by_address(tmp_path: Path) -> None:
     for run in (managed, asyncio.run(through_a_url())):
         assert run.manifest.prompts["rows"] == 64
         assert run.manifest.calls["made"] > 64 * 3
-        assert all(tokens["cached"] > 0 for tokens in run.manifest.tokens.values())
+        # First turns are shorter than a block of the cache; a judge's questions share their text.
+        assert all("cached" in tokens for tokens in run.manifest.tokens.values())
+        assert run.manifest.tokens["judge"]["cached"] > 0
         rows = [*run.traces["train"]]
         judged = [pair for row in rows for pair in row["pairs"] if pair["judgements"]]
         assert {j["method"] for pair in judged for j in pair["judgements"]} == {"token"}
