@@ -171,17 +171,12 @@ def part_busy(given: argparse.Namespace, table: Table) -> None:
             clients.append(peer(f"{name}, tuned", python, script, "tuned"))
             clients.append(peer(f"{name}, as it comes", python, script, "default"))
     for rows in given.rows:
-        draws, best = typical(rows, given.slots, given.draws if rows <= 1000 else given.draws // 3)
+        draws, best = typical(rows, given.slots, given.draws if rows <= 1000 else given.draws // 2)
         table.head(
-            f"Slots busy, {rows:,} rows, mean of {len(draws)} draws of latencies",
+            f"Slots busy, {rows:,} rows, mean over {len(draws)} draw(s) of latencies",
             *("slots busy", "of the best order", "first 5 % of rows at"),
         )
         table.row("busy", "best order, at no cost", busy=statistics.mean(best), of=1.0, first="")
-        arrival = [at_no_cost(rows, given.slots, draw, by_arrival=True) for draw in draws]
-        of = statistics.mean(a / b for a, b in zip(arrival, best, strict=True))
-        table.row(
-            "busy", "order of arrival, at no cost", busy=statistics.mean(arrival), of=of, first=""
-        )
         for client in clients:
             slow = client.name == "Data Designer, as it comes"  # four calls at once
             tried = draws[:1] if slow else draws

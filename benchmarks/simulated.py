@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 MEAN, SIGMA = 0.25, 0.8  # seconds
@@ -51,27 +51,24 @@ def seconds_of(key: str, draw: int, mean: float = MEAN) -> float:
     return random.Random(f"{draw} {key}").lognormvariate(math.log(mean) - SIGMA**2 / 2, SIGMA)
 
 
-def at_no_cost(rows: int, slots: int, draw: int, *, by_arrival: bool = False) -> float:
-    """Share of slots busy when the row with the most steps left goes first, at no cost.
+def at_no_cost(rows: int, slots: int, draw: int) -> float:
+    """Share of slots busy when calls run in the order in which they become ready, at no cost.
 
-    That order does best for a client that cannot know how long a call will take. With `by_arrival`
-    what waits longest goes first: the order of a server that is given everything at once. Their
-    means are the same to 0.004 over 20 draws of 400 rows; in one draw they differ by up to 0.06.
+    The row with the most steps left then goes first, which does best for a client that cannot know
+    how long a call will take; it is the order of a server that is given everything at once.
     """
-    ready = [(0, row, 0) for row in range(rows)]
+    ready = deque((row, 0) for row in range(rows))
     running: list[tuple[float, int, int]] = []
     now = work = 0.0
-    arrived = rows
     while ready or running:
         while ready and len(running) < slots:
-            _, row, step = heapq.heappop(ready)
+            row, step = ready.popleft()
             seconds = seconds_of(f"{row} step {step}", draw)
             work += seconds
             heapq.heappush(running, (now + seconds, row, step + 1))
         now, row, step = heapq.heappop(running)
         if step < STEPS:
-            arrived += 1
-            heapq.heappush(ready, (arrived if by_arrival else step, row, step))
+            ready.append((row, step))
     return work / (slots * now)
 
 

@@ -79,8 +79,10 @@ class Replicas:
         return sum(replica.running for replica in self.all)
 
     def awake(self) -> list[Replica]:
+        """Those that do not rest; where all do, the one that will be back first."""
         now = time.monotonic()
-        return [replica for replica in self.all if replica.rests_until <= now]
+        awake = [replica for replica in self.all if replica.rests_until <= now]
+        return awake or [min(self.all, key=lambda replica: replica.rests_until)]
 
     def open(self) -> None:
         if self._session is None:
@@ -122,7 +124,7 @@ class Replicas:
         if len(self.all) == 1:
             return self.all[0]
         row = ROW.get()
-        awake = self.awake() or [min(self.all, key=lambda replica: replica.rests_until)]
+        awake = self.awake()
         home = self._homes.get(row) if row is not None else None
         if home is None or home not in awake:
             home = min(awake, key=lambda replica: replica.running)

@@ -144,7 +144,7 @@ class OpenAIEngine:
 
     async def _learn_context(self, owners: set[str]) -> None:
         """Ask llama.cpp and Ollama for the context, and try if more than fits is refused or cut."""
-        replica = (self._replicas.awake() or self._replicas.all)[0]
+        replica = self._replicas.awake()[0]
         path = {"llamacpp": "/props", "library": "/api/ps"}.get(owners.pop() if owners else "")
         if path is None:
             return
@@ -227,7 +227,7 @@ class OpenAIEngine:
         return ids
 
     async def _tokens(self, text: str) -> list[int]:
-        replica = (self._replicas.awake() or self._replicas.all)[0]
+        replica = self._replicas.awake()[0]
         body = {"model": self.name, "prompt": text, "add_special_tokens": False}
         answer = await self._replicas.ask(replica, "POST", f"{replica.root}/tokenize", body)
         tokens = answer.get("tokens")
@@ -458,7 +458,7 @@ class OpenAIEngine:
         vLLM, SGLang and llama.cpp tell in `/metrics` how many requests run and how many wait.
         Elsewhere more calls are sent at once for as long as more come back for it.
         """
-        awake = self._replicas.awake() or self._replicas.all[:1]
+        awake = self._replicas.awake()
         if self._concurrency is not None:
             return Capacity(slots=self._concurrency * len(awake))
         told = await asyncio.gather(*(self._load(replica) for replica in awake))

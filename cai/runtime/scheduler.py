@@ -7,7 +7,7 @@ import heapq
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cai.engines.base import URGENCY, Engine
 from cai.errors import CaiError, CallError, EngineBusy
@@ -20,21 +20,27 @@ SILENT = 3  # tries without any answer to any call: then it is the model, not th
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
 
+class _Place(NamedTuple):
+    depth: int  # steps of the row before the call
+    position: int  # of the row
+    came: int  # calls that were ready before it
+
+
 @dataclass(order=True)
 class _Waiting:
     rank: tuple[int, int]
     future: asyncio.Future[None] = field(compare=False)
-    place: tuple[int, int] = field(compare=False)
+    place: _Place = field(compare=False)
 
 
 class Scheduler:
     """Lets calls through to one engine, as many as it can hold, the most urgent first.
 
-    Deepest step first keeps rows finishing; for the last rows breadth first keeps the engine full
-    to the end. The engine is loaded when the first call comes, and `check` is asked whether it will
-    do: a run that has all its results needs no model. As many calls go at once as the engine holds.
-    Where it says it is busy, that falls by a third, and grows again by one each time as many calls
-    have passed.
+    Deepest step first keeps rows finishing; for the last rows breadth first, in the order in which
+    calls became ready, keeps the engine full to the end. The engine is loaded when the first call
+    comes, and `check` is asked whether it will do: a run that has all its results needs no model.
+    As many calls go at once as the engine holds. Where it says it is busy, that falls by a third,
+    and grows again by one each time as many calls have passed.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Scheduler:
         self._held: float | None = None  # calls at once since the engine was busy
         self._tail = False
         self._waiting: list[_Waiting] = []
+        self._came = 0
         self._passed = 0
         self._shrunk_at = -1
 
@@ -86,9 +93,8 @@ class Scheduler:
                 waiting.rank = self._rank(waiting.place)
             heapq.heapify(self._waiting)
 
-    def _rank(self, place: tuple[int, int]) -> tuple[int, int]:
-        depth, position = place
-        return (depth if self._tail else -depth, position)
+    def _rank(self, place: _Place) -> tuple[int, int]:
+        return (place.depth, place.came) if self._tail else (-place.depth, place.position)
 
     async def run(self, depth: int, position: int, call: Callable[[], Awaitable[T]]) -> T:
         """Wait for a slot, make the call, repeat it while the engine is busy.
@@ -99,11 +105,13 @@ class Scheduler:
         """
         if not self.started:
             await self.start()
+        self._came += 1
+        place = _Place(depth, position, self._came)
         for attempt in range(TRIES):
             if attempt == TRIES - SILENT:
                 passed_before = self._passed
-            await self._acquire((depth, position))
-            URGENCY.set(self._rank((depth, position))[0])
+            await self._acquire(place)
+            URGENCY.set(self._rank(place)[0])
             try:
                 result = await call()
             except EngineBusy as busy:
@@ -124,7 +132,7 @@ class Scheduler:
             "Nothing is lost: bring it back and run the same command again.",
         )
 
-    async def _acquire(self, place: tuple[int, int]) -> None:
+    async def _acquire(self, place: _Place) -> None:
         if self.running < int(self._limit) and not self._waiting:
             self.running += 1
             return

@@ -43,9 +43,9 @@ def test_deepest_first_while_many_rows_are_left() -> None:
     assert seen == [(3, 2), (2, 9), (1, 4), (1, 5)]
 
 
-def test_breadth_first_for_the_last_rows() -> None:
+def test_the_last_rows_go_breadth_first_and_what_was_ready_first_before() -> None:
     seen = asyncio.run(order_of(made(1, rows=8), PLACES))
-    assert seen == [(1, 4), (1, 5), (2, 9), (3, 2)]
+    assert seen == [(1, 5), (1, 4), (2, 9), (3, 2)]
 
 
 def test_the_order_turns_for_calls_that_wait() -> None:
@@ -58,7 +58,7 @@ def test_the_order_turns_for_calls_that_wait() -> None:
         scheduler.row_done()
         return await waiting
 
-    assert asyncio.run(turn()) == [(1, 4), (1, 5), (2, 9), (3, 2)]
+    assert asyncio.run(turn()) == [(1, 5), (1, 4), (2, 9), (3, 2)]
 
 
 def test_never_more_calls_than_slots() -> None:
