@@ -173,7 +173,7 @@ def part_busy(given: argparse.Namespace, table: Table) -> None:
     for rows in given.rows:
         draws, best = typical(rows, given.slots, given.draws if rows <= 1000 else given.draws // 2)
         table.head(
-            f"Slots busy, {rows:,} rows, mean over {len(draws)} draw(s) of latencies",
+            f"Slots busy, {rows:,} rows, mean over {len(draws)} of the draws of latencies",
             *("slots busy", "of the best order", "first 5 % of rows at"),
         )
         table.row("busy", "best order, at no cost", busy=statistics.mean(best), of=1.0, first="")

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-FIRST_SLOTS, MOST_SLOTS = 64, 1024  # calls in flight per replica, where nothing else is known
+# Calls in flight per replica, where nothing else is known.
+FEWEST_SLOTS, FIRST_SLOTS, MOST_SLOTS = 4, 64, 1024
 _NAMES = {
     "running": r"vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing",
     "waiting": r"vllm:num_requests_waiting|sglang:num_queue_reqs|llamacpp:requests_deferred",
@@ -56,7 +57,8 @@ class Steering:
     def climb(self, replicas: int, running: int, done: int) -> None:
         """Half as much again while that brings a twentieth more answers a second, else back.
 
-        Latency needs no rule of its own: calls in flight are its product with that rate.
+        Latency is calls in flight over that rate. Where it has doubled since, a third fewer, and
+        the climb begins anew: more come back at once if only the calls have become longer.
 
         Args:
             replicas: How many are there.
@@ -72,10 +74,14 @@ class Steering:
         if not since or running < 0.9 * slots * replicas:
             return
         rate = (done - before) / (now - since)
-        if rate > 1.05 * self._best[0]:
+        best, at = self._best
+        if rate > 1.05 * best:
             self._best, slots = (rate, slots), min(MOST_SLOTS, slots * 1.5)
+        elif slots <= at and rate < best / 2:
+            slots = max(FEWEST_SLOTS, slots * 2 / 3)
+            self._best = (0.0, slots)
         else:
-            slots = self._best[1]
+            slots = at
         self._slots = dict.fromkeys(self._slots, slots)
 
 
@@ -83,7 +89,7 @@ def steered(slots: float, ours: int, load: Load) -> float:
     """Calls to have in flight: a queue of an eighth of what runs is enough, a full house grows."""
     queue = max(2.0, load.running / 8)
     if load.waiting > queue:
-        return max(4.0, ours - load.waiting + queue)
+        return max(FEWEST_SLOTS, ours - load.waiting + queue)
     if ours >= slots - 1:
         return min(float(MOST_SLOTS), slots * 1.25 + 4)
     return slots

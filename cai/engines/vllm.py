@@ -224,6 +224,7 @@ def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]
         chosen |= {
             "--max-model-len": str(CPU_CONTEXT),
             "--max-num-batched-tokens": str(CPU_CONTEXT),
+            "--block-size": "32",  # beginnings are shared in whole blocks; of 128 tokens otherwise
         }
     names = {flag.partition("=")[0] for flag in given}
     kept = {flag: value for flag, value in chosen.items() if flag not in names}

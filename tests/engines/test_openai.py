@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -497,6 +498,29 @@ def test_without_a_load_more_are_sent_for_as_long_as_it_helps(
     assert seen == [64, 64, 96, 144, 216, 144, 144, 144]
     steering.climb(1, 144, done + 100)  # too few answers to say anything
     assert steering.slots(["u"]) == 144
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        # What is full does 50 calls a second instead of 120: a shorter queue is enough.
+        (lambda slots: min(slots, 50), [64, 64, 96, 144, 216, 144, 96, 144, 96, 96]),
+        # Calls have become three times longer at a server with room: as many as before, and more.
+        (lambda slots: slots / 3, [64, 64, 96, 144, 216, 144, 96, 144, 216, 324]),
+    ],
+)
+def test_a_latency_that_doubles_begins_the_climb_anew(
+    monkeypatch: pytest.MonkeyPatch, rate: Callable[[int], float], expected: list[int]
+) -> None:
+    clock = iter(range(100, 10_000, 100))
+    monkeypatch.setattr(_steering.time, "monotonic", lambda: float(next(clock)))
+    steering, done, seen = Steering(["u"]), 0, []
+    for look in range(10):
+        slots = steering.slots(["u"])
+        seen.append(slots)
+        done += int(100 * (min(slots, 120) if look < 5 else rate(slots)))
+        steering.climb(1, slots, done)
+    assert seen == expected
 
 
 def test_the_deepest_call_is_the_most_urgent_at_a_server_that_orders(tmp_path: Path) -> None:
