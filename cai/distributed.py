@@ -386,7 +386,8 @@ def _connected(address: str | None) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         raise CaiError(
             f"--address {address}: no Ray cluster answers: {error}",
-            "Start one (ray start --head), or leave --address out to use this machine.",
+            "Start one (ray start --head), or leave --address out to use this machine. To one that "
+            "checks tokens Ray goes by --address auto, or with RAY_AUTH_MODE=token.",
         ) from error
     try:
         yield
