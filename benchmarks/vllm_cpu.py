@@ -229,8 +229,9 @@ async def at_once(engine: OpenAIEngine, calls: Sequence[dict[str, Any]]) -> floa
 def raw(given: argparse.Namespace, table: Table, model: str) -> None:
     """The server has ended: its memory and cores are the engine's."""
     made, seconds, served, calls = given.run
+    sizes = (str(vllm.CPU_CONTEXT), str(vllm.CPU_BLOCK))
     done = subprocess.run(
-        [vllm.interpreter(), str(PEERS / "raw_vllm.py"), model, str(vllm.CPU_CONTEXT)],
+        [vllm.interpreter(), str(PEERS / "raw_vllm.py"), model, *sizes],
         input=json.dumps(calls),
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""vLLM's engine given all calls of a run at once: MODEL CONTEXT < calls.json; prints seconds."""
+"""vLLM's engine given all calls of a run: MODEL CONTEXT BLOCK < calls.json; prints seconds."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import time
 from vllm import LLM, SamplingParams
 
 
-def main(model, context):
+def main(model, context, block):
     calls = json.load(sys.stdin)
     # As the server of a run is started (cai/engines/vllm.py).
     engine = LLM(
@@ -17,6 +17,7 @@ def main(model, context):
         enable_chunked_prefill=False,
         max_model_len=context,
         max_num_batched_tokens=context,
+        block_size=block,
         disable_log_stats=True,
     )
     tokenizer = engine.get_tokenizer()
@@ -52,4 +53,4 @@ def main(model, context):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

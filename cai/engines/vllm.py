@@ -29,6 +29,7 @@ READY_WITHIN = 1800.0  # seconds until a server must serve: large weights load s
 END_WITHIN = 20.0  # seconds until a server that was told to end is killed
 LAST_LINES = 15
 CPU_CONTEXT = 4096
+CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
 _SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
 
 
@@ -224,7 +225,8 @@ def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]
         chosen |= {
             "--max-model-len": str(CPU_CONTEXT),
             "--max-num-batched-tokens": str(CPU_CONTEXT),
-            "--block-size": "32",  # beginnings are shared in whole blocks; of 128 tokens otherwise
+            "--block-size": str(CPU_BLOCK),
+            "--max-num-seqs": "256",  # as in process; a server runs half of that by default
         }
     names = {flag.partition("=")[0] for flag in given}
     kept = {flag: value for flag, value in chosen.items() if flag not in names}
