@@ -26,6 +26,10 @@ class InputError(CaiError):
         self.where = where
 
 
+class NoAnswer(CaiError):
+    """Nobody answers at an address."""
+
+
 class CallError(Exception):
     """One model call cannot succeed and would not if sent again: the row fails, the run goes on."""
 

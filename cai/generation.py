@@ -21,7 +21,7 @@ from cai.card import card
 from cai.config import Settings, resolve
 from cai.dataset import SPLITS, replacing, write_datasets
 from cai.engines import labels
-from cai.engines.base import CONTROL_TOKENS, Engine
+from cai.engines.base import CONTROL_TOKENS, Absent, Engine
 from cai.errors import CaiError
 from cai.inputs import (
     digest_of_prompts,
@@ -220,6 +220,8 @@ class _Job:
         schedulers = schedulers_of(self.engines, rows, self._settle_labels)
         self.calls.schedulers = schedulers
         self.calls.reuse, self.calls.retry_failed = self.reuse, self.retry_failed
+        # Where no model can be asked, what failed has failed.
+        self.calls.reuse_errors = all(isinstance(e, Absent) for e in self.engines.values())
         at_once = min(rows, self.settings.max_open_rows)
         with self._generating(rows):
             await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)

@@ -41,6 +41,18 @@ def test_shards_make_the_bytes_of_the_whole(tmp_path: Path) -> None:
         assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
 
+def test_what_failed_in_a_shard_has_failed_in_the_whole(tmp_path: Path) -> None:
+    model = "scripted:fail=0.05,reject=0.1"
+    whole = part(tmp_path, None, model=model)
+    stages = {failure.error for failure in whole.failures}
+    assert "call" in stages
+    shards = [part(tmp_path, f"{n}/2", model=model) for n in (1, 2)]
+    merged = merge([run.folder for run in shards], tmp_path / "merged")
+    assert merged.manifest.calls["made"] == 0
+    for name in FILES:
+        assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+
+
 def test_the_command(tmp_path: Path) -> None:
     folders = [str(part(tmp_path, f"{n}/2").folder) for n in (1, 2)]
     result = CliRunner().invoke(app, ["merge", *folders, "--out", str(tmp_path / "merged")])

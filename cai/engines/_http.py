@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from cai.engines.base import ROW
-from cai.errors import CaiError, CallError, EngineBusy
+from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 
 CONNECT = 10.0  # seconds until a connection must stand
 LARGEST = 32 << 20  # bytes of an answer; more is none that we asked for
 HOMES = 1 << 16  # rows whose replica is remembered
+SECRET = 12  # characters of a key at least; fewer are a placeholder (`EMPTY`), or a word
+PATIENCE = 30.0  # seconds that a server may ask us to wait before a run
 REST, LONGEST_REST = 1.0, 60.0  # seconds that a replica which does not answer is left alone
 SAID = 300  # characters of a server's message that are shown
 OVERLOADED = frozenset({429, 503, 529})
@@ -36,6 +38,7 @@ class Replica:
     running: int = 0
     rest: float = 0.0
     rests_until: float = 0.0
+    known: bool = False  # whether it has said that it serves the model since it last failed
 
     @property
     def root(self) -> str:
@@ -43,6 +46,7 @@ class Replica:
         return self.url.removesuffix("/v1")
 
     def failed(self) -> None:
+        self.known = False
         self.rest = min(LONGEST_REST, self.rest * 2 or REST)
         self.rests_until = time.monotonic() + self.rest
 
@@ -51,11 +55,21 @@ class Replica:
 
 
 def key_for(url: str) -> str | None:
-    """The key for a host, of `CAI_API_KEY_<HOST>`, `CAI_API_KEY` or OpenAI's own."""
+    """The key for a host, of `CAI_API_KEY_<HOST>`, `CAI_API_KEY` or OpenAI's own.
+
+    Raises:
+        CaiError: It holds what no header can carry.
+    """
     host = (urlsplit(url).hostname or "").lower()
     of_host = "CAI_API_KEY_" + re.sub(r"\W", "_", host).upper()
     names = [of_host, "CAI_API_KEY", *(["OPENAI_API_KEY"] if host == "api.openai.com" else [])]
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
+    for name in names:
+        key = os.environ.get(name, "").strip()
+        if key and not (key.isascii() and key.isprintable()):
+            raise CaiError(f"{name}: a line break or a character that no key has", "Set it anew.")
+        if key:
+            return key
+    return None
 
 
 class Replicas:
@@ -64,9 +78,17 @@ class Replicas:
     Args:
         urls: Base addresses, ending in `/v1`.
         timeout: Seconds until a call is given up and sent again.
+        meet: Asked of a replica before its first call, and before the first after a failure: it
+            may have come back with another model.
     """
 
-    def __init__(self, urls: Sequence[str], timeout: float) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        timeout: float,
+        meet: Callable[[Replica], Awaitable[object]] | None = None,
+    ) -> None:
+        self._meet = meet
         self.all = [Replica(url) for url in urls]
         self.done = 0
         self._timeout = timeout
@@ -109,6 +131,9 @@ class Replicas:
         replica = self._replica()
         replica.running += 1
         try:
+            if not replica.known and self._meet is not None:
+                await self._meet(replica)
+                replica.known = True
             answer = await self.ask(replica, "POST", replica.url + path, body)
         except EngineBusy as busy:
             if not busy.overloaded:
@@ -142,7 +167,7 @@ class Replicas:
         if status == 200:
             try:
                 answer = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise EngineBusy(f"{url}: no JSON: {short(text)}", overloaded=False) from None
             if isinstance(answer, dict):
                 return answer
@@ -162,7 +187,7 @@ class Replicas:
                 method, url, json=body, headers=headers, allow_redirects=False
             ) as response:
                 text = await _text(response, url)
-                if key:
+                if key and (len(key) >= SECRET or response.status in (401, 403)):
                     text = text.replace(key, "[key]")
                 return response.status, response.headers, text
         except TimeoutError:
@@ -210,7 +235,7 @@ def retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(600.0, seconds) if seconds > 0 else None
 
@@ -219,7 +244,7 @@ def _message(text: str) -> str:
     """What a server says of an error: the OpenAI form, FastAPI's, or its text."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return short(text)
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
@@ -228,7 +253,7 @@ def _message(text: str) -> str:
 
 
 def short(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text.encode(errors="replace").decode().split())
     return text if len(text) <= SAID else text[:SAID] + "…"
 
 
@@ -239,8 +264,9 @@ async def steadily(call: Any, tries: int = 6) -> Any:
             return await call()
         except EngineBusy as busy:
             if attempt == tries - 1:
-                raise CaiError(
+                raise NoAnswer(
                     f"The server does not answer: {busy}", "Start it, or check the address."
                 ) from None
-            await asyncio.sleep(busy.retry_after or 0.25 * 2**attempt)
+            asked = min(PATIENCE, busy.retry_after or 0.0)
+            await asyncio.sleep(max(asked, 0.25 * 2**attempt))
     raise AssertionError

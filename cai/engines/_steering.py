@@ -13,7 +13,7 @@ _NAMES = {
     "running": r"vllm:num_requests_running|sglang:num_running_reqs|llamacpp:requests_processing",
     "waiting": r"vllm:num_requests_waiting|sglang:num_queue_reqs|llamacpp:requests_deferred",
 }
-_VALUE = r"(?:\{[^}]*\})? ([0-9][0-9.e+]*)$"
+_VALUE = r"(?:\{[^}]*\})? ([0-9]+(?:\.[0-9]*)?(?:e\+?[0-9]+)?)$"
 _GAUGES = {name: re.compile(f"^(?:{o}){_VALUE}", re.MULTILINE) for name, o in _NAMES.items()}
 _CACHE_HITS = re.compile(f"^vllm:(?:gpu_)?prefix_cache_hits_total{_VALUE}", re.MULTILINE)
 

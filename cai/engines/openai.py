@@ -26,7 +26,7 @@ from cai.engines._http import CONNECT, Replica, Replicas, steadily
 from cai.engines._steering import Load, Steering, cache_hits_of, load_of
 from cai.engines.base import URGENCY, Capacity, joined
 from cai.engines.labels import CANDIDATES
-from cai.errors import CaiError, CallError, EngineBusy
+from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 from cai.records import (
     ChoiceMethod,
     ChoiceScores,
@@ -78,7 +78,7 @@ class OpenAIEngine:
         self.api: Api = "chat"
         self.method: ChoiceMethod = "token"
         self._timeout, self._concurrency = timeout, concurrency
-        self._replicas = Replicas(self.urls, timeout)
+        self._replicas = Replicas(self.urls, timeout, self._card)
         self._is_vllm = self._orders_queue = False
         self._folds_system = False
         self._limit_key = "max_tokens"
@@ -109,6 +109,9 @@ class OpenAIEngine:
         self._replicas.open()
         try:
             await self._meet()
+        except CallError as error:
+            await self.close()
+            raise CaiError(f"{self.urls[0]}: {error}", "cai doctor URL tells more.") from None
         except BaseException:
             await self.close()
             raise
@@ -121,9 +124,11 @@ class OpenAIEngine:
         cards = [card for card in found if not isinstance(card, BaseException)]
         for replica, card in zip(self._replicas.all, found, strict=True):
             if isinstance(card, BaseException):
-                if not cards or not isinstance(card, CaiError):
+                if not cards or not isinstance(card, NoAnswer):
                     raise card
                 replica.failed()
+            else:
+                replica.known = True
         lengths = [n for card in cards if isinstance(n := card.get("max_model_len"), int)]
         self.context = min(lengths, default=None)
         self._is_vllm = any(card.get("owned_by") == "vllm" for card in cards)
@@ -158,7 +163,7 @@ class OpenAIEngine:
         long = self._body([{"role": "user", "content": "a " * (self.context + 64)}])
         try:
             await steadily(lambda: self._post({**long, self._limit_key: 1}))
-        except CallError:
+        except (CallError, NoAnswer):  # a fault is no cut
             return
         self.cuts = True
 
@@ -171,7 +176,7 @@ class OpenAIEngine:
             if self._orders_queue:
                 body["priority"] = 1  # refused where the server takes calls as they come
             try:
-                answer = await steadily(lambda body=body: self._post(body))
+                choice = await steadily(lambda body=body: self._first_choice(body))
             except CallError as error:
                 if not self._adapt(str(error)) or str(error) in told:
                     break
@@ -179,12 +184,15 @@ class OpenAIEngine:
                 continue
             self.method = "token" if self._is_vllm and self.api == "chat" else "top_logprobs"
             try:
-                top_of(choice_of(answer), self.api)
+                top_of(choice, self.api)
             except EngineBusy:
                 self.method = "votes"
             return
         self.method = "votes"
-        await steadily(lambda: self._post({**self._body(probe), self._limit_key: 16}))
+        await steadily(lambda: self._first_choice({**self._body(probe), self._limit_key: 16}))
+
+    async def _first_choice(self, body: dict[str, Any]) -> dict[str, Any]:
+        return choice_of(await self._post(body))
 
     def _adapt(self, said: str) -> bool:
         """Change what a server does not take; False if nothing is known to help."""
@@ -209,6 +217,8 @@ class OpenAIEngine:
                 self._labels[key] = await steadily(lambda key=key: self._label_ids(*key))
             except CallError as error:
                 self._labels[key] = CaiError(f"{self.name}: {error}")
+            except NoAnswer:
+                raise
             except CaiError as error:
                 self._labels[key] = error
 
@@ -229,7 +239,11 @@ class OpenAIEngine:
     async def _tokens(self, text: str) -> list[int]:
         replica = self._replicas.awake()[0]
         body = {"model": self.name, "prompt": text, "add_special_tokens": False}
-        answer = await self._replicas.ask(replica, "POST", f"{replica.root}/tokenize", body)
+        try:
+            answer = await self._replicas.ask(replica, "POST", f"{replica.root}/tokenize", body)
+        except EngineBusy:
+            replica.failed()
+            raise
         tokens = answer.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
             raise EngineBusy(f"{replica.root}/tokenize: no tokens", overloaded=False)

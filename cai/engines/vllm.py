@@ -116,7 +116,7 @@ class VllmEngine(OpenAIEngine):
 
     def _serve_at(self, urls: Sequence[str]) -> None:
         self.urls = tuple(urls)
-        self._replicas = Replicas(self.urls, self._timeout)
+        self._replicas = Replicas(self.urls, self._timeout, self._card)
         self._steering = Steering(self.urls)
 
     def _launch(self, python: str, port: int, number: int, memory: Sequence[int]) -> None:

@@ -96,7 +96,8 @@ class Calls:
         seed: The run's seed.
         identities: Engine identity by role.
         schedulers: The way to the engine by role; None for a replay.
-        reuse: Another run's results, copied over when they are used.
+        reuse: Other runs' results, copied over when they are used.
+        reuse_errors: Take over from them what failed there too.
         retry_failed: Give calls whose stored result was an error or was rejected another try.
         labels: The labels that serve an engine, by its identity; an engine that is started adds
             its own.
@@ -107,6 +108,7 @@ class Calls:
     identities: Mapping[str, str]
     schedulers: Mapping[str, Scheduler] | None = None
     reuse: Sequence[Store] = ()
+    reuse_errors: bool = False
     retry_failed: bool = False
     labels: MutableMapping[str, Labels] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
@@ -277,6 +279,8 @@ class RowCalls:
         identity = calls.identities[role]
         keys = [call_key(identity, "choose", joined(prefix, suffix), how) for suffix in suffixes]
         stored = {key: await self._stored(key, overwrite_errors=True) for key in keys}
+        for text in filter(None, stored.values()):
+            self._unless_error(stage, text)
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
         if missing:
             wanted = {keys[i]: suffixes[i] for i in missing}
@@ -335,7 +339,8 @@ class RowCalls:
         if value is not None and overwrite_errors and calls.retry_failed and is_error(value):
             value = None
         if value is None:
-            value = next((v for s in calls.reuse if (v := s.get(key)) and not is_error(v)), None)
+            found = filter(None, (store.get(key) for store in calls.reuse))
+            value = next((v for v in found if calls.reuse_errors or not is_error(v)), None)
             if value is not None and calls.schedulers is not None:
                 await calls.store.put({key: value})
         if value is not None:

@@ -11,12 +11,13 @@ from typing import NamedTuple, TypeVar
 
 from cai.engines.base import URGENCY, Engine
 from cai.errors import CaiError, CallError, EngineBusy
+from cai.records import Sampling, user
 
 T = TypeVar("T")
 
 TAIL_ROWS_PER_SLOT = 8  # deepest first until this many rows per slot are left, then breadth first
-TRIES = 10
-SILENT = 3  # tries without any answer to any call: then it is the model, not the call
+TRIES = 10  # and a last one, if the model answers something else
+SILENT = 3  # tries without any answer to any call, after which the model is asked if it is there
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
 
@@ -100,37 +101,50 @@ class Scheduler:
         """Wait for a slot, make the call, repeat it while the engine is busy.
 
         Raises:
-            CallError: The call cannot succeed, or did not in `TRIES` tries while others did.
-            CaiError: No call at all got through during the last `SILENT` of `TRIES` tries.
+            CallError: The call cannot succeed, or did not in all tries while the model answers.
+            CaiError: The model does not answer, a short question of ours neither.
         """
         if not self.started:
             await self.start()
         self._came += 1
         place = _Place(depth, position, self._came)
-        for attempt in range(TRIES):
+        passed_before, problem = self._passed, ""
+        for attempt in range(TRIES + 1):
             if attempt == TRIES - SILENT:
                 passed_before = self._passed
             await self._acquire(place)
             URGENCY.set(self._rank(place)[0])
             try:
+                # Before the last try: is it the model or the call that none gets through?
+                silent = attempt == TRIES and self._passed == passed_before
+                if silent and not await self._answers():
+                    raise CaiError(
+                        f"The model does not answer ({TRIES} tries): {problem}",
+                        "Nothing is lost: bring it back and run the same command again.",
+                    )
                 result = await call()
             except EngineBusy as busy:
                 if busy.overloaded:
                     self._shrink()
-                problem, wait = busy, busy.retry_after
+                problem, wait = str(busy), busy.retry_after
             else:
                 self._grow()
                 return result
             finally:
                 self._release()
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
-            await asyncio.sleep(wait or pause * random.uniform(0.5, 1.0))  # jitter, not data
-        if self._passed > passed_before:
-            raise CallError(f"not answered in {TRIES} tries: {problem}")
-        raise CaiError(
-            f"The model does not answer ({TRIES} tries): {problem}",
-            "Nothing is lost: bring it back and run the same command again.",
-        )
+            if attempt < TRIES:
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
+                await asyncio.sleep(max(wait or 0.0, pause))  # jitter, not data
+        raise CallError(f"not answered in {TRIES + 1} tries: {problem}")
+
+    async def _answers(self) -> bool:
+        """Whether the model answers a short question of ours."""
+        sampling = Sampling(temperature=0.0, max_tokens=1)
+        try:
+            await self.engine.generate([user("Say A.")], sampling)
+        except (EngineBusy, CallError):
+            return False
+        return True
 
     async def _acquire(self, place: _Place) -> None:
         if self.running < int(self._limit) and not self._waiting:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from cai.engines import _http
 from cai.records import Message, Sampling
+from cai.runtime import scheduler
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -114,3 +116,11 @@ def changed(tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return change
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(_http, "REST", 0.05)
+    for name in ("CAI_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)

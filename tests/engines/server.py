@@ -9,18 +9,38 @@ import json
 import math
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+import cai
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.records import Message, Sampling
+from cai.run import Run
 
 FAULTS = (
     "500", "429", "503", "reset", "half", "html", "no choices", "no logprobs", "hang",
 )  # fmt: skip
 
+SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
 CONTEXT = 2048  # tokens, of those kinds that tell it elsewhere than vLLM
+
+
+def prompts(folder: Path, count: int) -> str:
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(count)))
+    return str(path)
+
+
+def go(folder: Path, model: str, count: int = 12, out: str = "run", **given: Any) -> Run:
+    settings = {"prompts": prompts(folder, count), "judge_principles": 2, "test_share": 0, **given}
+    return cai.generate(model=model, out=folder / out, **settings)
+
+
+def data(run: Run) -> dict[str, bytes]:
+    names = ("sft", "preferences", "traces")
+    return {n: (run.folder / n / "train.parquet").read_bytes() for n in names}
 
 
 def turns_of(body: dict[str, Any]) -> list[Message]:

@@ -19,7 +19,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-import cai
 from cai.cli import app
 from cai.engines import _http, _steering
 from cai.engines._addresses import parse_address
@@ -28,44 +27,20 @@ from cai.engines._steering import Load, Steering, load_of, steered
 from cai.engines.base import ROW
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, CallError, EngineBusy
-from cai.records import Message, Sampling, user
-from cai.run import Run
-from cai.runtime import scheduler
-from tests.engines.server import CONTEXT, FAULTS, FakeServer
+from cai.records import Message, user
+from tests.engines.server import CONTEXT, FAULTS, SAMPLING, FakeServer, data, go, prompts
 
 WORDS_OF_ANSWERS = (
     *("message", "content", "text", "finish_reason", "logprobs", "top_logprobs", "token"),
     *("logprob", "prompt_tokens", "completion_tokens", "prompt_tokens_details", "reasoning"),
 )
-SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
 
 
 # A server that falls in the middle leaves sockets open; they are not ours.
 falls = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(_http, "REST", 0.05)
-    for name in ("CAI_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def prompts(folder: Path, count: int) -> str:
-    path = folder / "prompts.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(count)))
-    return str(path)
-
-
-def go(folder: Path, model: str, count: int = 12, out: str = "run", **given: Any) -> Run:
-    settings = {"prompts": prompts(folder, count), "judge_principles": 2, "test_share": 0, **given}
-    return cai.generate(model=model, out=folder / out, **settings)
-
-
-def data(run: Run) -> dict[str, bytes]:
-    names = ("sft", "preferences", "traces")
-    return {n: (run.folder / n / "train.parquet").read_bytes() for n in names}
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def after(server: FakeServer, calls: int) -> None:

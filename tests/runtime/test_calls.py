@@ -88,6 +88,22 @@ def test_an_error_is_journalled_and_not_made_again_unless_asked_for() -> None:
     asyncio.run(check())
 
 
+def test_a_failed_suffix_that_kept_others_from_being_asked_fails_the_replay_too() -> None:
+    async def check() -> None:
+        engine, store = Recorder(ScriptedOptions(fail=1)), MemoryStore()
+        engine.one_suffix_a_call = True
+        calls = await live_calls(engine, store)
+        for _ in range(2):
+            with pytest.raises(Rejected, match="can't succeed"):
+                await calls.row("id").choose("verdict", TALK, ("x", "y"), DEFAULT)
+        calls.schedulers = None
+        with pytest.raises(Rejected, match="can't succeed"):
+            await calls.row("id").choose("verdict", TALK, ("x", "y"), DEFAULT)
+        assert [suffixes for _, suffixes in engine.asked] == [("x",)]
+
+    asyncio.run(check())
+
+
 class Odd(ScriptedEngine):
     def __init__(self, value: float) -> None:
         super().__init__()

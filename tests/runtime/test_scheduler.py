@@ -143,14 +143,38 @@ def test_busy_lowers_the_limit_and_success_raises_it(monkeypatch: pytest.MonkeyP
     assert high == 9
 
 
-@pytest.mark.parametrize(("others_pass", "error"), [(True, CallError), (False, CaiError)])
+class Answering(ScriptedEngine):
+    """Answers questions, or does not."""
+
+    answers = True
+
+    async def generate(self, messages, sampling):  # type: ignore[no-untyped-def]
+        if not self.answers:
+            raise EngineBusy("connection refused")
+        return await super().generate(messages, sampling)
+
+
+@pytest.mark.parametrize(
+    ("others_pass", "answers", "error", "said"),
+    [
+        (True, True, CallError, "not answered in 11 tries"),
+        (False, True, CallError, "not answered in 11 tries"),
+        (False, False, CaiError, "The model does not answer"),
+    ],
+)
 def test_a_call_that_never_gets_through(
-    monkeypatch: pytest.MonkeyPatch, others_pass: bool, error: type[Exception]
+    monkeypatch: pytest.MonkeyPatch,
+    others_pass: bool,
+    answers: bool,
+    error: type[Exception],
+    said: str,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.0001)
 
     async def check() -> None:
-        scheduler = made(4, rows=100)
+        engine = Answering(ScriptedOptions(slots=4))
+        engine.answers = answers
+        scheduler = Scheduler(engine, 100)
         await scheduler.start()
 
         async def refuse() -> None:
@@ -164,5 +188,43 @@ def test_a_call_that_never_gets_through(
         others: list[asyncio.Task[None]] = []
         await scheduler.run(1, 0, refuse)
 
-    with pytest.raises(error, match="10 tries"):
+    with pytest.raises(error, match=said):
         asyncio.run(check())
+
+
+def test_a_model_that_comes_back_at_the_last_is_asked_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.0001)
+    tries = iter(range(module.TRIES))
+
+    async def call() -> int:
+        if next(tries, None) is not None:
+            raise EngineBusy("down")
+        return 7
+
+    async def check() -> int:
+        return await made(4, rows=100).run(1, 0, call)
+
+    assert asyncio.run(check()) == 7
+
+
+def test_a_short_wait_asked_for_does_not_use_up_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+
+    async def refuse() -> None:
+        raise EngineBusy("429", retry_after=1.0)
+
+    async def check() -> None:
+        await made(4, rows=100).run(1, 0, refuse)
+
+    with pytest.raises(CallError):
+        asyncio.run(check())
+    assert len(slept) == module.TRIES
+    assert min(slept) >= 1.0
+    assert sum(slept) > 70  # seconds, half of the pauses at the least
