@@ -106,6 +106,10 @@ class Replicas:
         awake = [replica for replica in self.all if replica.rests_until <= now]
         return awake or [min(self.all, key=lambda replica: replica.rests_until)]
 
+    def any(self) -> Replica:
+        """One to ask what all would answer alike."""
+        return min(self.awake(), key=lambda replica: not replica.known)
+
     def open(self) -> None:
         if self._session is None:
             self._session = aiohttp.ClientSession(

@@ -149,7 +149,7 @@ class OpenAIEngine:
 
     async def _learn_context(self, owners: set[str]) -> None:
         """Ask llama.cpp and Ollama for the context, and try if more than fits is refused or cut."""
-        replica = self._replicas.awake()[0]
+        replica = self._replicas.any()
         path = {"llamacpp": "/props", "library": "/api/ps"}.get(owners.pop() if owners else "")
         if path is None:
             return
@@ -237,7 +237,7 @@ class OpenAIEngine:
         return ids
 
     async def _tokens(self, text: str) -> list[int]:
-        replica = self._replicas.awake()[0]
+        replica = self._replicas.any()
         body = {"model": self.name, "prompt": text, "add_special_tokens": False}
         try:
             answer = await self._replicas.ask(replica, "POST", f"{replica.root}/tokenize", body)
