@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cai.config import ROLES, resolve
+from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
 from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
 from cai.generation import generate
-from cai.inputs import load_method
+from cai.inputs import load_method, with_judge
 from cai.run import Run
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress
+
+_WORDS = {
+    "settings": "setting",
+    "constitution": "constitution",
+    "templates": "template",
+    "identities": "model",
+    "judge": "judge check",
+}
 
 
 def merge(
@@ -43,20 +51,37 @@ def merge(
     if missing or others:
         what = f"missing: {', '.join(sorted(missing))}" if missing else f"not one: {min(others)}"
         raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
-    for shard, found in facts.items():
-        for key in ("settings", "constitution", "templates", "identities"):
-            if found[key] != first[key]:
-                raise CaiError(
-                    f"shard {shard} was made from another {key} than the first",
-                    "Run it again with the same command.",
-                )
-    settings = resolve(first["settings"])
+    _of_one_run(facts)
+    here = {key: value for key, value in first["settings"].items() if key not in EXECUTION_KEYS}
+    settings = resolve(here)
     method = load_method(settings)
     if method.constitution.model_dump(mode="json") != first["constitution"]:
         raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
     identities = first["identities"]
+    judge = with_judge(method, lambda: identities.get("judge")).judge
+    if judge.model_dump() != first["judge"]:
+        raise CaiError(
+            "what is known here of the judge is not what the shards were made with",
+            "Merge on one of their machines, or copy the result of cai judge-check from there.",
+        )
     engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
     return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
+
+
+def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `CaiError` unless the shards were made from the same, by the same models."""
+    first = next(iter(facts.values()))
+    for shard, found in facts.items():
+        for key in ("settings", "constitution", "templates", "identities", "judge"):
+            # Each shard has a machine, servers and paths of its own.
+            own = EXECUTION_KEYS | FILE_KEYS if key == "settings" else set()
+            others = {k for k in found[key] | first[key] if found[key].get(k) != first[key].get(k)}
+            if others - own:
+                raise CaiError(
+                    f"shard {shard} was made from another {_WORDS[key]} than the first: "
+                    f"{', '.join(sorted(others - own))}",
+                    "Run it again with the same command.",
+                )
 
 
 def _published(folder: Path) -> dict[str, Any]:

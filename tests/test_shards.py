@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,10 +81,32 @@ def test_what_is_no_set_of_shards(tmp_path: Path) -> None:
         out=tmp_path / "other",
         test_share=0.2,
     )
-    with pytest.raises(CaiError, match="another settings"):
+    with pytest.raises(CaiError, match="another model than the first: critic, judge"):
         merge([one, tmp_path / "other"], out)
     assert not out.exists()
     assert two.is_dir()
+
+
+def test_shards_may_be_made_on_machines_and_servers_of_their_own(tmp_path: Path) -> None:
+    whole = part(tmp_path, None)
+    one = part(tmp_path, "1/2", max_open_rows=3, base_url="http://a/v1", vllm_args="--seed 1")
+    two = part(tmp_path, "2/2", distributed="ray", replicas=1)
+    merged = merge([one.folder, two.folder], tmp_path / "merged")
+    for name in FILES:
+        assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+    (tmp_path / "other").mkdir()
+    other = part(tmp_path / "other", "2/2", judge_principles=3)
+    with pytest.raises(CaiError, match="another setting than the first: judge_principles"):
+        merge([one.folder, other.folder], tmp_path / "again")
+
+
+def test_what_is_known_of_the_judge_must_be_the_same_where_they_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [part(tmp_path, f"{n}/2").folder for n in (1, 2)]
+    monkeypatch.setattr("cai.judge_results.stored", lambda key: SimpleNamespace(verdict="usable"))
+    with pytest.raises(CaiError, match="what is known here of the judge"):
+        merge(shards, tmp_path / "merged")
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
