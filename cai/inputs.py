@@ -75,6 +75,10 @@ def make_engines(
         return dict(given)
     if given is not None:
         return dict.fromkeys(ROLES, given)
+    if settings.base_url is not None:
+        from cai.engines._addresses import parse_address
+
+        parse_address(settings.base_url)  # a key in it must not be written down
     names = {role: at_server(settings.model_of(role), settings.base_url) for role in ROLES}
     named: dict[str, Engine] = {}
     for name in names.values():

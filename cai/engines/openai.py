@@ -404,6 +404,7 @@ class OpenAIEngine:
         calls as they come is told no priority.
         """
         body = build()
+        folds, orders = self._folds_system, self._orders_queue
         self._refuse_too_long(body)
         try:
             return await self._post(body)
@@ -416,7 +417,11 @@ class OpenAIEngine:
                 self._orders_queue = False
             else:
                 raise
-        return await self._post(build())
+            try:
+                return await self._post(build())
+            except CallError:  # it was not that
+                self._folds_system, self._orders_queue = folds, orders
+                raise
 
     def _refuse_too_long(self, body: Mapping[str, Any]) -> None:
         if not self.cuts or self.context is None:

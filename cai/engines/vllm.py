@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import ctypes
 import importlib.util
+import itertools
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -17,10 +19,11 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cai.assets import cache_dir
-from cai.engines._http import Replicas
+from cai.engines._addresses import cards_of
+from cai.engines._http import Replica, Replicas
 from cai.engines._steering import Steering
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, EngineBusy
@@ -31,6 +34,9 @@ LAST_LINES = 15
 CPU_CONTEXT = 4096
 CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
 _SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
+_SECRET_FLAGS = {"--api-key": "VLLM_API_KEY and CAI_API_KEY", "--hf-token": "HF_TOKEN"}
+_gpus_taken: set[str] = set()  # by the servers of this process
+_number = itertools.count()  # of the logs of this process
 
 
 class VllmEngine(OpenAIEngine):
@@ -64,6 +70,15 @@ class VllmEngine(OpenAIEngine):
             self._args = shlex.split(args)
         except ValueError as error:
             raise CaiError(f"--vllm-args {args}: {error}", "Close the quotation.") from None
+        for arg in self._args:
+            flag = arg.partition("=")[0].replace("_", "-")
+            if flag in _SECRET_FLAGS:
+                raise CaiError(
+                    f"--vllm-args: {flag} would be written down with the settings",
+                    f"Set {_SECRET_FLAGS[flag]} in the environment instead.",
+                )
+        self._gpus: list[str] = []
+        self._nonce = f"cai-{secrets.token_hex(8)}"  # another's server does not have that name
         self._processes: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
 
@@ -99,14 +114,11 @@ class VllmEngine(OpenAIEngine):
         python = interpreter()
         ports = [_free_port() for _ in range(self._count)]
         memory = gpu_memory()
-        if memory and self._count * self._parallel > len(memory):
-            raise CaiError(
-                f"{self._count} servers of {self._parallel} GPUs on a machine with {len(memory)}",
-                "Lower --replicas or --tensor-parallel.",
-            )
+        self._gpus = self._take_gpus(len(memory)) if memory else []
         try:
             for number, port in enumerate(ports):
-                self._launch(python, port, number, memory)
+                first = number * self._parallel
+                self._launch(python, port, self._gpus[first : first + self._parallel], memory)
             self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
             await self._until_ready()
             await super().start()
@@ -119,24 +131,37 @@ class VllmEngine(OpenAIEngine):
         self._replicas = Replicas(self.urls, self._timeout, self._card)
         self._steering = Steering(self.urls)
 
-    def _launch(self, python: str, port: int, number: int, memory: Sequence[int]) -> None:
+    def _take_gpus(self, there: int) -> list[str]:
+        """GPUs that no other server of ours has, of those that a cluster gave us, else of all."""
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        ours = given.split(",") if given else [str(n) for n in range(there)]
+        free = [gpu for gpu in ours if gpu not in _gpus_taken]
+        wanted = self._count * self._parallel
+        if wanted > len(free):
+            taken = f", {len(ours) - len(free)} of them taken" if len(free) < len(ours) else ""
+            raise CaiError(
+                f"{self._count} servers of {self._parallel} GPUs on a machine with "
+                f"{len(ours)}{taken}",
+                "Lower --replicas or --tensor-parallel, or name one model for several roles.",
+            )
+        _gpus_taken.update(free[:wanted])
+        return free[:wanted]
+
+    def _launch(self, python: str, port: int, gpus: Sequence[str], memory: Sequence[int]) -> None:
         folder = cache_dir() / "logs"
         folder.mkdir(parents=True, exist_ok=True)
-        log = folder / f"vllm-{os.getpid()}-{number}.log"
+        log = folder / f"vllm-{os.getpid()}-{next(_number)}.log"
         env = {k: v for k, v in os.environ.items() if not k.startswith(_SECRET)}
         env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-        if memory:
-            first = number * self._parallel
-            # Those that a cluster gave us, else the first.
-            given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            gpus = given.split(",") if given else [str(n) for n in range(len(memory))]
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + self._parallel])
+        if gpus:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         else:
             env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
             env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         command = [python, "-m", "vllm.entrypoints.openai.api_server"]
         command += flags(self._source, self._parallel, self._args, memory)
         command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
+        command += ["--served-model-name", "model", self._nonce]
         with log.open("wb") as file:
             self._processes.append(_spawn(command, env, file))
         self.logs.append(log)
@@ -148,10 +173,7 @@ class VllmEngine(OpenAIEngine):
         while waiting:
             for replica, process, log in list(waiting):
                 if process.poll() is not None:
-                    raise CaiError(
-                        f"vLLM ended before it served {self._model}:\n{last_lines(log)}",
-                        f"All that it said is in {log}. Flags go into --vllm-args.",
-                    )
+                    raise _ended(f"before it served {self._model}", log)
                 with contextlib.suppress(EngineBusy):
                     status, _, _ = await self._replicas.raw(
                         replica, "GET", f"{replica.root}/health"
@@ -166,10 +188,34 @@ class VllmEngine(OpenAIEngine):
                 )
             await asyncio.sleep(0.5)
 
+    async def _card(self, replica: Replica) -> dict[str, Any]:
+        if self._nonce not in await cards_of(self._replicas, replica):
+            raise CaiError(
+                f"{replica.url}: not the server that was started here", "Run it once more."
+            )
+        return await super()._card(replica)
+
+    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await super()._post(body)
+        except EngineBusy:
+            if self._processes and all(process.poll() is not None for process in self._processes):
+                raise _ended(f"while it served {self._model}", self.logs[-1]) from None
+            raise
+
     async def close(self) -> None:
         await super().close()
         processes, self._processes = self._processes, []
         await asyncio.to_thread(_end, processes)
+        _gpus_taken.difference_update(self._gpus)
+        self._gpus = []
+
+
+def _ended(when: str, log: Path) -> CaiError:
+    return CaiError(
+        f"vLLM ended {when}:\n{last_lines(log)}",
+        f"All that it said is in {log}. Flags go into --vllm-args.",
+    )
 
 
 def interpreter() -> str:
@@ -208,7 +254,6 @@ def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]
     name, revision = split_revision(model)
     chosen: dict[str, str | None] = {
         "--model": name,
-        "--served-model-name": "model",
         "--enable-prefix-caching": None,
         "--enable-prompt-tokens-details": None,
         "--scheduling-policy": "priority",

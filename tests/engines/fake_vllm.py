@@ -15,12 +15,15 @@ from tests.engines.server import FakeServer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--served-model-name", nargs="+", required=True)
 known, rest = parser.parse_known_args()
 if "--wrong" in rest:
     sys.exit("ValueError: no such flag: --wrong")
+gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
 Path(os.environ["FAKE_VLLM_SAW"]).write_text(
-    "\n".join([str(os.getpid()), *sys.argv, *os.environ]), encoding="utf-8"
+    "\n".join([str(os.getpid()), *sys.argv, *os.environ, f"GPUS={gpus}"]), encoding="utf-8"
 )
-server = FakeServer(port=known.port, name="model")
+server = FakeServer(port=known.port, name=known.served_model_name[0])
+server.also = known.served_model_name[1:]
 server.start()
 threading.Event().wait()

@@ -78,6 +78,7 @@ class FakeServer:
         self.heard: set[str] = set()
         self.say: str | None = None  # a text instead of that of the engine
         self.refuse: tuple[int, str] | None = None
+        self.also: list[str] = []  # more names of the model
         self.delay = 0.0
         self.most = self.running = 0
 
@@ -129,7 +130,7 @@ class FakeServer:
         card: dict[str, Any] = {"id": self.name, "owned_by": owner.get(self.kind, self.kind)}
         if self.kind in owner:
             card["max_model_len"] = 4096
-        return web.json_response({"data": [card]})
+        return web.json_response({"data": [card, *({**card, "id": n} for n in self.also)]})
 
     async def _props(self, request: web.Request) -> web.Response:
         return web.json_response({"default_generation_settings": {"n_ctx": CONTEXT}})

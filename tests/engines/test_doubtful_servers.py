@@ -13,9 +13,9 @@ from cai.engines._steering import load_of
 from cai.engines.base import ROW
 from cai.engines.labels import CANDIDATES
 from cai.engines.openai import OpenAIEngine
-from cai.errors import CaiError
+from cai.errors import CaiError, CallError
 from cai.merge import merge
-from cai.records import user
+from cai.records import Message, user
 from cai.runtime import scheduler
 from tests.engines.server import SAMPLING, FakeServer, data, go, turns_of
 
@@ -183,6 +183,32 @@ def test_half_a_character_in_a_refusal_can_be_written(tmp_path: Path) -> None:
     with Particular("Question 3?", refuse=(400, "no \ud83d")) as server:
         run = go(tmp_path, server.url, 4)
     assert [f.message[-4:] for f in run.failures] == ["no ?", "no ?"]
+
+
+def test_a_refusal_that_speaks_of_roles_does_not_move_the_system_text_of_others() -> None:
+    said = (400, "flagged: the system played a role in it")
+
+    async def ask(server: FakeServer) -> None:
+        engine = OpenAIEngine([server.url], "m")
+        await engine.start()
+        try:
+            with pytest.raises(CallError):
+                await engine.generate([system, user("Question 3?")], SAMPLING)
+            await engine.generate([system, user("Question 4?")], SAMPLING)
+        finally:
+            await engine.close()
+
+    system = Message(role="system", content="Be kind.")
+    with Particular("Question 3?", refuse=said) as server:
+        asyncio.run(ask(server))
+        assert [turn["role"] for turn in server.asked[-1]["messages"]] == ["system", "user"]
+
+
+def test_a_key_in_the_base_url_is_written_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(CaiError, match="key in an address") as error:
+        go(tmp_path, "scripted", base_url="http://me:sk-x@h/v1")
+    assert "sk-x" not in str(error.value)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("gauge", ["1.2.3", "1e", "e", "..", "NaN"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,8 @@ import cai
 from cai.engines import smollm, vllm
 from cai.engines.base import CONTROL_TOKENS
 from cai.errors import CaiError
+from cai.records import Sampling, user
+from tests.engines.server import FakeServer
 
 REAL = os.environ.get("CAI_VLLM_PYTHON", "")
 SHORT = {"policy_max_tokens": 48, "critic_max_tokens": 48, "reviser_max_tokens": 48}
@@ -61,6 +65,73 @@ def test_a_start_that_fails_shows_the_last_lines(stand_in: Path, tmp_path: Path)
     with pytest.raises(CaiError, match="no such flag: --wrong") as error:
         cai.generate(model="vllm:m", limit=1, out=tmp_path / "run", vllm_args="--wrong")
     assert "vllm-" in error.value.hint
+
+
+def test_two_models_have_gpus_and_logs_of_their_own(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = tmp_path / "nvidia-smi"
+    four.write_text("#!/bin/sh\nprintf '80000\\n80000\\n80000\\n80000\\n'\n")
+    four.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    async def started(*engines: vllm.VllmEngine) -> list[str]:
+        seen = []
+        try:
+            for engine in engines:
+                await engine.start()
+                lines = stand_in.read_text().split("\n")
+                seen += [line for line in lines if line.startswith("GPUS=")]
+        finally:
+            for engine in engines:
+                await engine.close()
+        return seen
+
+    first, second = (vllm.VllmEngine(name, tensor_parallel=2) for name in ("org/a", "org/b"))
+    seen = asyncio.run(started(first, second))
+    assert seen == ["GPUS=0,1", "GPUS=2,3"]
+    assert len({*first.logs, *second.logs}) == 2
+    again = (vllm.VllmEngine(name, tensor_parallel=3) for name in ("org/a", "org/b"))
+    with pytest.raises(CaiError, match="1 servers of 3 GPUs on a machine with 4, 3 of them taken"):
+        asyncio.run(started(*again))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")  # as a cluster gives them
+    assert asyncio.run(started(vllm.VllmEngine("org/a"))) == ["GPUS=5"]
+
+
+@pytest.mark.parametrize("flag", ["--api-key sk-x", "--api-key=sk-x", "--hf_token sk-x"])
+def test_a_key_among_the_flags_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(CaiError, match="would be written down") as error:
+        cai.generate(model="vllm:m", out=tmp_path / "run", vllm_args=f"--seed 1 {flag}")
+    assert "sk-x" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_that_dies_in_the_middle_stops_the_run_with_its_last_lines(
+    stand_in: Path, tmp_path: Path
+) -> None:
+    async def ask() -> None:
+        engine = vllm.VllmEngine("org/model")
+        await engine.start()
+        try:
+            os.kill(int(stand_in.read_text().split("\n")[0]), signal.SIGKILL)
+            gone(int(stand_in.read_text().split("\n")[0]))
+            await engine.generate([user("Hello?")], Sampling(temperature=1, max_tokens=9))
+        finally:
+            await engine.close()
+
+    with pytest.raises(CaiError, match="vLLM ended while it served org/model") as error:
+        asyncio.run(ask())
+    assert "vllm-" in error.value.hint
+
+
+def test_anothers_server_at_our_port_is_not_used(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeServer(name="model") as other:
+        monkeypatch.setattr(vllm, "_free_port", lambda: other.port)
+        with pytest.raises(CaiError, match=r"not the server|ended before"):
+            cai.generate(model="vllm:m", limit=1, out=tmp_path / "run")
+        assert not other.asked
 
 
 def test_the_server_ends_when_we_are_killed(stand_in: Path, tmp_path: Path) -> None:
@@ -128,8 +199,6 @@ def test_real_vllm_by_name_and_by_address(tmp_path: Path) -> None:
     """64 of the shipped prompts, generated and labelled, through `vllm:` and through a URL."""
     given = {"limit": 64, "judge_principles": 2, "test_share": 0, **SHORT}
     managed = cai.generate(model="vllm:default", out=tmp_path / "managed", **given)
-
-    import asyncio
 
     async def through_a_url() -> cai.Run:
         server = vllm.VllmEngine("default")
