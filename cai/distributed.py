@@ -250,7 +250,7 @@ class Workers:
             else:
                 await self._lose(place)
             return
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             await self._stop(CaiError(f"a worker does not start: {error}"))
             return
         mismatch = self._mismatch(*found)
@@ -361,6 +361,7 @@ def _room() -> str:
 def _reach(address: str | None) -> None:
     """Raise `OSError` where nobody listens: Ray itself would wait for minutes, and then exit."""
     host, _, port = (address or "").rpartition(":")
+    host = host.strip("[]")  # of IPv6
     if host and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -50,21 +51,28 @@ async def cards_of(replicas: Replicas, replica: Replica) -> dict[str, dict[str, 
     return {str(card["id"]): card for card in listed if isinstance(card, dict) and "id" in card}
 
 
-async def only_name(url: str) -> str:
-    """The name of the one model that a server has; raises `CaiError` if there is not just one."""
-    replicas = Replicas([url], CONNECT)
+async def only_name(urls: Sequence[str]) -> str:
+    """The name of the one model that replicas have, of the first that tells.
+
+    Raises:
+        CaiError: None tells, or there is not just one model.
+    """
+    replicas = Replicas(urls, CONNECT)
     replicas.open()
     try:
-        served = sorted(await cards_of(replicas, replicas.all[0]))
-    except (EngineBusy, CallError) as error:
-        raise CaiError(
-            f"{url}/models: the server does not say what it serves ({error})",
-            "Start it, check the address, or name the model: URL#name.",
-        ) from None
+        for replica in replicas.all:
+            try:
+                served = sorted(await cards_of(replicas, replica))
+                break
+            except (EngineBusy, CallError) as error:
+                problem = f"{replica.url}/models: the server does not say what it serves ({error})"
+        else:
+            raise CaiError(problem, "Start it, check the address, or name the model: URL#name.")
     finally:
         await replicas.close()
     if len(served) != 1:
         raise CaiError(
-            f"{url}: serves {len(served)} models", f"Name one: URL#name. {', '.join(served[:10])}"
+            f"{replica.url}: serves {len(served)} models",
+            f"Name one: URL#name. {', '.join(served[:10])}",
         )
     return served[0]

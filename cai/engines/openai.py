@@ -83,6 +83,7 @@ class OpenAIEngine:
         self._folds_system = False
         self._limit_key = "max_tokens"
         self._top = TOP
+        self._votes_a_call = VOTES
         self._labels: dict[tuple[tuple[str, ...], str], list[int] | CaiError] = {}
         self._steering = Steering(self.urls)
         self._silent: set[str] = set()  # replicas that do not tell their load
@@ -94,7 +95,7 @@ class OpenAIEngine:
         """The served name; asked of the server where none was given."""
         if self.name is None:
             with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
-                self.name = thread.submit(asyncio.run, only_name(self.urls[0])).result()
+                self.name = thread.submit(asyncio.run, only_name(self.urls)).result()
         return f"server:{self.name}"
 
     def known_identity(self) -> str | None:
@@ -105,7 +106,7 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Find out what the server can do; raises `CaiError` where it does not serve the model."""
         if self.name is None:
-            self.name = await only_name(self.urls[0])
+            self.name = await only_name(self.urls)
         self._replicas.open()
         try:
             await self._meet()
@@ -185,11 +186,16 @@ class OpenAIEngine:
             self.method = "token" if self._is_vllm and self.api == "chat" else "top_logprobs"
             try:
                 top_of(choice, self.api)
+                return
             except EngineBusy:
-                self.method = "votes"
-            return
+                break
         self.method = "votes"
-        await steadily(lambda: self._first_choice({**self._body(probe), self._limit_key: 16}))
+        body = {**self._body(probe), self._limit_key: VOTE_TOKENS}
+        try:
+            await steadily(lambda: self._first_choice({**body, "n": 2}))
+        except CallError:
+            self._votes_a_call = 1
+            await steadily(lambda: self._first_choice(body))
 
     async def _first_choice(self, body: dict[str, Any]) -> dict[str, Any]:
         return choice_of(await self._post(body))
@@ -353,7 +359,7 @@ class OpenAIEngine:
         while len(votes) < VOTES:
             how = {
                 self._limit_key: VOTE_TOKENS,
-                "n": VOTES - len(votes),
+                "n": min(self._votes_a_call, VOTES - len(votes)),
                 "temperature": 1,
                 "seed": (seed + len(votes)) % 2**31,
             }

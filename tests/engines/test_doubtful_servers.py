@@ -211,6 +211,24 @@ def test_a_key_in_the_base_url_is_written_nowhere(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_votes_are_drawn_one_by_one_where_a_server_gives_no_more(tmp_path: Path) -> None:
+    class One(FakeServer):
+        def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
+            return (400, "n: at most 1") if body.get("n", 1) > 1 else super()._refused(body)
+
+    with One("plain") as server:
+        run = go(tmp_path, server.url, 2)
+    assert not run.failures
+    judged = [pair for row in run.traces["train"] for pair in row["pairs"] if pair["judgements"]]
+    assert {j["method"] for pair in judged for j in pair["judgements"]} == {"votes"}
+
+
+def test_the_name_is_asked_of_the_replica_that_answers(tmp_path: Path) -> None:
+    with FakeServer() as dead, FakeServer() as server:
+        dead.stop()
+        assert OpenAIEngine([dead.url, server.url]).identity == "server:m"
+
+
 @pytest.mark.parametrize("gauge", ["1.2.3", "1e", "e", "..", "NaN"])
 def test_a_load_that_is_no_number_is_not_told(gauge: str) -> None:
     lines = f"vllm:num_requests_running {gauge}\nvllm:num_requests_waiting 0.0\n"

@@ -31,6 +31,9 @@ def train(model: str, data: str, out: str) -> None:
                 learnt[logged] = torch.tensor(values)
             learnt["first"] = torch.tensor([trainer.first_preference_loss])
             torch.save(learnt, f"{out}/{name}.pt")
+    if torch.distributed.is_initialized():
+        # Else about one process in a hundred aborts at its exit, with a thread of the group alive.
+        torch.distributed.destroy_process_group()
 
 
 def _trainer(
