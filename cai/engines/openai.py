@@ -112,7 +112,9 @@ class OpenAIEngine:
             await self._meet()
         except CallError as error:
             await self.close()
-            raise CaiError(f"{self.urls[0]}: {error}", "It refuses a short question: look into its log.") from None
+            raise CaiError(
+                f"{self.urls[0]}: {error}", "It refuses a short question: look into its log."
+            ) from None
         except BaseException:
             await self.close()
             raise
