@@ -15,7 +15,7 @@ from cai.run import Run
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress
 
-_WORDS = {
+_WORDS = {  # what all shards must share, and what it is called
     "settings": "setting",
     "constitution": "constitution",
     "templates": "template",
@@ -72,13 +72,13 @@ def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `CaiError` unless the shards were made from the same, by the same models."""
     first = next(iter(facts.values()))
     for shard, found in facts.items():
-        for key in ("settings", "constitution", "templates", "identities", "judge"):
+        for key, word in _WORDS.items():
             # Each shard has a machine, servers and paths of its own.
             own = EXECUTION_KEYS | FILE_KEYS if key == "settings" else set()
             others = {k for k in found[key] | first[key] if found[key].get(k) != first[key].get(k)}
             if others - own:
                 raise CaiError(
-                    f"shard {shard} was made from another {_WORDS[key]} than the first: "
+                    f"shard {shard} was made from another {word} than the first: "
                     f"{', '.join(sorted(others - own))}",
                     "Run it again with the same command.",
                 )

@@ -22,7 +22,7 @@ from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 CONNECT = 10.0  # seconds until a connection must stand
 LARGEST = 32 << 20  # bytes of an answer; more is none that we asked for
 HOMES = 1 << 16  # rows whose replica is remembered
-SECRET = 12  # characters of a key at least; fewer are a placeholder (`EMPTY`), or a word
+SHORTEST_KEY = 12  # characters; fewer are a placeholder (`EMPTY`), or a word
 PATIENCE = 30.0  # seconds that a server may ask us to wait before a run
 REST, LONGEST_REST = 1.0, 60.0  # seconds that a replica which does not answer is left alone
 SAID = 300  # characters of a server's message that are shown
@@ -191,7 +191,7 @@ class Replicas:
                 method, url, json=body, headers=headers, allow_redirects=False
             ) as response:
                 text = await _text(response, url)
-                if key and (len(key) >= SECRET or response.status in (401, 403)):
+                if key and (len(key) >= SHORTEST_KEY or response.status in (401, 403)):
                     text = text.replace(key, "[key]")
                 return response.status, response.headers, text
         except TimeoutError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -72,21 +72,25 @@ class OpenAIEngine:
         timeout: float = 600.0,
         concurrency: int | None = None,
     ) -> None:
-        self.urls, self.name = tuple(urls), name
+        self.name = name
         self.context: int | None = None
         self.cuts = False  # whether the server cuts what does not fit, and says nothing
         self.api: Api = "chat"
         self.method: ChoiceMethod = "token"
         self._timeout, self._concurrency = timeout, concurrency
-        self._replicas = Replicas(self.urls, timeout, self._card)
+        self._serve_at(urls)
         self._is_vllm = self._orders_queue = False
         self._folds_system = False
         self._limit_key = "max_tokens"
         self._top = TOP
         self._votes_a_call = VOTES
         self._labels: dict[tuple[tuple[str, ...], str], list[int] | CaiError] = {}
-        self._steering = Steering(self.urls)
         self._silent: set[str] = set()  # replicas that do not tell their load
+
+    def _serve_at(self, urls: Sequence[str]) -> None:
+        self.urls = tuple(urls)
+        self._replicas = Replicas(self.urls, self._timeout, self._card)
+        self._steering = Steering(self.urls)
 
     # --- who ------------------------------------------------------------------------------------
 
@@ -145,10 +149,14 @@ class OpenAIEngine:
     async def _card(self, replica: Replica) -> dict[str, Any]:
         """What a replica says of the model."""
         cards = await cards_of(self._replicas, replica)
-        if cards and self.name not in cards:
-            served = ", ".join(sorted(cards)[:10])
-            raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {served}.")
+        self._recognise(replica, cards)
         return cards.get(self.name or "", {})
+
+    def _recognise(self, replica: Replica, served: Collection[str]) -> None:
+        """Raise `CaiError` if a replica names what it serves, and the model is not there."""
+        if served and self.name not in served:
+            told = ", ".join(sorted(served)[:10])
+            raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {told}.")
 
     async def _learn_context(self, owners: set[str]) -> None:
         """Ask llama.cpp and Ollama for the context, and try if more than fits is refused or cut."""

@@ -16,15 +16,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from cai.assets import cache_dir
-from cai.engines._addresses import cards_of
-from cai.engines._http import Replica, Replicas
-from cai.engines._steering import Steering
+from cai.engines._http import Replica
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, EngineBusy
 
@@ -126,11 +124,6 @@ class VllmEngine(OpenAIEngine):
             await self.close()
             raise
 
-    def _serve_at(self, urls: Sequence[str]) -> None:
-        self.urls = tuple(urls)
-        self._replicas = Replicas(self.urls, self._timeout, self._card)
-        self._steering = Steering(self.urls)
-
     def _take_gpus(self, there: int) -> list[str]:
         """GPUs that no other server of ours has, of those that a cluster gave us, else of all."""
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -188,12 +181,12 @@ class VllmEngine(OpenAIEngine):
                 )
             await asyncio.sleep(0.5)
 
-    async def _card(self, replica: Replica) -> dict[str, Any]:
-        if self._nonce not in await cards_of(self._replicas, replica):
+    def _recognise(self, replica: Replica, served: Collection[str]) -> None:
+        if self._nonce not in served:
             raise CaiError(
                 f"{replica.url}: not the server that was started here", "Run it once more."
             )
-        return await super()._card(replica)
+        super()._recognise(replica, served)
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         try:

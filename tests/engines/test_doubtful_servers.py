@@ -223,7 +223,7 @@ def test_votes_are_drawn_one_by_one_where_a_server_gives_no_more(tmp_path: Path)
     assert {j["method"] for pair in judged for j in pair["judgements"]} == {"votes"}
 
 
-def test_the_name_is_asked_of_the_replica_that_answers(tmp_path: Path) -> None:
+def test_the_name_is_asked_of_the_replica_that_answers() -> None:
     with FakeServer() as dead, FakeServer() as server:
         dead.stop()
         assert OpenAIEngine([dead.url, server.url]).identity == "server:m"

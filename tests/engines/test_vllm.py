@@ -107,14 +107,15 @@ def test_a_key_among_the_flags_is_refused(tmp_path: Path, flag: str) -> None:
 
 
 def test_a_server_that_dies_in_the_middle_stops_the_run_with_its_last_lines(
-    stand_in: Path, tmp_path: Path
+    stand_in: Path,
 ) -> None:
     async def ask() -> None:
         engine = vllm.VllmEngine("org/model")
         await engine.start()
         try:
-            os.kill(int(stand_in.read_text().split("\n")[0]), signal.SIGKILL)
-            gone(int(stand_in.read_text().split("\n")[0]))
+            pid = int(stand_in.read_text().split("\n")[0])
+            os.kill(pid, signal.SIGKILL)
+            assert gone(pid)
             await engine.generate([user("Hello?")], Sampling(temperature=1, max_tokens=9))
         finally:
             await engine.close()
