@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +32,12 @@ def call_all(
     at_once: int,
     retry_failed: bool,
     progress: Progress,
+    day: date | None = None,
 ) -> tuple[list[R], dict[str, Labels]]:
     """The results of `one` for each item (an id and a value), and the engines' labels.
 
-    Calls are kept in the folder's journal: what was asked before is not asked again.
+    Calls are kept in the folder's journal: what was asked before is not asked again. `day` is that
+    of the models, kept with them.
 
     Raises:
         CaiError: The folder is in use or holds something else, or a model does not answer.
@@ -48,6 +51,7 @@ def call_all(
         stack.callback(journal.close)
         if journal.meta("settings") is not None:
             raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
+        journal.set_meta({"date": day.isoformat() if day else None})
         identities = {role: engine.identity for role, engine in engines.items()}
         calls = Calls(journal, seed, identities, retry_failed=retry_failed)
         calls.labels.update(labels.from_meta(journal.meta("labels")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,11 @@ class Settings(BaseModel):
         None, pattern=r"^[1-9]\d{0,5}/[1-9]\d{0,5}$", description="i/n: the i-th of n parts"
     )
     system: str | None = Field(None, description="system prompt for prompts that have none")
+    date: datetime.date | None = Field(
+        None,
+        description="date for chat templates that write one, YYYY-MM-DD; null: the day of the "
+        "run's first start",
+    )
     model: str = Field(
         "default",
         description="model of every role: a Hub name, a folder, http://host:8000/v1#name "
@@ -171,7 +177,8 @@ class Settings(BaseModel):
 
 # What the folder holds does not depend on these: they may change between two runs into it.
 EXECUTION_KEYS = frozenset(
-    {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency"}
+    # A date that is fed to a model is part of the model's identity.
+    {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency", "date"}
     | {"tensor_parallel", "replicas", "distributed", "address"}
 )
 # These only say where prompts come from; the prompts themselves are compared.

@@ -11,7 +11,7 @@ from cai.config import Settings, resolve
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.feedback import judge
-from cai.inputs import load_method, make_engines
+from cai.inputs import load_method, make_engines, on_its_day
 from cai.method import Method
 from cai.records import Case, Comparison, Principle, Prompt, Record, assistant, digest, user
 from cai.revision import ask_critique, ask_verdict
@@ -100,9 +100,10 @@ def constitution_test(
         settings = resolve({**settings.model_dump(exclude_unset=True), **given})
     method = load_method(settings)
     tests = _tests(method, principles)
+    folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
+    settings = on_its_day(settings, folder)
     made = make_engines(settings, engine)
     engines = {role: made[role] for role in dict.fromkeys(test.role for _, test in tests)}
-    folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
 
@@ -119,6 +120,7 @@ def constitution_test(
         at_once=settings.max_open_rows,
         retry_failed=retry_failed,
         progress=progress,
+        day=settings.date,
     )
     return TestReport(
         constitution=method.constitution.name,

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from cai.inputs import (
     judge_warning,
     load_method,
     make_engines,
+    on_its_day,
     prompts_of,
+    run_folder,
     settle_labels,
     with_judge,
 )
@@ -86,10 +88,12 @@ def generate(
             "Leave `engine` out, or `distributed`.",
         )
     cost = Price.parse(price) if price is not None else None
+    method = load_method(settings)
+    folder = run_folder(method, out)
+    settings = on_its_day(settings, folder)
     engines = make_engines(settings, engine)
-    method = with_judge(load_method(settings), lambda: engines["judge"].identity)
+    method = with_judge(replace(method, settings=settings), lambda: engines["judge"].identity)
     engines = {role: engines[role] for role in method.roles}
-    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
     try:
         with _opened(folder, reuse) as (journal, reused):
             shown = progress or Quiet()
@@ -354,6 +358,7 @@ class _Job:
             },
             templates=self.method.templates.digests,
             models=dict(self.calls.identities),
+            fed={role: told for role, e in self.engines.items() if (told := e.feeding())},
             labels={
                 role: list(self.calls.labels.get(identity, labels.DEFAULT))
                 for role, identity in self.calls.identities.items()

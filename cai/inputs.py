@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import cai.constitution
 from cai import assets, judge_results, templates
 from cai.config import PROMPT_KEYS, ROLES, Settings
 from cai.engines.base import Engine
+from cai.engines.chat_template import today
 from cai.engines.labels import Labels, pick
 from cai.engines.naming import at_server, engine_for
 from cai.errors import CaiError
 from cai.method import Method
 from cai.prompts import read_prompts, source_digest
 from cai.records import Failure, JudgeFacts, Prompt, digest
+from cai.runtime.journal import Journal
 
 
 def load_method(settings: Settings) -> Method:
@@ -67,6 +70,26 @@ def judge_warning(method: Method) -> str | None:
     )
 
 
+def run_folder(method: Method, out: str | Path | None) -> Path:
+    """Where a run goes: `out`, else a folder with the constitution's name."""
+    return Path(out) if out is not None else Path("outputs") / method.constitution.name
+
+
+def on_its_day(settings: Settings, folder: Path) -> Settings:
+    """The settings with a date: their own, or that of the folder's first start, or today's."""
+    if settings.date is not None:
+        return settings
+    stored = None
+    if (folder / "calls.sqlite").is_file():
+        journal = Journal(folder / "calls.sqlite", readonly=True)
+        try:
+            stored = (journal.meta("settings") or {}).get("date") or journal.meta("date")
+        finally:
+            journal.close()
+    day = date.fromisoformat(stored) if stored else today()
+    return settings.model_copy(update={"date": day})
+
+
 def make_engines(
     settings: Settings, given: Engine | Mapping[str, Engine] | None = None
 ) -> dict[str, Engine]:
@@ -93,6 +116,7 @@ def make_engines(
                 tensor_parallel=settings.tensor_parallel,
                 replicas=settings.replicas,
                 vllm_args=settings.vllm_args,
+                day=settings.date,
             )
     return {role: named[name] for role, name in names.items()}
 

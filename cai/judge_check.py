@@ -20,7 +20,7 @@ from cai.engines.base import Engine
 from cai.engines.labels import DEFAULT
 from cai.errors import CaiError
 from cai.feedback import judge
-from cai.inputs import load_method, make_engines
+from cai.inputs import load_method, make_engines, on_its_day
 from cai.judge_results import Calibration, Group, Interval, JudgeResult, JudgeVerdict
 from cai.method import Method
 from cai.pairs import LabelledPair, Skipped, read_pairs
@@ -86,9 +86,10 @@ def judge_check(
     labelled, skipped = read_pairs(path)
     usable = _usable(labelled, method)
     taken = _taken(usable, limit)
-    engine = make_engines(settings, engine)["judge"]
     progress = progress or Quiet()
     folder = Path(out) if out is not None else default_folder(settings)
+    settings = on_its_day(settings, folder)
+    engine = make_engines(settings, engine)["judge"]
 
     async def one(pair: LabelledPair, calls: RowCalls) -> Scored:
         return await _score(pair, method, calls)
@@ -103,6 +104,7 @@ def judge_check(
         at_once=settings.max_open_rows,
         retry_failed=retry_failed,
         progress=progress,
+        day=settings.date,
     )
     facts: dict[str, Any] = {
         "key": method.judge_key(engine.identity),

@@ -53,6 +53,7 @@ def merge(
         raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
     _of_one_run(facts)
     here = {key: value for key, value in first["settings"].items() if key not in EXECUTION_KEYS}
+    here["date"] = first["settings"].get("date")
     settings = resolve(here)
     method = load_method(settings)
     if method.constitution.model_dump(mode="json") != first["constitution"]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from cai.config import Role, Settings
+from cai.engines.fed import undated
 from cai.engines.labels import Labels
 from cai.records import (
     Constitution,
@@ -125,7 +126,7 @@ class Method:
     def judge_key(self, identity: str) -> str:
         """What a judge's labels depend on besides the pair: the model, the words, reasoning."""
         words = {name: self.templates.texts[name] for name in JUDGE_TEMPLATES}
-        return digest([identity, words, self.settings.cot])
+        return digest([undated(identity), words, self.settings.cot])
 
     def compared_by(self, prompt: Prompt, source: str) -> tuple[Principle, ...]:
         """The principles of a comparison, drawn without replacement."""

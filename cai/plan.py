@@ -13,7 +13,8 @@ from cai import templates
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
 from cai.engines import labels
 from cai.engines.base import Engine
-from cai.inputs import digest_of_prompts, load_method, prompts_of, with_judge
+from cai.engines.fed import why_fed_otherwise
+from cai.inputs import digest_of_prompts, load_method, prompts_of, run_folder, with_judge
 from cai.method import Method
 from cai.records import Constitution, JudgeFacts, Prompt, Row
 from cai.row import make_row
@@ -126,7 +127,7 @@ def make_plan(
         retry_failed: As in `generate`.
     """
     method = with_judge(load_method(settings), lambda: engines["judge"].known_identity())
-    folder = Path(out) if out is not None else Path("outputs") / method.constitution.name
+    folder = run_folder(method, out)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         staged = Journal(scratch / "calls.sqlite")
@@ -200,8 +201,11 @@ def changes_since(
 
 def _model_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """Roles whose model is another one now; what changed for all is said once."""
-    changed = {role: f"{old[role]} → {new[role]}" for role in new if role in old}
-    changed = {role: what for role, what in changed.items() if old[role] != new[role]}
+    changed = {
+        role: why_fed_otherwise(old[role], new[role]) or f"{old[role]} → {new[role]}"
+        for role in new
+        if role in old and old[role] != new[role]
+    }
     if len(changed) > 1 and len(set(changed.values())) == 1:
         return {"model": next(iter(changed.values()))}
     return {"model" if role == "policy" else role: what for role, what in changed.items()}

@@ -410,12 +410,16 @@ class Row(Record):
 
 
 class Manifest(Record):
-    """What a run was made of; it holds timings, so its bytes are not promised."""
+    """What a run was made of; it holds timings, so its bytes are not promised.
+
+    `fed` says by role what a model's template adds to the texts: the date, a system text.
+    """
 
     version: Literal[1] = 1
     constitution: dict[str, str]
     templates: dict[str, str]
     models: dict[str, str]
+    fed: dict[str, dict[str, str]] = {}
     labels: dict[str, list[str]] = {}
     judge: dict[str, Any] = {}
     seed: int

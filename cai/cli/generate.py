@@ -137,6 +137,13 @@ def generate(
     system: Annotated[
         str | None, typer.Option(help="System prompt for prompts that have none.")
     ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Date for chat templates that write one, YYYY-MM-DD. "
+            "[default: the day of the run's first start]"
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw. [default: 0]")] = None,
     templates: Annotated[
         str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
@@ -216,6 +223,7 @@ def generate(
         "kind": kind,
         "shard": shard,
         "system": system,
+        "date": date,
         "seed": seed,
         "templates": templates,
         "test_share": test_share,
@@ -347,9 +355,10 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
 
 
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
-    from cai.inputs import judge_warning, make_engines
+    from cai.inputs import judge_warning, load_method, make_engines, on_its_day, run_folder
     from cai.plan import make_plan
 
+    settings = on_its_day(settings, run_folder(load_method(settings), out))
     engines = make_engines(settings)
     plan, method = make_plan(
         settings, out=out, reuse=reuse, engines=engines, retry_failed=retry_failed
@@ -362,6 +371,9 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_fail
         roles.setdefault(identity, []).append(role)
     for identity, names in roles.items():
         console.print(plain(f"Model ({', '.join(names)}): {identity}"), soft_wrap=True)
+        if not identity.startswith("not on"):
+            for name, text in engines[names[0]].feeding().items():
+                console.print(plain(f"  {name}: {text}"), soft_wrap=True)
     warning = judge_warning(method)
     if warning is not None:
         stderr.print(plain("WARNING", "bold white on red"), plain(warning), soft_wrap=True)

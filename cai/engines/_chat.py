@@ -6,12 +6,23 @@ import re
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import date
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from cai.engines.reasoning import TAGS
+from cai.engines.chat_template import (
+    mark,
+    read_template,
+    render,
+    shared,
+    template_text,
+    today,
+)
+from cai.engines.output import Output
+from cai.engines.reasoning import is_tag, split_reasoning
 from cai.errors import CaiError, CallError
-from cai.records import Message
+from cai.records import Message, messages_as_data
 
 Turns = list[dict[str, str]]
 
@@ -40,6 +51,11 @@ def fold_system(turns: Turns) -> Turns:
     return rest
 
 
+def _is_dropped(token: Any) -> bool:
+    """Whether an added token is structure and no text; the tags of reasoning are read later."""
+    return bool(token.special) and not is_tag(token.content)
+
+
 class Prompted(NamedTuple):
     """A prompt as the model gets it; `thinking` if it ends inside an open reasoning block."""
 
@@ -47,45 +63,106 @@ class Prompted(NamedTuple):
     thinking: bool
 
 
+class Learnt(NamedTuple):
+    """A conversation to learn from: ids of which those from `start` on are learnt."""
+
+    ids: list[int]
+    start: int
+
+
+class _Shape(NamedTuple):
+    """How conversations with turns of these roles are filled in, or why they are not."""
+
+    folds: bool
+    problem: str | None
+
+
 class Chat:
     """A tokenizer with its chat template, or with the plain transcript format if it has none.
 
     Args:
         tokenizer: A transformers tokenizer.
+        name: The model's name, for errors.
+        day: The date for templates that write one; today by default.
+
+    Raises:
+        CaiError: It cannot be told from the template where an answer begins.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, name: str = "the model", day: date | None = None) -> None:
         self.tokenizer = tokenizer
+        self._name, self._day = name, day or today()
         # Encoding changes the tokenizer's state for a moment, and the worker decodes meanwhile.
         self._lock = threading.Lock()
-        self.template: str | None = tokenizer.chat_template or None
+        self.template = template_text(tokenizer, name)
+        self.facts = read_template(tokenizer, self.template, name) if self.template else None
         self.stops: tuple[str, ...] = () if self.template else TRANSCRIPT_STOPS
         self._control = self._control_tokens()
         longest_first = sorted(self._control, key=len, reverse=True)
         self._control_pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._control_ids = set(self._control.values()) - {tokenizer.unk_token_id}
         self._bos = self._transcript_bos()
-        self._structures: dict[tuple[tuple[str, bool], ...], Counter[int]] = {}
-        self._folds_system = self.template is not None and not self._takes_system()
+        self._counts: dict[tuple[Any, ...], Counter[int]] = {}
+        self._shapes: dict[tuple[tuple[str, bool], ...], _Shape] = {}
+        special = tokenizer.added_tokens_decoder
+        kept = {t for t, i in self._control.items() if not _is_dropped(special[i])}
+        self._output = Output(self.facts, self._control_pattern, kept)
 
     def encode(self, messages: Sequence[Message], answer: str | None = None) -> Prompted:
         """The ids of a conversation up to where the answer begins, or up to the end of `answer`.
 
-        With an `answer` a reasoning block that the template has opened is closed first.
+        With an `answer` what the template writes before one stands between: a channel, a closed
+        block of reasoning, a space.
 
         Raises:
-            CallError: The template refuses the conversation, or a text cannot be kept apart from
-                the tokens that structure it.
+            CallError: The template refuses the conversation or leaves a text out, or a text cannot
+                be kept apart from the tokens that structure it.
         """
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        if self._folds_system:
-            turns = fold_system(turns)
         with self._lock:
-            ids, thinking = self._tokenise(turns, answer)
-            structure = self._structure(turns, with_answer=answer is not None)
-        if self._control_count(ids) != structure:
-            raise CallError("the text of a message would be read as control tokens of the template")
-        return Prompted(ids, thinking)
+            ids = self._encoded(self._placed(messages), answer)
+        return Prompted(ids, answer is None and self.facts is not None and self.facts.opens)
+
+    def learnt(self, messages: Sequence[Message], answer: str, end: str) -> Learnt:
+        """The ids of a conversation with its answer and the end token, of which these are learnt.
+
+        The prompt is the very one that an answer would be generated from.
+
+        Raises:
+            CallError: As in `encode`, or nothing of the answer is left.
+        """
+        if self.facts is not None and self.facts.trims:
+            answer = answer.strip()
+        with self._lock:
+            turns = self._placed(messages)
+            before = self._encoded(turns, "")
+            ids = self._encoded(turns, answer, end)
+        start = shared(before, ids)
+        if start >= len(ids) - 1:
+            raise CallError("the chat template leaves nothing of the answer")
+        return Learnt(ids, start)
+
+    def end_token(self, ends: Collection[int]) -> str | None:
+        """The token that ends an answer: of those that stop the model, else what is written.
+
+        What is written is the first control token after an answer, where it follows at once. None
+        where neither is there.
+        """
+        if self.facts is None:
+            return None
+        written = [self.facts.tail, self.facts.next_head]
+        for text in written:
+            for token in self._control_pattern.findall(text):
+                if self._control[token] in ends:
+                    return str(token)
+        first = self._control_pattern.match(self.facts.tail.lstrip())
+        return first[0] if first else None
+
+    def read(self, ids: Sequence[int]) -> tuple[str, str | None]:
+        """The answer and the reasoning of what a model wrote."""
+        text = self.decode(ids)
+        if self.facts is None:
+            return split_reasoning(text, opened=False)
+        return self._output.split(self._marked(ids), text)
 
     def label_ids(self, choices: Sequence[str], answer_prefix: str) -> list[int]:
         """The token that each label is after `answer_prefix`.
@@ -123,33 +200,72 @@ class Chat:
         return any(stop in tail for stop in self.stops)
 
     def _decoded(self, ids: Sequence[int]) -> str:
-        tags = {f"<{slash}{tag}>" for tag in TAGS for slash in ("", "/")}
         special = self.tokenizer.added_tokens_decoder
-        kept = [
-            i
-            for i in ids
-            if i not in special or not special[i].special or special[i].content in tags
-        ]
+        kept = [i for i in ids if i not in special or not _is_dropped(special[i])]
         with self._lock:
-            text: str = self.tokenizer.decode(
-                kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+            return self._text_of(kept)
+
+    def _text_of(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(
+            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
         return text
 
-    def _render(self, turns: Turns) -> str:
+    def _marked(self, ids: Sequence[int]) -> str:
+        """The text of ids in which control tokens cannot be mistaken for their names."""
+        pieces: list[str] = []
+        with self._lock:
+            for control, run in groupby(ids, lambda i: i in self._control_ids):
+                if control:
+                    tokens = self.tokenizer.convert_ids_to_tokens(list(run))
+                    pieces += [self._output.marked(token) for token in tokens]
+                else:
+                    pieces.append(self._text_of(list(run)))
+        return "".join(pieces)
+
+    def _placed(self, messages: Sequence[Message]) -> Turns:
+        """The turns as the template takes them: system text in a user turn where it gets lost."""
+        turns = messages_as_data(messages)
         if self.template is None:
-            return transcript(turns)
-        from jinja2.exceptions import TemplateError
+            return turns
+        key = tuple((t["role"], bool(t["content"].strip())) for t in turns)
+        if key not in self._shapes:
+            self._shapes[key] = self._shape(turns)
+        shape = self._shapes[key]
+        if shape.problem is not None:
+            raise CallError(shape.problem)
+        return fold_system(turns) if shape.folds else turns
 
+    def _shape(self, turns: Turns) -> _Shape:
+        """Whether all texts of such a conversation are written; a system text may be moved."""
+        marked = [
+            {**t, "content": mark(n) if t["content"].strip() else ""} for n, t in enumerate(turns)
+        ]
+        problem = self._lost(marked)
+        if problem is None or all(t["role"] != "system" for t in turns):
+            return _Shape(False, problem)
+        return _Shape(True, self._lost(fold_system(marked), marked))
+
+    def _lost(self, turns: Turns, texts: Turns | None = None) -> str | None:
         try:
-            rendered: str = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except TemplateError as error:
-            raise CallError(f"the chat template refuses the conversation: {error}") from error
-        return rendered
+            rendered = self._render(turns)
+        except CallError as error:
+            return str(error)
+        lost = [t["role"] for t in texts or turns if t["content"] not in rendered]
+        return f"the chat template leaves out what the {lost[0]} says" if lost else None
 
-    def _tokenise(self, turns: Turns, answer: str | None) -> tuple[list[int], bool]:
+    def _render(self, turns: Turns) -> str:
+        if self.template is None or self.facts is None:
+            return transcript(turns)
+        return render(self.tokenizer, self.template, turns, self._day, parts=self.facts.parts)
+
+    def _encoded(self, turns: Turns, answer: str | None, end: str = "") -> list[int]:
+        ids = self._tokenise(turns, answer, end)
+        if self._control_count(ids) != self._structure(turns, answer, end):
+            raise CallError("the text of a message would be read as control tokens of the template")
+        return ids
+
+    def _tokenise(self, turns: Turns, answer: str | None, end: str = "") -> list[int]:
         """Render with stand-ins for control tokens in the texts, then put those in as plain text.
 
         What holds none of them is tokenised in one piece, exactly as the template intends.
@@ -165,21 +281,23 @@ class Chat:
 
         safe = [{**t, "content": self._control_pattern.sub(stand_in, t["content"])} for t in turns]
         text = self._render(safe)
-        thinking = text.rstrip().endswith(tuple(f"<{tag}>" for tag in TAGS))
+        for turn in safe:
+            if turn["content"].strip() not in text:
+                who = turn["role"]
+                raise CallError(f"the chat template leaves out part of what the {who} says")
         if answer is not None:
-            text += self._answer_lead(text, answer) + self._control_pattern.sub(stand_in, answer)
+            text += self._lead(answer) + self._control_pattern.sub(stand_in, answer) + end
         pieces = re.split(rf"\[{nonce}:(\d+)\]", text)
         ids = [*self._bos, *self.tokenizer.encode(pieces[0], add_special_tokens=False)]
         for number, after in zip(pieces[1::2], pieces[2::2], strict=True):
             ids += self._as_text(taken[int(number)])
             ids += self._continued(after)
-        return ids, thinking
+        return ids
 
-    def _answer_lead(self, text: str, answer: str) -> str:
-        for tag in TAGS:
-            if text.rstrip().endswith(f"<{tag}>"):
-                return f"\n</{tag}>\n\n"
-        return " " if answer and not text[-1].isspace() and self.template is None else ""
+    def _lead(self, answer: str) -> str:
+        if self.facts is not None:
+            return self.facts.lead
+        return " " if answer else ""
 
     def _as_text(self, token: str) -> list[int]:
         """A control token's name as ordinary tokens: cut in two it is not found as a token."""
@@ -212,22 +330,14 @@ class Chat:
     def _control_count(self, ids: Sequence[int]) -> Counter[int]:
         return Counter(i for i in ids if i in self._control_ids)
 
-    def _structure(self, turns: Turns, *, with_answer: bool) -> Counter[int]:
+    def _structure(self, turns: Turns, answer: str | None, end: str) -> Counter[int]:
         """How often each control token stands in such a conversation if its texts are harmless."""
-        key = (*((t["role"], bool(t["content"].strip())) for t in turns), ("answer", with_answer))
-        if key not in self._structures:
+        key = (*((t["role"], bool(t["content"].strip())) for t in turns), answer is not None, end)
+        if key not in self._counts:
             plain = [{**t, "content": "x" if t["content"].strip() else ""} for t in turns]
-            ids, _ = self._tokenise(plain, "x" if with_answer else None)
-            self._structures[key] = self._control_count(ids)
-        return self._structures[key]
-
-    def _takes_system(self) -> bool:
-        mark = secrets.token_hex(8)
-        turns = [{"role": "system", "content": mark}, {"role": "user", "content": "x"}]
-        try:
-            return mark in self._render(turns)
-        except CallError:
-            return False
+            ids = self._tokenise(plain, None if answer is None else "x", end)
+            self._counts[key] = self._control_count(ids)
+        return self._counts[key]
 
     def _transcript_bos(self) -> list[int]:
         bos = self.tokenizer.bos_token_id

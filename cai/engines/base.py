@@ -50,6 +50,10 @@ class Engine(Protocol):
         """The identity if it is known without a download or a conversion, else None."""
         ...
 
+    def feeding(self) -> dict[str, str]:
+        """What the model's template adds to the texts, by name, in words; empty if nothing."""
+        ...
+
     async def start(self) -> None:
         """Load the model; raises `CaiError` when it cannot serve. Called once before any call."""
         ...
@@ -87,6 +91,9 @@ class Absent:
 
     def known_identity(self) -> str | None:
         return self.identity
+
+    def feeding(self) -> dict[str, str]:
+        return {}
 
     async def start(self) -> None:
         raise CaiError(

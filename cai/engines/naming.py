@@ -6,6 +6,7 @@ comma), `vllm:NAME` (a server of our own), or `scripted:option=value,…`.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from cai.engines.base import Engine
@@ -41,6 +42,7 @@ def engine_for(
     tensor_parallel: int = 1,
     replicas: int = 1,
     vllm_args: str = "",
+    day: date | None = None,
 ) -> Engine:
     """The engine that a name stands for; nothing is loaded before `start`.
 
@@ -70,4 +72,4 @@ def engine_for(
 
     if name == "default":
         name = default_model()
-    return TransformersEngine(name, dtype=dtype, device=device, batch_size=batch_size)
+    return TransformersEngine(name, dtype=dtype, device=device, batch_size=batch_size, day=day)

@@ -105,6 +105,9 @@ class OpenAIEngine:
     def known_identity(self) -> str | None:
         return None if self.name is None else self.identity
 
+    def feeding(self) -> dict[str, str]:
+        return {}
+
     # --- start and end --------------------------------------------------------------------------
 
     async def start(self) -> None:

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import re
 
-TAGS = ("think", "thinking", "reasoning")
-_TAG = re.compile(rf"<(/?)(?:{'|'.join(TAGS)})>", re.IGNORECASE)
+# Blocks that models write at the start of an output, also without a template that says so.
+TAGS = ("think", "thinking", "reasoning", "seed:think")
+_NAMES = "|".join(TAGS)
+_OPENING = re.compile(rf"\s*(?:<({_NAMES})>|\[THINK\])", re.IGNORECASE)
+_TAG = re.compile(rf"</?(?:{_NAMES})>|\[/?THINK\]", re.IGNORECASE)
+_CLOSED = re.compile(rf"</(?:{_NAMES})>|\[/THINK\]", re.IGNORECASE)
+# A closing tag that nothing has opened, at the end of a line and not in code.
+_LONE = re.compile(rf"(?<!`)(?:{_CLOSED.pattern})(?=\s*\n|\s*\Z)", re.IGNORECASE)
 
 
-def split_reasoning(text: str) -> tuple[str, str | None]:
-    """The answer and the reasoning of an output; `None` and the text untouched if it has no tag.
+def is_tag(token: str) -> bool:
+    """Whether a token opens or closes a block of reasoning."""
+    return _TAG.fullmatch(token) is not None
 
-    What stands between an opening and its closing tag is reasoning. So is everything before a
-    closing tag without an opening one (the chat template wrote it) and everything after an
-    opening tag without a closing one (the output was cut): the answer may then be empty.
+
+def split_reasoning(text: str, *, opened: bool | None = None) -> tuple[str, str | None]:
+    """The answer and the reasoning of an output; `None` and the text untouched if there is none.
+
+    Reasoning is a block at the start and nothing else: an answer may speak of `<think>`. A block
+    that is not closed takes the whole output, and the answer is empty.
+
+    Args:
+        text: What the model wrote.
+        opened: Whether the prompt ended inside a block, so that a closing tag ends it. `None`:
+            that is not known; then a closing tag at the end of a line is taken to end one.
     """
-    answer: list[str] = []
-    reasoning: list[str] = []
-    depth = position = 0
-    for tag in _TAG.finditer(text):
-        piece, position = text[position : tag.start()], tag.end()
-        (reasoning if depth else answer).append(piece)
-        if not tag[1]:
-            depth += 1
-        elif depth:
-            depth -= 1
-        else:
-            reasoning = [*answer, *reasoning]
-            answer = []
-    if not position:
+    opening = _OPENING.match(text)
+    if opening is not None:
+        closing = _closing(text, opening)
+        if closing is None:
+            return "", text[opening.end() :].strip() or None
+        return _parts(text, opening.end(), *closing)
+    if opened is False:
         return text, None
-    (reasoning if depth else answer).append(text[position:])
-    return "".join(answer).strip(), "".join(reasoning).strip() or None
+    closed = (_CLOSED if opened else _LONE).search(text)
+    if closed is not None:
+        return _parts(text, 0, *closed.span())
+    return ("", text.strip() or None) if opened else (text, None)
+
+
+def _parts(text: str, begin: int, end: int, after: int) -> tuple[str, str | None]:
+    return text[after:].strip(), text[begin:end].strip() or None
+
+
+def _closing(text: str, opening: re.Match[str]) -> tuple[int, int] | None:
+    """Where the tag stands that closes the first one; blocks of one name may be nested."""
+    if opening[1] is None:
+        at = text.upper().find("[/THINK]", opening.end())
+        return (at, at + len("[/THINK]")) if at >= 0 else None
+    depth = 1
+    for tag in re.finditer(rf"<(/?){opening[1]}>", text[opening.end() :], re.IGNORECASE):
+        depth += -1 if tag[1] else 1
+        if depth == 0:
+            return opening.end() + tag.start(), opening.end() + tag.end()
+    return None

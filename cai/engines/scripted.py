@@ -100,6 +100,9 @@ class ScriptedEngine:
     def known_identity(self) -> str:
         return self.identity
 
+    def feeding(self) -> dict[str, str]:
+        return {}
+
     async def start(self) -> None:
         if self.options.log is not None and self._log is None:
             self._log = os.open(Path(self.options.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)

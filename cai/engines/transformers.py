@@ -12,11 +12,13 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cai.engines.base import Capacity, joined
-from cai.engines.reasoning import split_reasoning
+from cai.engines.chat_template import TemplateFacts, today
+from cai.engines.fed import fed_identity, feeding, template_facts
 from cai.engines.weights import default_model, has_local_extra, resolve, weights_identity
 from cai.errors import CaiError, CallError
 from cai.records import ChoiceScores, Completion, Message, Sampling, Usage
@@ -47,6 +49,7 @@ class TransformersEngine:
         device: As torch names it; `auto` takes CUDA, then Apple's GPU, then the CPU.
         batch_size: Rows decoded together; by default as many as memory allows.
         trust_remote_code: Run Python code that comes with the model.
+        day: The date for a chat template that writes one; today by default.
 
     Raises:
         CaiError: torch or transformers is not installed.
@@ -62,6 +65,7 @@ class TransformersEngine:
         device: str = "auto",
         batch_size: int | None = None,
         trust_remote_code: bool = False,
+        day: date | None = None,
     ) -> None:
         if not has_local_extra():
             raise CaiError(
@@ -75,6 +79,7 @@ class TransformersEngine:
         self._device = device
         self._batch_size = batch_size
         self._trust = trust_remote_code
+        self._day = day or today()
         self._labels: dict[tuple[tuple[str, ...], str], list[int]] = {}
         self._chat: Chat | None = None
         self._worker: Worker | None = None
@@ -89,13 +94,22 @@ class TransformersEngine:
 
     @functools.cached_property
     def identity(self) -> str:
-        """Digest of weights, config, tokenizer, chat template and dtype."""
-        return weights_identity(self.folder, self.dtype)
+        """Digest of weights, config, tokenizer, chat template and dtype; what is fed besides."""
+        weights = weights_identity(self.folder, self.dtype)
+        return fed_identity(weights, self.facts, self._day)
+
+    @functools.cached_property
+    def facts(self) -> TemplateFacts | None:
+        """What the model's chat template writes besides the texts."""
+        return template_facts(self.folder, self.name)
 
     def known_identity(self) -> str | None:
         """The identity if the files are on this machine in the form that is loaded, else None."""
         here = resolve(self.name, local_files_only=True, trust_remote_code=self._trust)
         return self.identity if here is not None else None
+
+    def feeding(self) -> dict[str, str]:
+        return feeding(self.facts, self._day)
 
     async def start(self) -> None:
         """Load the model; a second call does nothing."""
@@ -114,7 +128,7 @@ class TransformersEngine:
             device=pick_device(self._device),
             trust_remote_code=self._trust,
         )
-        chat = Chat(model.tokenizer)
+        chat = Chat(model.tokenizer, self.name, self._day)
         rows = self._batch_size or _rows_in_memory(model)
         self._chat, self._context = chat, model.context
         self._batch_size = rows if model.splittable else 1
@@ -131,8 +145,7 @@ class TransformersEngine:
         prompt = chat.encode(messages)
         self._fits(len(prompt.ids), sampling.max_tokens)
         found = await asyncio.wrap_future(worker.generate(prompt.ids, sampling))
-        text = chat.decode(found.ids)
-        text, reasoning = split_reasoning(f"<think>{text}" if prompt.thinking else text)
+        text, reasoning = chat.read(found.ids)
         return Completion(
             text=text,
             reasoning=reasoning,

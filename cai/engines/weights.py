@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +171,7 @@ def weights_identity(folder: Path, dtype: str) -> str:
     The folder's name plays no part. Of generation_config.json only the end tokens count: the
     sampling comes with each call.
     """
-    files = {
-        path.name: file_digest(path)
-        for pattern in ("*.safetensors", "*.model", "*.py", *_TOKENIZER_FILES)
-        for path in sorted(folder.glob(pattern))
-    }
+    files = _digests(folder, ("*.safetensors", "*.model", "*.py", *_TOKENIZER_FILES))
     config = _json_object(folder / "config.json")
     generation = folder / "generation_config.json"
     ends = _json_object(generation) if generation.is_file() else {}
@@ -186,6 +183,20 @@ def weights_identity(folder: Path, dtype: str) -> str:
             "files": files,
         }
     )
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Digest of the files that make a model's tokenizer and its chat template."""
+    patterns = ("*.model", "*.py", *_TOKENIZER_FILES, "additional_chat_templates/*.jinja")
+    return digest([_digests(folder, (*patterns, "config.json"))])
+
+
+def _digests(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    return {
+        path.name: file_digest(path)
+        for pattern in patterns
+        for path in sorted(folder.glob(pattern))
+    }
 
 
 def file_digest(path: Path) -> str:

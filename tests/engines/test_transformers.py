@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import collections
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from cai.engines._batching import Batch
 from cai.engines._chat import Chat
 from cai.engines._model import LocalModel, load
 from cai.engines._scoring import float32_head
+from cai.engines._worker import Generated, Worker
 from cai.engines.base import joined
 from cai.engines.transformers import TransformersEngine, default_model
 from cai.errors import CaiError, CallError
@@ -214,7 +216,14 @@ def test_reasoning_is_kept_apart(
     changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = changed(CHATML.replace("assistant\n{%", "assistant\n<think>\n{%"))
-    monkeypatch.setattr(Chat, "decode", lambda self, ids: "hm</think>\n\nYes.")
+    written = tiny_tokenizer(CHATML).encode("hm</think>\n\nYes.")
+
+    def generate(self: Worker, prompt: list[int], sampling: Sampling) -> Future[Generated]:
+        future: Future[Generated] = Future()
+        future.set_result(Generated(written, "stop"))
+        return future
+
+    monkeypatch.setattr(Worker, "generate", generate)
 
     async def use(engine: TransformersEngine) -> Completion:
         return await engine.generate(user("x"), GREEDY)
