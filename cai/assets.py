@@ -44,7 +44,8 @@ def find_constitution(name: str) -> Path:
     Raises:
         CaiError: There is no such file; the hint lists the shipped ones.
     """
-    for path in (Path(name), constitutions_dir() / name):
+    shipped_as = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
+    for path in (Path(name), constitutions_dir() / shipped_as):
         if path.is_file():
             return path
     shipped = ", ".join(sorted(p.name for p in constitutions_dir().glob("*.yaml")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cai.errors import CaiError, InputError
 from cai.records import Kind, PairSource, Sampling, encodable
+from cai.yaml_file import compose
 
 Role = Literal["policy", "critic", "reviser", "judge", "sampler"]
 ROLES: tuple[Role, ...] = ("policy", "critic", "reviser", "judge", "sampler")
@@ -215,14 +216,15 @@ def resolve(
     base = next((v for name, v in PRESETS.items() if name == values.get("preset")), {})
     for key, value in values.items():
         if isinstance(value, str) and not encodable(value):
-            raise InputError(f"{places[key]}: {key}", "not valid Unicode", "Write it in UTF-8.")
+            where = place_of(key, places[key])
+            raise InputError(where, "not valid Unicode", "Write it in UTF-8.")
     try:
         return Settings.model_validate({**base, **values})
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
         raise InputError(
-            f"{places.get(key, 'settings')}: {key}",
+            place_of(key, places.get(key, "settings")),
             f"{first['msg']} (got {first['input']!r})",
             f"{key}: {Settings.model_fields[key].description}.",
         ) from None
@@ -237,9 +239,24 @@ def preset_values(preset: Preset) -> dict[str, Any]:
 def known_key(key: object, place: str) -> None:
     if key in Settings.model_fields:
         return
-    near = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(Settings.model_fields)}."
-    raise InputError(place or "settings", f"unknown setting {key!r}", hint)
+    raise InputError(
+        place or "settings", f"unknown setting {key!r}", near_names(key, Settings.model_fields)
+    )
+
+
+def near_names(key: object, known: Collection[str]) -> str:
+    """A hint with all names that are like a misspelt one or hold it, else with all there are."""
+    name = str(key).replace("-", "_")
+    near = difflib.get_close_matches(name, known, n=5)
+    near += [n for n in known if n not in near and (f"_{name}" in n or f"{name}_" in n)]
+    if not near:
+        return f"Known: {', '.join(known)}."
+    return f"Did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?"
+
+
+def place_of(key: str, place: str) -> str:
+    """Where a setting was given; an option names its setting by itself."""
+    return place if place == f"--{key.replace('_', '-')}" else f"{place}: {key}"
 
 
 def comma_list(value: str) -> list[str]:
@@ -264,16 +281,19 @@ def parse_pair(pair: str) -> dict[str, Any]:
 
 def read_config(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            return {}
+        compose(path)  # its errors say what is wrong with the YAML, and where
+        loaded = yaml.safe_load(text)
     except OSError as error:
         raise InputError(str(path), error.strerror or str(error), "Check --config.") from None
     except UnicodeDecodeError:
         raise InputError(str(path), "not UTF-8 text", "Save the file as UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}", f"not YAML: {error.problem}", "Mend it.") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(str(path), f"not YAML: {error}", "Mend it.") from None
+        raise InputError(
+            str(path), f"not YAML: {error}", "Write one `key: value` a line."
+        ) from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

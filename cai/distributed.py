@@ -22,6 +22,7 @@ from cai.engines.base import Engine
 from cai.engines.labels import Labels
 from cai.engines.naming import at_server, gpus_of
 from cai.errors import CaiError
+from cai.extras import install_command
 from cai.inputs import make_engines, settle_labels
 from cai.method import Method
 from cai.plan import replay
@@ -36,7 +37,7 @@ try:
     import ray
 except ImportError:
     raise CaiError(
-        "--distributed ray needs the package ray", "pip install 'constitutional-ai[ray]'"
+        "--distributed ray needs the package ray", f"Install it: {install_command('ray')}"
     ) from None
 
 DEATHS = 3  # of workers, while they start or with one row, until the run stops

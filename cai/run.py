@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +66,37 @@ class Run:
     def traces(self) -> DatasetDict:
         return self._dataset("traces")
 
+    def __repr__(self) -> str:
+        counts = self.manifest.counts
+        rows = {
+            name: sum(counts.get(f"{name}.{split}", 0) for split in SPLITS)
+            for name in ("sft", "preferences", "traces")
+        }
+        words = ", ".join(f"{n:,} {name}" for name, n in rows.items())
+        return f"Run({str(self.folder)!r}: {words} rows, {counts.get('failures', 0):,} failures)"
+
     def _dataset(self, name: str) -> DatasetDict:
         from datasets import load_dataset
 
         if not any((self.folder / name / f"{split}.parquet").is_file() for split in SPLITS):
             raise CaiError(
-                f"{self.folder}: the {name} dataset is empty",
-                f"{self.folder / 'failures.jsonl'} says why no prompt gave a row.",
+                f"{self.folder}: the {name} dataset is empty: {self.why_empty(name)}",
+                f"cai show {self.folder} --failed lists the failures; the pairs that gave no row "
+                "are in the traces, each with its reason.",
             )
         return load_dataset(str(self.folder), name)
+
+    def why_empty(self, name: str) -> str:
+        """Why a dataset has no row, with counts."""
+        manifest = self.manifest
+        counts, failed = manifest.counts, Counter(f.error for f in self.failures if f.pair is None)
+        parts = [f"{n:,} prompts failed ({reason})" for reason, n in failed.most_common()]
+        if name == "preferences":
+            dropped = without_row(counts)
+            parts = [f"{n:,} {reason}" for reason, n in dropped.items()] + parts
+            if not any(key.startswith("pairs.") for key in counts):
+                parts.append("no pairs were made (stages, or no principle that compares)")
+        return ", ".join(parts) or "there were no prompts for it"
 
     @property
     def failures(self) -> list[Failure]:
@@ -102,6 +126,16 @@ class Run:
                 ids += batch.column(0).to_pylist()
         return ids[:count]
 
+    def ids(self) -> Iterator[tuple[str, str | None]]:
+        """Id and outcome of every chain, in the order of the files."""
+        for split in SPLITS:
+            path = self.folder / "traces" / f"{split}.parquet"
+            if path.is_file():
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(columns=["id", "target"]):
+                        columns = (column.to_pylist() for column in batch.columns)
+                        yield from zip(*columns, strict=True)
+
     def first_id(self) -> str | None:
         """Id of the first chain with a revision, else of the first chain."""
         for split in SPLITS:
@@ -112,3 +146,15 @@ class Run:
                 if len(ids):
                     return str(ids[0].as_py())
         return next(iter(self.trace_ids(1)), None)
+
+
+def without_row(counts: Mapping[str, int]) -> dict[str, int]:
+    """Pairs that became no row of `preferences`, by reason, of a manifest's counts."""
+    found: Counter[str] = Counter()
+    for key, n in counts.items():
+        reason = key.rpartition(".")[2]
+        if key.startswith("pairs.") and reason != "labelled":
+            found[reason] += n
+    if counts.get("failures.pairs"):
+        found["failed"] = counts["failures.pairs"]
+    return dict(found)

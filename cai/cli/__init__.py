@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 
 import typer
@@ -21,7 +23,7 @@ from cai.cli import (
 from cai.cli.console import plain, stderr
 from cai.errors import CaiError
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal: Ctrl-C (SIGINT), SIGTERM
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,6 +61,11 @@ def main() -> None:
     # Idle threads must not spin: a training step beside other work took 61 s instead of 4 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of ASCII ends no finished run
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: _end_as_by_ctrl_c(number, told))
     try:
         app()
     except CaiError as error:
@@ -69,4 +76,11 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             stderr.print("\nStopped. What was done is kept: the same command goes on from here.")
+            sys.exit(TERMINATED if told else INTERRUPTED)
         raise
+
+
+def _end_as_by_ctrl_c(number: int, told: list[int]) -> None:
+    """What `docker stop` and Slurm send ends a job as a person does: files closed, cursor shown."""
+    told.append(number)
+    signal.raise_signal(signal.SIGINT)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+
+
+def confirmed(question: str) -> bool:
+    """The answer to a question; Ctrl-C there is Ctrl-C, and not an answer."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def visible(text: str) -> str:

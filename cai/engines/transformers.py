@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from cai.engines.base import Capacity, joined
 from cai.engines.chat_template import TemplateFacts, today
 from cai.engines.fed import fed_identity, feeding, template_facts
-from cai.engines.weights import default_model, has_local_extra, resolve, weights_identity
+from cai.engines.weights import default_model, resolve, weights_identity
 from cai.errors import CaiError, CallError
+from cai.extras import require
 from cai.records import ChoiceScores, Completion, Message, Sampling, Usage
 
 if TYPE_CHECKING:
@@ -67,11 +68,7 @@ class TransformersEngine:
         trust_remote_code: bool = False,
         day: date | None = None,
     ) -> None:
-        if not has_local_extra():
-            raise CaiError(
-                f"{name}: a model in this process needs torch and transformers",
-                "Install them with `pip install 'constitutional-ai[local]'`.",
-            )
+        require("local", f"{name}: a model in this process")
         if batch_size is not None and batch_size < 1:
             raise CaiError(f"batch_size is {batch_size}; it must be at least 1")
         self.name = name

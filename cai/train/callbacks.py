@@ -26,8 +26,8 @@ from rich.progress import (
 from transformers import TrainerCallback
 
 from cai.errors import CaiError
+from cai.pace import LINE_EVERY, Heartbeat, rate, time_left
 
-LINE_EVERY = 30.0  # seconds between lines where no terminal shows the bar
 FALLEN = 10.0  # nats by which log π(chosen) may fall below the reference's before it is warned of
 RECENT = 4  # lines of metrics whose mean is looked at: one batch is noise
 
@@ -133,7 +133,8 @@ class Bars(TrainerCallback):  # type: ignore[misc]
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
         self._bars: Progress | None = None
-        self._began = self._said = time.monotonic()
+        self._heart: Heartbeat | None = None
+        self._began = time.monotonic()
         self._at_start = 0
         self._text = ""
 
@@ -155,6 +156,9 @@ class Bars(TrainerCallback):  # type: ignore[misc]
             self._name, total=state.max_steps, completed=state.global_step, said=""
         )
         self._bars.start()
+        self._line = f"{self._name}: {state.global_step}/{state.max_steps}"
+        if not self._console.is_terminal and not self._console.quiet:
+            self._heart = Heartbeat(self._say, LINE_EVERY)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         logs, seconds = logs or {}, time.monotonic() - self._began
@@ -167,14 +171,14 @@ class Bars(TrainerCallback):  # type: ignore[misc]
         if self._bars is None:
             return
         now = time.monotonic()
-        rate = (state.global_step - self._at_start) / (now - self._began)
-        said = f"{rate:.2f} steps/s  {self._text}"
+        done, seconds = state.global_step - self._at_start, now - self._began
+        said = f"{rate(done, seconds, 'steps')}  {self._text}"
         self._bars.update(self._task, completed=state.global_step, said=said)
-        if self._bars.disable and now - self._said >= LINE_EVERY:
-            self._said = now
-            self._console.print(
-                f"{self._name}: {state.global_step}/{state.max_steps}  {said}", soft_wrap=True
-            )
+        left = time_left(done, state.max_steps - self._at_start, seconds)
+        self._line = f"{self._name}: {state.global_step}/{state.max_steps}  {said}  {left}".strip()
+
+    def _say(self) -> None:
+        self._console.print(self._line, markup=False, soft_wrap=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.close()
@@ -183,3 +187,6 @@ class Bars(TrainerCallback):  # type: ignore[misc]
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+        if self._heart is not None:
+            self._heart.stop()
+            self._heart = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
-from cai.config import comma_list, read_config
+from cai.config import comma_list, near_names, place_of, read_config
 from cai.errors import CaiError, InputError
 from cai.records import encodable
 
@@ -207,6 +207,11 @@ class TrainSettings(BaseModel):
     chat_template: str | None = Field(
         None, min_length=1, description="file of a chat template that replaces the model's own"
     )
+    date: datetime.date | None = Field(
+        None,
+        description="date for a chat template that writes one, YYYY-MM-DD; null: that of the "
+        "data's run, else today's",
+    )
     merge: bool = Field(True, description="merge the adapter into the weights at the end")
 
     @field_validator("*", mode="before")
@@ -296,7 +301,8 @@ def resolve_training(
             where = place or f"--{str(key).replace('_', '-')}"
             _known(key, where)
             if isinstance(value, str | list | tuple) and not encodable(value):
-                raise InputError(f"{where}: {key}", "not valid Unicode", "Write it in UTF-8.")
+                at = place_of(key, where)
+                raise InputError(at, "not valid Unicode", "Write it in UTF-8.")
             if key == "method" and value != method:
                 raise InputError(
                     f"{where}: method",
@@ -311,7 +317,7 @@ def resolve_training(
     explicit = {key for layer, _ in said for key in layer if values.get(key) is not None}
     for key in sorted(explicit):
         if why := _without_effect(key, settings, explicit):
-            raise InputError(f"{places[key]}: {key}", why, "Leave it out.")
+            raise InputError(place_of(key, places[key]), why, "Leave it out.")
     return settings
 
 
@@ -322,7 +328,7 @@ def _explained(error: ErrorDetails, places: Mapping[str, str]) -> CaiError:
         return CaiError(f"no {key} is given", f"{key}: {described}.")
     message = error["msg"].removeprefix("Value error, ")
     return InputError(
-        f"{places.get(key, 'settings')}: {key}",
+        place_of(key, places.get(key, "settings")),
         f"{message} (got {error['input']!r})",
         f"{key}: {described}.",
     )
@@ -344,8 +350,8 @@ def _known(key: object, where: str) -> None:
     if key in known:
         return
     name = str(key)
-    near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, known)
-    hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
+    other = _OTHER_NAMES.get(name)
+    hint = f"Did you mean {other}?" if other else near_names(name, known)
     raise InputError(where, f"unknown setting {key!r}", hint)
 
 

@@ -146,7 +146,7 @@ def test_dry_run_loads_no_model() -> None:
         (("--config", "nowhere.yaml"), "nowhere.yaml", "--config"),
         (("--templates", "nowhere"), "no such folder", "jinja"),
         (("--kind", "evil"), "kind", "red-team"),
-        (("--config", "date.yaml"), "date.yaml", "Mend"),
+        (("--config", "date.yaml"), "date.yaml", "key: value"),
         (("--set", "seed=2024-13-45"), "seed", "seed"),
         (("--system", "a\udcff"), "system", "UTF-8"),
         (("--templates", "broken"), "cannot be filled in", "Mend"),
