@@ -2,11 +2,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VLLM_VENV ?= .venv-vllm
 PEERS ?= .venv-peers
+FAMILIES ?= $(HOME)/.cache/cai-families
 PYTHON ?= python3
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo test test-vllm benchmark check format
+.PHONY: demo test test-families test-vllm benchmark check format
 
 demo: $(VENV)/.local
 	@# So small a model rambles: short answers, examples and a low temperature help it.
@@ -24,6 +25,12 @@ test: $(VENV)/.dev check
 test-vllm: export HF_HUB_OFFLINE = 1
 test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done
 	CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/pytest -m vllm
+
+# Chat templates, tokenizers and architectures of real families; fetches tokenizers once (105 MB).
+test-families: export HF_HUB_OFFLINE = 1
+test-families: $(VENV)/.dev
+	$(BIN)/python -m tests.families.fetch $(FAMILIES)
+	CAI_FAMILIES=$(FAMILIES) $(BIN)/pytest -m families
 
 # cai, its peers and its limits side by side (docs/benchmarks.md); wants an idle machine for an hour.
 benchmark: export HF_HUB_OFFLINE = 1

@@ -106,10 +106,20 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
         f"critique {'on' if settings.critique else 'off'}, "
         f"verdict {'on' if settings.verdict else 'off'}",
         "Seed": str(settings.seed),
+        **_fed(manifest),
     }
     if "preferences" in settings.stages:
         facts["Labels"] = _labels(settings, manifest)
     return "\n".join(f"- {name}: {plain(value)}" for name, value in facts.items())
+
+
+def _fed(manifest: Manifest) -> dict[str, str]:
+    """What the models' templates add to the texts, each said once."""
+    found: dict[str, dict[str, str]] = {}
+    for told in manifest.fed.values():
+        for name, text in told.items():
+            found.setdefault(name.capitalize(), {})[text] = text
+    return {name: "; ".join(texts) for name, texts in found.items()}
 
 
 def _labels(settings: Settings, manifest: Manifest) -> str:

@@ -134,12 +134,16 @@ class Chat:
             answer = answer.strip()
         with self._lock:
             turns = self._placed(messages)
-            before = self._encoded(turns, "")
-            ids = self._encoded(turns, answer, end)
+            before = self._encoded(turns, "", after_prompt=True)
+            ids = self._encoded(turns, answer, end, after_prompt=True)
         start = shared(before, ids)
         if start >= len(ids) - 1:
             raise CallError("the chat template leaves nothing of the answer")
         return Learnt(ids, start)
+
+    def moves_system(self, messages: Sequence[Message]) -> bool:
+        """Whether a system text of theirs goes into a user turn."""
+        return self._placed(messages) != messages_as_data(messages)
 
     def end_token(self, ends: Collection[int]) -> str | None:
         """The token that ends an answer: of those that stop the model, else what is written.
@@ -259,19 +263,24 @@ class Chat:
             return transcript(turns)
         return render(self.tokenizer, self.template, turns, self._day, parts=self.facts.parts)
 
-    def _encoded(self, turns: Turns, answer: str | None, end: str = "") -> list[int]:
-        ids = self._tokenise(turns, answer, end)
+    def _encoded(
+        self, turns: Turns, answer: str | None, end: str = "", *, after_prompt: bool = False
+    ) -> list[int]:
+        ids = self._tokenise(turns, answer, end, after_prompt=after_prompt)
         if self._control_count(ids) != self._structure(turns, answer, end):
             raise CallError("the text of a message would be read as control tokens of the template")
         return ids
 
-    def _tokenise(self, turns: Turns, answer: str | None, end: str = "") -> list[int]:
+    def _tokenise(
+        self, turns: Turns, answer: str | None, end: str = "", *, after_prompt: bool = False
+    ) -> list[int]:
         """Render with stand-ins for control tokens in the texts, then put those in as plain text.
 
-        What holds none of them is tokenised in one piece, exactly as the template intends.
+        What holds none of them is tokenised in one piece, exactly as the template intends; but
+        `after_prompt`, where letters of an answer would join the prompt's last token, in two.
         """
         nonce = secrets.token_hex(8)
-        while any(nonce in t["content"] for t in turns):
+        while any(nonce in text for text in (*(t["content"] for t in turns), answer or "")):
             nonce = secrets.token_hex(8)
         taken: list[str] = []
 
@@ -279,20 +288,30 @@ class Chat:
             taken.append(match[0])
             return f"[{nonce}:{len(taken) - 1}]"
 
+        def ids_of(text: str, *, continued: bool = False) -> list[int]:
+            first, *pieces = re.split(rf"\[{nonce}:(\d+)\]", text)
+            if continued:
+                ids = self._continued(first)
+            else:
+                ids = [*self._bos, *self.tokenizer.encode(first, add_special_tokens=False)]
+            for number, after in zip(pieces[::2], pieces[1::2], strict=True):
+                ids += self._as_text(taken[int(number)])
+                ids += self._continued(after)
+            return ids
+
         safe = [{**t, "content": self._control_pattern.sub(stand_in, t["content"])} for t in turns]
-        text = self._render(safe)
+        prompt = self._render(safe)
         for turn in safe:
-            if turn["content"].strip() not in text:
+            if turn["content"].strip() not in prompt:
                 who = turn["role"]
                 raise CallError(f"the chat template leaves out part of what the {who} says")
-        if answer is not None:
-            text += self._lead(answer) + self._control_pattern.sub(stand_in, answer) + end
-        pieces = re.split(rf"\[{nonce}:(\d+)\]", text)
-        ids = [*self._bos, *self.tokenizer.encode(pieces[0], add_special_tokens=False)]
-        for number, after in zip(pieces[1::2], pieces[2::2], strict=True):
-            ids += self._as_text(taken[int(number)])
-            ids += self._continued(after)
-        return ids
+        if answer is None:
+            return ids_of(prompt)
+        rest = self._lead(answer) + self._control_pattern.sub(stand_in, answer) + end
+        whole = ids_of(prompt + rest)
+        if after_prompt and whole[: len(asked := ids_of(prompt))] != asked:
+            return asked + ids_of(rest, continued=True)
+        return whole
 
     def _lead(self, answer: str) -> str:
         if self.facts is not None:

@@ -14,7 +14,6 @@ from cai.train.ranks import processes
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
-_SPANS = 64  # rows whose label spans are looked at before the first step
 
 
 def dtype_of(settings: TrainSettings) -> str:
@@ -133,31 +132,3 @@ def _evaluation(settings: TrainSettings, evaluates: bool) -> str:
     if not evaluates:
         return "no"
     return "steps" if settings.eval_every else "epoch"
-
-
-def check_spans(trainer: Any, tokenizer: Any) -> None:
-    """The guard of what is learnt: every answer has tokens in it, and its end among them.
-
-    Raises:
-        CaiError: A row has an empty span, or one without the end token: the model would not learn
-            to stop.
-    """
-    rows = trainer.train_dataset
-    for place in range(min(_SPANS, len(rows))):
-        row = trainer.data_collator([rows[place]])
-        ids, mask = row["input_ids"], row.get("completion_mask")
-        learnt = mask.bool() if mask is not None else row["labels"] != -100
-        for side in range(ids.shape[0]):
-            span = ids[side][learnt[side]].tolist()
-            if not span:
-                raise CaiError(
-                    f"row {place}: nothing of its answer is learnt",
-                    "The chat template leaves answers out: give another one (--chat-template).",
-                )
-            # A row that was cut rightly has no end: it would teach to stop where the text was cut.
-            cut = trainer.args.max_length is not None and ids.shape[1] >= trainer.args.max_length
-            if tokenizer.eos_token_id not in span and not cut:
-                raise CaiError(
-                    f"row {place}: its answer has no end token, so the model would not stop",
-                    f"The chat template must write {tokenizer.eos_token} after an answer.",
-                )

@@ -5,40 +5,37 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from cai.engines._chat import fold_system
 from cai.errors import CaiError
-from cai.records import (
-    Message,
-    Record,
-    assistant,
-    canonical_json,
-    digest,
-    messages_as_data,
-)
+from cai.records import Record, canonical_json, digest
 from cai.train.config import DatasetName, TrainSettings
+from cai.train.encoding import Encoded, Encoder
 from cai.train.source import Example, Source, examples, read_source
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Row = dict[str, Any]
 Reason = Literal["degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"]
 SATURATED = 0.99  # a label above it is a hard one, whatever the loss
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_IDS = pa.list_(pa.int32())
+# What TRL's trainers take as it is: nothing is tokenised or cut after this step.
 _SCHEMAS: dict[DatasetName, pa.Schema] = {
-    "sft": pa.schema([("prompt", _MESSAGES), ("completion", _MESSAGES)]),
+    "sft": pa.schema([("input_ids", _IDS), ("completion_mask", pa.list_(pa.int8()))]),
     "preferences": pa.schema(
         [
-            ("prompt", _MESSAGES),
-            ("chosen", _MESSAGES),
-            ("rejected", _MESSAGES),
+            ("prompt_ids", _IDS),
+            ("chosen_ids", _IDS),
+            ("rejected_ids", _IDS),
             ("chosen_probability", pa.float64()),
         ]
     ),
@@ -139,27 +136,21 @@ class TrainData(NamedTuple):
     report: DataReport
 
 
-def load_rows(settings: TrainSettings, tokenizer: Any, cache: Path) -> TrainData:
-    """The rows that a training run learns from, filtered, mixed and written below `cache`.
+def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainData:
+    """The rows that a training run learns from, filtered, mixed, encoded, written below `cache`.
 
-    The same data, settings and tokenizer give the same rows in the same order. Rows that are to be
-    cut stay whole here: the trainer gets `max_length` and cuts their tokens at the end, so that no
-    end token is taught where the text was cut.
+    The same data, settings and tokenizer give the same rows in the same order. All of them are in
+    memory until they are written: about 4 bytes a token and 2 a letter.
 
     Args:
         settings: Where the data is and what to leave out.
-        tokenizer: The tokenizer of the model, with the chat template that it is trained with.
+        encoder: Turns rows into the ids that the model is trained on.
         cache: A folder for the files that the datasets read from.
 
     Raises:
         CaiError: Data that is missing, damaged or has other columns; too many rows that are too
             long; no row left; or labels without a doubt for a loss that learns from it.
     """
-    if not tokenizer.chat_template:
-        raise CaiError(
-            f"{settings.model}: the model has no chat template",
-            "Give the file of one: --chat-template FILE.",
-        )
     main = read_source(settings.data, settings.dataset)
     if settings.pair_source != "all" and not any("pair_source" in row for row in main.train):
         raise CaiError(
@@ -167,36 +158,36 @@ def load_rows(settings: TrainSettings, tokenizer: Any, cache: Path) -> TrainData
             "Leave pair_source at all.",
         )
     held_out = {e.prompt_key for e in examples(main.test, main.origin) if e is not None}
-    ruler = Ruler(tokenizer)
-    train = [select(main, settings, ruler, held_out)]
+    train = [select(main, settings, encoder, held_out)]
     files = dict(main.files)
     for mix in settings.mixes:
         other = read_source(mix.source, settings.dataset)
         files |= other.files
         seen = {e.content_digest for part in train for e in part.kept}
         wanted = None if mix.weight is None else round(mix.weight * len(train[0].kept))
-        train.append(select(other, settings, ruler, held_out, seen, wanted))
+        train.append(select(other, settings, encoder, held_out, seen, wanted))
     _check_lengths(train, settings)
     kept = [e for part in train for e in part.kept]
     if not train[0].kept:
         lines = [part.counts.line() for part in train]
-        raise CaiError("no row is left to train on", "\n".join([*lines, ruler.refusal]).strip())
+        raise CaiError("no row is left to train on", "\n".join([*lines, *_refusals(encoder)]))
     _check_labels(kept, settings)
-    test = select(main._replace(train=main.test), settings, ruler) if main.test else None
-    digests = [rows_digest(kept), rows_digest(test.kept if test else [])]
+    test = select(main._replace(train=main.test), settings, encoder) if main.test else None
+    tests = [test] if test else []
+    digests = [rows_digest(train), rows_digest(tests)]
     report = DataReport(
         sources=tuple(part.counts for part in train),
         test=test.counts if test else None,
-        tokens=token_statistics([n for part in train for n in part.lengths]),
+        tokens=token_statistics([row.length for part in train for row in part.encoded]),
         labels=label_statistics(kept) if settings.method == "dpo" else None,
         files=files,
         rows_digest=digest(digests),
-        warnings=tuple(_warnings(settings, train, test, ruler)),
+        warnings=tuple(_warnings(settings, train, test, encoder)),
     )
     schema = _SCHEMAS[settings.dataset]
     return TrainData(
-        _stored(kept, schema, cache / f"train-{digests[0][:16]}.arrow"),
-        _stored(test.kept, schema, cache / f"test-{digests[1][:16]}.arrow")
+        _stored(train, schema, cache / f"train-{digests[0][:16]}.arrow"),
+        _stored(tests, schema, cache / f"test-{digests[1][:16]}.arrow")
         if test and test.kept
         else None,
         report,
@@ -207,19 +198,38 @@ def load_rows(settings: TrainSettings, tokenizer: Any, cache: Path) -> TrainData
 
 
 class Selection(NamedTuple):
-    """The examples of a source that stay, their lengths in tokens, and what became of the rest."""
+    """The examples of a source that stay, their ids, and what became of the rest."""
 
     kept: list[Example]
-    lengths: list[int]
+    encoded: list[Encoded]
     counts: Counts
     longest: int
     measured: int
+
+    def rows(self) -> Iterator[Row]:
+        """The columns that the trainers take."""
+        for example, encoded in zip(self.kept, self.encoded, strict=True):
+            yield columns(encoded, example.probability)
+
+
+def columns(encoded: Encoded, probability: float) -> Row:
+    """A row as the trainers take it."""
+    prompt, answers = encoded.prompt, encoded.answers
+    if len(answers) == 1:
+        mask = array("b", [0]) * len(prompt) + array("b", [1]) * len(answers[0])
+        return {"input_ids": prompt + answers[0], "completion_mask": mask}
+    return {
+        "prompt_ids": prompt,
+        "chosen_ids": answers[0],
+        "rejected_ids": answers[1],
+        "chosen_probability": probability,
+    }
 
 
 def select(
     source: Source,
     settings: TrainSettings,
-    ruler: Ruler,
+    encoder: Encoder,
     held_out: Collection[str] = (),
     seen: Collection[str] = (),
     wanted: int | None = None,
@@ -229,7 +239,7 @@ def select(
     Args:
         source: Rows as they were read.
         settings: The filters' settings.
-        ruler: Measures rows in tokens.
+        encoder: Turns rows into ids.
         held_out: Prompts of the test split; no row may have one.
         seen: Contents that other sources have given already.
         wanted: How many rows to take; None takes all.
@@ -250,25 +260,24 @@ def select(
     if wanted is not None:
         rows = drawn(rows, settings.seed)
     kept: list[Example] = []
-    lengths: list[int] = []
+    encoded: list[Encoded] = []
     cut = longest = measured = 0
     for example in rows:
         if wanted is not None and len(kept) >= wanted:
             break
         measured += 1
-        folded = ruler.folded(example)
-        length = ruler.length(folded)
-        if length is None:
+        row = encoder.encode(example)
+        if row is None:
             dropped["template"] += 1
             continue
-        longest = max(longest, length.total)
-        over = length.total > settings.max_length
-        if over and (settings.too_long == "drop" or length.prompt >= settings.max_length):
+        longest = max(longest, row.length)
+        over = row.length > settings.max_length
+        if over and (settings.too_long == "drop" or len(row.prompt) >= settings.max_length):
             dropped["too long"] += 1
             continue
         cut += over
-        kept.append(folded)
-        lengths.append(min(length.total, settings.max_length))
+        kept.append(example)
+        encoded.append(row.cut(settings.max_length) if over else row)
     counts = Counts(
         origin=source.origin,
         read=len(source.train),
@@ -278,7 +287,7 @@ def select(
         asked=wanted,
         unused=len(rows) - measured,
     )
-    return Selection(kept, lengths, counts, longest, measured)
+    return Selection(kept, encoded, counts, longest, measured)
 
 
 def without_degenerate(rows: Iterable[Example]) -> list[Example]:
@@ -326,86 +335,6 @@ def drawn(rows: Iterable[Example], seed: int) -> list[Example]:
     return sorted(rows, key=lambda e: hashlib.sha256(f"{seed} {e.id}".encode()).digest())
 
 
-# --- lengths ----------------------------------------------------------------------------------
-
-
-class Length(NamedTuple):
-    """Tokens of the prompt, and of the prompt with its answer (of two, the longer)."""
-
-    prompt: int
-    total: int
-
-
-class Ruler:
-    """Counts tokens as TRL will: by the chat template, with the end token that it writes."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._takes_system = self._renders_system()
-        self.folds = 0  # system texts that were put into a user turn
-        self.refusal = ""  # why the template refused the first row that it did
-        written = tokenizer.chat_template
-        self._control = [
-            token.content
-            for token in tokenizer.added_tokens_decoder.values()
-            if token.special or (token.content in written and token.content.strip())
-        ]
-
-    def _renders_system(self) -> bool:
-        from jinja2 import TemplateError
-
-        turns = [{"role": "system", "content": "a6f1"}, {"role": "user", "content": "x"}]
-        try:
-            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False)
-        except TemplateError:
-            return False
-        return "a6f1" in rendered
-
-    def folded(self, example: Example) -> Example:
-        """The example as the template takes it: without system turns if that has none."""
-        if self._takes_system or all(m.role != "system" for m in example.prompt):
-            return example
-        self.folds += 1
-        turns = fold_system(messages_as_data(example.prompt))
-        return example.model_copy(update={"prompt": tuple(Message(**t) for t in turns)})
-
-    def length(self, example: Example) -> Length | None:
-        """The lengths of an example; None if the template refuses it or an answer has no token."""
-        from jinja2 import TemplateError
-
-        prompt = messages_as_data(example.prompt)
-        answers = [messages_as_data([assistant(text)]) for text in example.answers]
-        try:
-            asked = self._ids(prompt, add_generation_prompt=True)
-            whole = [self._ids([*prompt, *answer]) for answer in answers]
-        except TemplateError as error:
-            self.refusal = self.refusal or f"the chat template refuses a conversation: {error}"
-            return None
-        # Some templates write the end of a prompt otherwise once an answer follows.
-        shared = min(_shared(asked, ids) for ids in whole)
-        if min(map(len, whole)) <= shared:
-            self.refusal = self.refusal or "the chat template leaves nothing of an answer"
-            return None
-        return Length(shared, max(map(len, whole)))
-
-    def _ids(self, turns: list[dict[str, str]], **options: Any) -> list[int]:
-        ids: list[int] = self._tokenizer.apply_chat_template(
-            turns, tokenize=True, return_dict=True, **options
-        )["input_ids"]
-        return ids
-
-    def control_tokens(self, example: Example) -> set[str]:
-        """Names of control tokens that stand in the texts, where they are not text for TRL."""
-        texts = [*(m.content for m in example.prompt), *example.answers]
-        return {token for token in self._control if any(token in text for text in texts)}
-
-
-def _shared(some: Sequence[int], others: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at their start."""
-    pairs = zip(some, others, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(some), len(others)))
-
-
 def _check_lengths(train: Sequence[Selection], settings: TrainSettings) -> None:
     """Stop where too large a share of the train rows is longer than `max_length`."""
     over = sum(p.counts.dropped.get("too long", 0) + p.counts.cut for p in train)
@@ -451,7 +380,7 @@ def _check_labels(kept: Sequence[Example], settings: TrainSettings) -> None:
 
 
 def _warnings(
-    settings: TrainSettings, train: Sequence[Selection], test: Selection | None, ruler: Ruler
+    settings: TrainSettings, train: Sequence[Selection], test: Selection | None, encoder: Encoder
 ) -> Iterable[str]:
     kept = [e for part in train for e in part.kept]
     for mix, part in zip(settings.mixes, train[1:], strict=True):
@@ -461,33 +390,38 @@ def _warnings(
     cut = sum(part.counts.cut for part in train)
     if cut:
         yield f"{cut} of {len(kept)} rows are cut: they do not teach where an answer ends"
-    if ruler.refusal:
-        yield f"rows were dropped: {ruler.refusal}"
-    if ruler.folds:
+    yield from _refusals(encoder)
+    if encoder.moved:
         yield (
-            f"the chat template has no system role: in {ruler.folds} rows the system text stands "
+            f"the chat template has no place for a system text: in {encoder.moved} rows it stands "
             "at the head of the first user turn"
         )
-    found = [tokens for e in kept if (tokens := ruler.control_tokens(e))]
-    if found:
-        names = ", ".join(sorted(set().union(*found)))
-        yield f"{len(found)} rows have control tokens in their texts, read as such: {names}"
     if settings.eval_every is not None and not (test and test.kept):
         yield "there are no test rows, so nothing is evaluated"
+
+
+def _refusals(encoder: Encoder) -> Iterator[str]:
+    for reason, count in encoder.refusals.most_common(3):
+        yield f"{count} rows cannot be trained on: {reason}"
 
 
 # --- writing ----------------------------------------------------------------------------------
 
 
-def rows_digest(rows: Iterable[Example]) -> str:
-    """SHA-256 over what is learnt of each row, in order."""
+def rows_digest(parts: Iterable[Selection]) -> str:
+    """SHA-256 over the ids of each row and what is learnt of them, in order."""
     total = hashlib.sha256()
-    for example in rows:
-        total.update(canonical_json(example.data()) + b"\n")
+    for row in _rows(parts):
+        plain = {k: v.tolist() if isinstance(v, array) else v for k, v in row.items()}
+        total.update(canonical_json(plain) + b"\n")
     return total.hexdigest()
 
 
-def _stored(rows: Sequence[Example], schema: pa.Schema, path: Path) -> Dataset:
+def _rows(parts: Iterable[Selection]) -> Iterator[Row]:
+    return (row for part in parts for row in part.rows())
+
+
+def _stored(parts: Sequence[Selection], schema: pa.Schema, path: Path) -> Dataset:
     """A dataset that is read from a file which its content names, and which is kept if it is there.
 
     So what is computed from the rows and cached beside the file stays valid with it.
@@ -496,9 +430,10 @@ def _stored(rows: Sequence[Example], schema: pa.Schema, path: Path) -> Dataset:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        table = pa.Table.from_pylist([e.data() for e in rows], schema=schema)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            writer.write_table(table)
+            rows = _rows(parts)
+            while batch := list(islice(rows, 1000)):
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
         temporary.replace(path)
     return Dataset.from_file(str(path))

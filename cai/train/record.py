@@ -42,19 +42,25 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 _FREE = frozenset({"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device"})
 
 
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The settings that what is learnt depends on and that differ, in words."""
+    return [
+        f"{key}: {old.get(key)} → {value}"
+        for key, value in new.items()
+        # A record of before a setting was there says nothing of it.
+        if key not in _FREE and old.get(key, value) != value
+    ]
+
+
 def require_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Refuse to go on with other settings, other data or another model."""
-    changes = [
-        f"{key}: {old['settings'].get(key)} → {value}"
-        for key, value in new["settings"].items()
-        if key not in _FREE and old["settings"].get(key) != value
-    ]
+    changes = changed_settings(old["settings"], new["settings"])
     if old["base"]["identity"] != new["base"]["identity"]:
         changes.append("the base model's files")
     if old["template"] != new["template"]:
         changes.append("the chat template")
     if old["data"]["rows_digest"] != new["data"]["rows_digest"]:
-        changes.append("the data")
+        changes.append("the data, or how it is tokenised")
     if changes:
         raise CaiError(
             f"cannot go on, this changed: {'; '.join(changes)}",
@@ -73,7 +79,9 @@ def summary(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
         "method": record["method"] + (f", {settings['loss']} loss" if settings.get("loss") else ""),
         "model": settings["model"],
         "data": "\n".join(report.lines()),
-        "state": record["state"] if record["state"] == "done" else "not at its end: --resume",
+        "state": record["state"]
+        if record["state"] == "done"
+        else "not at its end: run the command again",
     }
     last = {name: value for line in lines for name, value in line.items()}
     first = {name: value for line in reversed(lines) for name, value in line.items()}

@@ -18,14 +18,16 @@ from rich.console import Console
 
 from cai.engines.weights import default_model, resolve, weights_identity
 from cai.errors import CaiError
-from cai.train.build import ADAPTER, check_spans, dtype_of, make_trainer, updates
+from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
-from cai.train.data import DataReport, TrainData, load_rows
+from cai.train.data import DataReport, TrainData
 from cai.train.models import Outline, outline
+from cai.train.prepare import load_tokenizer, on_its_day, rows_of
 from cai.train.ranks import Word, is_main, rank
 from cai.train.record import (
     RECORD,
     VERSION,
+    changed_settings,
     read_record,
     require_same,
     write_record,
@@ -41,17 +43,28 @@ def train(settings: TrainSettings, *, resume: bool = False, console: Console | N
 
     Args:
         settings: What to train, on what, how.
-        resume: Go on from the last checkpoint in the folder.
+        resume: Refuse to begin: there must be a training to go on with.
         console: Where progress and warnings go; nowhere by default.
 
     Raises:
-        CaiError: Bad data or settings, a folder that holds something else, a resume after
-            settings or data changed, or a guard that stopped the run.
+        CaiError: Bad data or settings, a folder that holds something else, settings or data that
+            changed since the training stopped that is gone on with, or a guard that stopped it.
     """
     console = console or Console(quiet=True)
     folder = Path(settings.out) if settings.out is not None else default_out(settings)
+    if _is_done(settings, folder):
+        console.print(f"{folder}: this training has come to its end.", markup=False)
+        return folder
     with _locked(folder):
         return _train(settings, folder, resume, console)
+
+
+def _is_done(settings: TrainSettings, folder: Path) -> bool:
+    """Whether the same training stands in the folder, whole."""
+    if not (folder / RECORD).is_file() or (record := read_record(folder))["state"] != "done":
+        return False
+    dated = on_its_day(settings, record["settings"].get("date"))
+    return not changed_settings(record["settings"], dated.model_dump(mode="json"))
 
 
 def default_out(settings: TrainSettings) -> Path:
@@ -122,7 +135,7 @@ def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console:
     if is_main():
         data, tokenizer, record = _prepare(settings, folder, resume)
         rows = (data.train, data.eval)
-        found = last_checkpoint(folder) if resume else None
+        found = last_checkpoint(folder)
         checkpoint = str(found) if found else None
         places = [part and part.cache_files[0]["filename"] for part in rows]
         word.give({"rows": places, "checkpoint": checkpoint})
@@ -130,9 +143,9 @@ def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console:
     else:
         said = word.wait()
         rows, checkpoint = _rows_of(said["rows"]), said["checkpoint"]
-        tokenizer, _ = _tokenizer(settings, model_folder(settings))
+        base = model_folder(settings)
+        tokenizer, _ = load_tokenizer(settings, base, _trained_with(base))
     trainer = make_trainer(settings, model_folder(settings), folder, tokenizer, rows, console)
-    check_spans(trainer, tokenizer)
     if settings.method == "dpo" and checkpoint is None:
         trainer.check_first_preference = _first_preference(settings)
     began = time.monotonic()
@@ -163,10 +176,11 @@ def _prepare(
 ) -> tuple[TrainData, Any, dict[str, Any]]:
     """The data, the tokenizer and the record of a training that begins or goes on."""
     stood = _standing(folder, resume)
+    settings = on_its_day(settings, stood["settings"].get("date") if stood else None)
     base = model_folder(settings)
     model = outline(base, settings.model, settings)  # before the data: it takes a second
-    tokenizer, template = _tokenizer(settings, base)
-    data = load_rows(settings, tokenizer, folder / ".data")
+    tokenizer, chat_format = load_tokenizer(settings, base, _trained_with(base))
+    data = rows_of(settings, chat_format, folder / ".data")
     record = {
         "version": VERSION,
         "state": "training",
@@ -174,7 +188,7 @@ def _prepare(
         "settings": settings.model_dump(mode="json"),
         "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
         "model": model.model_dump(mode="json"),
-        "template": template,
+        "template": chat_format.digest,
         "data": data.report.model_dump(mode="json"),
         "packages": {name: version(name) for name in _PACKAGES},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -186,19 +200,6 @@ def _prepare(
         yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
     return data, tokenizer, record
-
-
-def _tokenizer(settings: TrainSettings, base: Path) -> tuple[Any, str]:
-    """The tokenizer with the template that the model is trained with, and that one's digest."""
-    from transformers import AutoTokenizer
-
-    from cai.train.chat import settle_template
-
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    template = settle_template(
-        tokenizer, settings.model, settings.chat_template, _trained_with(base)
-    )
-    return tokenizer, template
 
 
 def _rows_of(places: Sequence[str | None]) -> tuple[Any, Any]:
@@ -268,12 +269,7 @@ def _standing(folder: Path, resume: bool) -> dict[str, Any] | None:
             f"{folder}: this training has come to its end",
             "Use the model, or choose another --out.",
         )
-    if not resume and last_checkpoint(folder) is not None:
-        raise CaiError(
-            f"{folder}: an unfinished training stands here",
-            "Go on with --resume, or choose another --out.",
-        )
-    return record if resume else None
+    return record if resume or last_checkpoint(folder) is not None else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -327,12 +323,13 @@ def plan(settings: TrainSettings) -> list[str]:
     from cai.engines._quiet import quiet_libraries
     from cai.train.build import training_arguments
 
+    settings = on_its_day(settings)
     base = model_folder(settings)
     model = outline(base, settings.model, settings)
     with quiet_libraries():
-        tokenizer, _ = _tokenizer(settings, base)
+        _, chat_format = load_tokenizer(settings, base, _trained_with(base))
     with tempfile.TemporaryDirectory() as scratch:
-        data = load_rows(settings, tokenizer, Path(scratch))
+        data = rows_of(settings, chat_format, Path(scratch))
         rows, folder = len(data.train), Path(settings.out or default_out(settings))
         training_arguments(settings, Path(scratch), rows, data.eval is not None)
     steps = updates(settings, rows)

@@ -22,6 +22,7 @@ from cai.engines.architecture import (
     stored_tensors,
 )
 from cai.errors import CaiError
+from cai.train.chat import end_tokens
 from cai.train.models import read_as
 
 INDEX = "model.safetensors.index.json"
@@ -201,10 +202,22 @@ def write(
     for file in _PROCESSOR_FILES:
         if (base / file).is_file():
             shutil.copyfile(base / file, temporary / file)
+    _stop_at(tokenizer, temporary)
     carried = [name for name, target in names.items() if target is None]
     _carry(carried, stored, temporary)
     _require_whole(writer, carried, stored, temporary)
     _move(temporary, out)
+
+
+def _stop_at(tokenizer: Any, folder: Path) -> None:
+    """Let generation end at the tokenizer's end token, which may be new to the model."""
+    ends, end = end_tokens(folder), tokenizer.eos_token_id
+    if end is None or end in ends:
+        return
+    path = folder / "generation_config.json"
+    config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    config["eos_token_id"] = [end, *sorted(ends)]
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _dtypes(

@@ -232,6 +232,14 @@ def test_reasoning_is_kept_apart(
     assert (found.text, found.reasoning) == ("Yes.", "hm")
 
 
+def test_a_template_that_is_not_understood_is_refused_before_the_model_loads(
+    changed: Callable[..., Path],
+) -> None:
+    engine = TransformersEngine(str(changed("{{ messages|length }}")))
+    with pytest.raises(CaiError, match="not understood"):
+        _ = engine.identity
+
+
 # ---- choose
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2 import TemplateError
 from rich.console import Console
 
+from cai.engines._chat import Chat
 from cai.errors import CaiError, InputError
 from cai.train import data as steps
 from cai.train.config import resolve_training
 from cai.train.data import TrainData, load_rows
+from cai.train.encoding import Encoder
 
 Load = Callable[..., TrainData]
 
@@ -52,27 +54,49 @@ def write(folder: Path, name: str, **splits: list[dict[str, Any]]) -> str:
 
 @pytest.fixture
 def load(tokenizer: Any, tmp_path: Path) -> Load:
+    encoder = Encoder(Chat(tokenizer), "<|im_end|>")
+
     def rows(method: Any, data: str, **given: Any) -> TrainData:
         settings = resolve_training(method, {"data": data, "max_length": 400, **given})
-        return load_rows(settings, tokenizer, tmp_path / "cache")
+        return load_rows(settings, encoder, tmp_path / "cache")
 
     return rows
 
 
-def test_a_run_is_read_in_both_splits(load: Load, tmp_path: Path) -> None:
+@pytest.fixture
+def texts(tokenizer: Any) -> Callable[[TrainData], list[str]]:
+    """The last user's texts of rows that `load` gave."""
+
+    def of(found: TrainData) -> list[str]:
+        rows = [row.get("prompt_ids") or row["input_ids"] for row in found.train]
+        turns = [tokenizer.decode(ids).split("<|im_start|>user\n")[-1] for ids in rows]
+        return [turn.split("<|im_end|>")[0] for turn in turns]
+
+    return of
+
+
+def test_a_run_is_read_in_both_splits(load: Load, tokenizer: Any, tmp_path: Path) -> None:
     train, test = [pair(n) for n in range(6)], [pair(n) for n in range(6, 8)]
     found = load("dpo", write(tmp_path / "run", "preferences", train=train, test=test))
     assert len(found.train) == 6
     assert found.eval is not None
     assert len(found.eval) == 2
-    columns = ["prompt", "chosen", "rejected", "chosen_probability"]
+    columns = ["prompt_ids", "chosen_ids", "rejected_ids", "chosen_probability"]
     assert found.train.column_names == columns
-    assert found.train[0] == {name: train[0][name] for name in columns}
+    row = found.train[0]
+    prompt = tokenizer.apply_chat_template(
+        train[0]["prompt"], add_generation_prompt=True, return_dict=False
+    )
+    assert row["prompt_ids"] == prompt
+    assert [tokenizer.decode(row[name]) for name in columns[1:3]] == [
+        "Good answer 0.<|im_end|>", "Bad answer 0.<|im_end|>",
+    ]  # fmt: skip
+    assert row["chosen_probability"] == 0.8
     assert found.report.labels is not None
     assert found.report.labels.mean == pytest.approx(0.8)
 
 
-def test_every_row_is_accounted_for(load: Load, tmp_path: Path) -> None:
+def test_every_row_is_accounted_for(load: Load, texts: Any, tmp_path: Path) -> None:
     train = [
         pair(0),
         pair(1),
@@ -93,9 +117,7 @@ def test_every_row_is_accounted_for(load: Load, tmp_path: Path) -> None:
         "degenerate": 3, "duplicate": 1, "leak": 1, "pair source": 1, "margin": 1,
     }  # fmt: skip
     assert (counts.read, counts.kept) == (10, 3)
-    assert [row["prompt"][0]["content"] for row in found.train] == [
-        "Question 0?", "Question 1?", "Question 8?",
-    ]  # fmt: skip
+    assert texts(found) == ["Question 0?", "Question 1?", "Question 8?"]
 
 
 def test_too_long_rows_are_dropped_cut_or_stop_the_run(load: Load, tmp_path: Path) -> None:
@@ -158,40 +180,62 @@ def test_what_cannot_be_read_is_an_error_with_a_hint(load: Load, tmp_path: Path)
         load("sft", run)
 
 
-class Words:
-    """A tokenizer of words, to count by: a role, the words, `<end>`; the answer's role is asked."""
+# A turn is its role, its words and `<end>`; the answer's role is asked.
+WORDS = (
+    "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' <end> ' }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant {% endif %}"
+)
+_known: dict[str, int] = {}  # words of all tests, so that an id is always the same word
 
-    def __init__(self, takes_system: bool = True, refused: str = "", silent: bool = False) -> None:
-        self.takes_system, self.refused, self.silent = takes_system, refused, silent
-        self.chat_template = "<end>"
-        self.added_tokens_decoder: dict[int, Any] = {}
 
-    def apply_chat_template(
-        self, turns: Any, tokenize: bool, add_generation_prompt: bool = False, **_: Any
-    ) -> Any:
-        words: list[str] = []
-        for turn in turns:
-            if turn["role"] == "system" and not self.takes_system:
-                raise TemplateError("no system role")
-            if self.refused and self.refused in turn["content"]:
-                raise TemplateError("not this one")
-            if not (self.silent and turn["role"] == "assistant"):
-                words += [turn["role"], *turn["content"].split(), "<end>"]
-        words += ["assistant"] if add_generation_prompt else []
-        return {"input_ids": [hash(w) for w in words]} if tokenize else " ".join(words)
+def words(template: str = WORDS) -> Encoder:
+    """An encoder of words, to count by; it knows those of the files in the working folder."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    texts = " ".join(path.read_text() for path in Path().glob("*.jsonl"))
+    found = ["?", "<end>", "user", "assistant", "system", *re.findall(r"[\w:.!,]+", texts)]
+    for word in found:
+        _known.setdefault(word, len(_known))
+    core = Tokenizer(models.WordLevel(dict(_known), unk_token="?"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="?", eos_token="<end>", chat_template=template
+    )
+    return Encoder(Chat(tokenizer), "<end>")
 
 
 def counted(
-    rows: list[dict[str, Any]], words: Words | None = None, method: Any = "sft", **given: Any
+    rows: list[dict[str, Any]], template: str = WORDS, method: Any = "sft", **given: Any
 ) -> TrainData:
     """The rows of a file, by words, in the working folder."""
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = resolve_training(method, {"data": "rows.jsonl", "max_too_long": 1.0, **given})
-    return load_rows(settings, words or Words(), Path("cache"))
+    return load_rows(settings, words(template), Path("cache"))
+
+
+def spoken(ids: list[int]) -> str:
+    names = {index: word for word, index in _known.items()}
+    return " ".join(names[i] for i in ids)
+
+
+def learnt(row: dict[str, Any]) -> str:
+    """The words of a row of demonstrations that are learnt."""
+    pairs = zip(row["input_ids"], row["completion_mask"], strict=True)
+    return spoken([token for token, mask in pairs if mask])
+
+
+def asked(row: dict[str, Any]) -> str:
+    """The words of a row's prompt."""
+    if "prompt_ids" in row:
+        return spoken(row["prompt_ids"])
+    return spoken(row["input_ids"][: row["completion_mask"].index(1)])
 
 
 def prompts(found: TrainData) -> list[str]:
-    return [row["prompt"][-1]["content"] for row in found.train]
+    """The last user's words of each row."""
+    return [asked(row).split(" user ")[-1].removeprefix("user ").removesuffix(" <end> assistant")
+            for row in found.train]  # fmt: skip
 
 
 # --- the filters, one by one, counted by hand
@@ -315,7 +359,7 @@ def test_a_cut_leaves_at_least_one_token_of_the_answer() -> None:
     assert found.report.dropped == {"too long": 1}  # the prompt of the second has 6 already
     assert (found.report.cut, found.report.kept) == (1, 2)
     assert found.report.tokens == steps.Tokens(mean=6, p95=6, max=6)
-    assert found.train[0]["completion"] == turns("assistant", "x y z")  # TRL cuts the tokens
+    assert [learnt(row) for row in found.train] == ["x", "x <end>"]  # the cut teaches no end
     assert any("1 of 2 rows are cut" in text for text in found.report.warnings)
 
 
@@ -330,14 +374,12 @@ def test_lengths_are_those_that_trl_trains_on(method: Any, tiny: Path, tokenizer
         for n, text in enumerate(answers)
     ]
     rows = [row | ({"chosen_probability": 0.8} if method == "dpo" else {}) for row in rows]
-    found = counted(
-        rows, tokenizer, method, too_long="cut", max_length=70, batch_size=1, device="cpu"
-    )
-    settings = resolve_training(
-        method,
-        {"data": "rows.jsonl", "max_length": 70, "batch_size": 1, "device": "cpu"},
-    )
-    trainer = make_trainer(settings, tiny, Path("out"), tokenizer, found, Console(quiet=True))
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"data": "rows.jsonl", "max_length": 70, "batch_size": 1, "device": "cpu"}
+    settings = resolve_training(method, {**given, "too_long": "cut", "max_too_long": 1.0})
+    found = load_rows(settings, Encoder(Chat(tokenizer), "<|im_end|>"), Path("cache"))
+    rows = (found.train, found.eval)
+    trainer = make_trainer(settings, tiny, Path("out"), tokenizer, rows, Console(quiet=True))
     batches = [trainer.data_collator([row]) for row in trainer.train_dataset]
     lengths = [int(batch["attention_mask"].sum(1).max()) for batch in batches]
     assert max(lengths) == 70 > sorted(lengths)[1]
@@ -365,37 +407,55 @@ def test_the_share_of_rows_that_are_too_long(limit: float, stops: bool, way: str
 # --- what the template does not take
 
 
+def without(role: str, text: str = "") -> str:
+    """The template of words, which refuses turns of a role, or those with a word in them."""
+    condition = f"m['role'] == '{role}' and '{text}' in m['content']"
+    refusal = f"{{% if {condition} %}}{{{{ raise_exception('not this one') }}}}{{% endif %}}"
+    return WORDS.replace("{{ m['role']", refusal + "{{ m['role']", 1)
+
+
 def test_a_template_without_a_system_role() -> None:
     row = {"prompt": [*turns("system", "Be brief."), *turns("user", "q")], "completion": "a"}
-    assert len(counted([row]).train[0]["prompt"]) == 2
-    found = counted([row, {"prompt": "p", "completion": "a"}], Words(takes_system=False))
-    assert found.train[0]["prompt"] == turns("user", "Be brief.\n\nq")
+    assert asked(counted([row]).train[0]).startswith("system Be brief. <end> user q")
+    found = counted([row, {"prompt": "p", "completion": "a"}], without("system"))
+    assert asked(found.train[0]) == "user Be brief. q <end> assistant"
     assert found.report.dropped == {}
     (warning,) = found.report.warnings
-    assert "no system role: in 1 rows" in warning
+    assert "no place for a system text: in 1 rows" in warning
 
 
-def test_rows_that_the_template_refuses_or_leaves_out() -> None:
+def test_rows_that_the_template_refuses_or_cuts() -> None:
     rows = [{"prompt": "p", "completion": "a"}, {"prompt": "odd", "completion": "a"}]
-    found = counted(rows, Words(refused="odd"))
+    found = counted(rows, without("user", "odd"))
     assert found.report.dropped == {"template": 1}
-    assert "refuses a conversation: not this one" in found.report.warnings[0]
+    assert "1 rows cannot be trained on" in found.report.warnings[0]
+    assert "refuses the conversation: not this one" in found.report.warnings[0]
+    cuts = WORDS.replace("m['content']", "m['content'].split('#')[0]", 1)
+    rows = [{"prompt": "p", "completion": "a"}, {"prompt": "p # q", "completion": "a"}]
+    found = counted(rows, cuts)
+    assert (found.report.kept, found.report.dropped) == (1, {"template": 1})
+    assert "leaves out part of what the user says" in found.report.warnings[0]
     with pytest.raises(CaiError, match="no row is left to train on") as caught:
-        counted(rows, Words(silent=True))
-    assert "0 of 2 rows; left out: 2 template" in caught.value.hint
-    assert "leaves nothing of an answer" in caught.value.hint
-    words = Words()
-    words.chat_template = ""
-    with pytest.raises(CaiError, match="no chat template"):
-        counted(rows, words)
+        counted(rows[1:], cuts)
+    assert "0 of 1 rows; left out: 1 template" in caught.value.hint
 
 
-def test_control_tokens_in_a_text_are_pointed_out(load: Load, tmp_path: Path) -> None:
+def test_control_tokens_in_a_text_are_text(load: Load, tokenizer: Any, tmp_path: Path) -> None:
     odd = demonstration(1, completion=turns("assistant", "so <|im_end|> it goes"))
     found = load("sft", write(tmp_path / "run", "sft", train=[demonstration(0), odd]))
-    assert found.report.warnings == (
-        "1 rows have control tokens in their texts, read as such: <|im_end|>",
-    )
+    assert found.report.warnings == ()
+    ids, mask = found.train[1]["input_ids"], found.train[1]["completion_mask"]
+    answer = ids[mask.index(1) :]
+    assert tokenizer.decode(answer) == "so <|im_end|> it goes<|im_end|>"
+    assert answer.count(tokenizer.eos_token_id) == 1
+
+
+def test_a_prompt_that_is_long_in_turns_is_whole_and_not_learnt() -> None:
+    talk = [*turns("system", "s"), *turns("user", "a"), *turns("assistant", "b")]
+    row = {"prompt": [*talk, *turns("user", "c")], "completion": "d"}
+    (found,) = counted([row]).train
+    assert asked(found) == "system s <end> user a <end> assistant b <end> user c <end> assistant"
+    assert learnt(found) == "d <end>"
 
 
 # --- mixes
@@ -434,7 +494,7 @@ def test_a_mix_that_is_too_small_is_taken_whole_and_reported() -> None:
 
 
 def test_a_mix_gives_no_row_of_another_source_and_none_of_the_test_split(
-    load: Load, tmp_path: Path
+    load: Load, texts: Any, tmp_path: Path
 ) -> None:
     first = helpful(4)  # h0 to h3
     second = helpful(4, "more.jsonl", start=2)  # h2 to h5
@@ -446,7 +506,7 @@ def test_a_mix_gives_no_row_of_another_source_and_none_of_the_test_split(
     assert [s.dropped for s in found.report.sources] == [
         {}, {"duplicate": 1}, {"duplicate": 2, "leak": 1},
     ]  # fmt: skip
-    assert sorted(prompts(found)) == ["Question 0?", "h0", "h1", "h2", "h3", "h4"]
+    assert sorted(texts(found)) == ["Question 0?", "h0", "h1", "h2", "h3", "h4"]
     assert found.report.dropped == {"duplicate": 3, "leak": 1}
     assert (found.report.read, found.report.kept) == (10, 6)
 
@@ -474,19 +534,21 @@ def test_pairs_of_a_mix_may_lack_a_label_and_repeat_their_prompt() -> None:
     Path("other.jsonl").write_text(json.dumps(other) + "\n")
     main = {"prompt": "p", "chosen": "a", "rejected": "b", "chosen_probability": 0.75}
     found = counted([main], method="dpo", mix=["other.jsonl"])
-    assert found.train[1] == {
-        "prompt": turns("user", "q"),
-        "chosen": turns("assistant", "good"),
-        "rejected": turns("assistant", "bad"),
-        "chosen_probability": 1.0,
-    }
+    row = found.train[1]
+    assert asked(row) == "user q <end> assistant"
+    assert [spoken(row[name]) for name in ("chosen_ids", "rejected_ids")] == [
+        "good <end>", "bad <end>",
+    ]  # fmt: skip
+    assert row["chosen_probability"] == 1.0
     assert found.report.labels == steps.Labels(mean=0.875, saturated=0.5)
 
 
 def test_a_conversation_is_split_before_its_last_answer() -> None:
     talk = [*turns("user", "a"), *turns("assistant", "b"), *turns("user", "c")]
     found = counted([{"messages": [*talk, *turns("assistant", "d")]}, {"messages": talk}])
-    assert found.train[:] == {"prompt": [talk], "completion": [turns("assistant", "d")]}
+    (row,) = found.train
+    assert asked(row) == "user a <end> assistant b <end> user c <end> assistant"
+    assert learnt(row) == "d <end>"
     assert found.report.dropped == {"degenerate": 1}
 
 
@@ -660,7 +722,7 @@ def test_every_row_is_somewhere_in_the_counts(rows: Any, way: Any, wanted: int) 
     )  # fmt: skip
     held_out = {e.prompt_key for e in steps.examples([{**r, "prompt": "B"} for r in rows], "") if e}
     source = steps.Source("x", rows, [], {})
-    found = steps.select(source, settings, steps.Ruler(Words()), held_out, wanted=wanted)
+    found = steps.select(source, settings, words(), held_out, wanted=wanted)
     counts = found.counts
     assert counts.read == counts.kept + sum(counts.dropped.values()) + counts.unused == len(rows)
     assert counts.cut <= counts.kept == len(found.kept) <= wanted

@@ -90,7 +90,7 @@ def mean_nll(base: Path, data: Path) -> float:
         row = json.loads(line)
         asked = f"<|im_start|>user\n{row['prompt']}<|im_end|>\n<|im_start|>assistant\n"
         prompt = tokenizer(asked)["input_ids"]
-        whole = tokenizer(f"{asked}{row['completion']}<|im_end|>\n")["input_ids"]
+        whole = tokenizer(f"{asked}{row['completion']}<|im_end|>")["input_ids"]
         ids = torch.tensor([whole])
         with torch.no_grad():
             logp = torch.log_softmax(model(input_ids=ids).logits[0, :-1], dim=-1)

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
 
 import cai
+from cai.engines._chat import Chat
 from cai.errors import CaiError
+from cai.records import user
 from cai.train import run as training
-from cai.train.build import check_spans
 from cai.train.callbacks import Guards, Metrics, read_metrics
 from cai.train.config import resolve_training
 from cai.train.record import read_record, summary
@@ -140,14 +141,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     with pytest.raises(KeyboardInterrupt):
         go(method, **given)
     monkeypatch.setattr(training, "make_trainer", make)
-    with pytest.raises(CaiError, match="an unfinished training stands here"):
-        go(method, **given)
-    resumed = go(method, resume=True, **given)
+    with pytest.raises(CaiError, match="cannot go on, this changed: learning_rate"):
+        go(method, **given, learning_rate=0.1)
+    resumed = go(method, **given)  # the same command goes on
     assert same(resumed, whole)
     steps = [line["step"] for line in read_metrics(resumed / "metrics.jsonl") if "loss" in line]
     assert steps == sorted(set(steps))
+    console = Console(record=True, quiet=False, file=io.StringIO())
+    assert go(method, console=console, **given) == resumed  # once more: nothing is left to do
+    assert "has come to its end" in console.export_text()
     with pytest.raises(CaiError, match="has come to its end"):
-        go(method, resume=True, **given)
+        go(method, **given, learning_rate=0.1)
 
 
 def test_a_resume_refuses_other_settings_and_other_data(
@@ -244,30 +248,6 @@ def test_chosen_answers_that_become_unlikely_are_warned_of() -> None:
     console.file.close()
 
 
-def test_an_answer_without_an_end_token_or_without_tokens_is_refused() -> None:
-    class Trainer:
-        def __init__(self, ids: list[int], mask: list[int]) -> None:
-            self.train_dataset = [{"input_ids": ids, "mask": mask}]
-            self.args = SimpleNamespace(max_length=4)
-
-        def data_collator(self, rows: list[Any]) -> dict[str, torch.Tensor]:
-            (row,) = rows
-            return {
-                "input_ids": torch.tensor([row["input_ids"]]),
-                "completion_mask": torch.tensor([row["mask"]]),
-            }
-
-    class Tokenizer:
-        eos_token, eos_token_id = "</s>", 2
-
-    check_spans(Trainer([5, 6, 2], [0, 1, 1]), Tokenizer())
-    check_spans(Trainer([5, 6, 7, 8], [0, 1, 1, 1]), Tokenizer())  # cut at max_length
-    with pytest.raises(CaiError, match="no end token"):
-        check_spans(Trainer([2, 6, 7], [0, 1, 1]), Tokenizer())
-    with pytest.raises(CaiError, match="nothing of its answer"):
-        check_spans(Trainer([5, 6, 2], [0, 0, 0]), Tokenizer())
-
-
 def test_too_long_rows_and_saturated_labels_stop(go: Train, tmp_path: Path) -> None:
     with pytest.raises(CaiError, match=r"too_long|max_length"):
         go(max_length=20)
@@ -281,6 +261,38 @@ def test_too_long_rows_and_saturated_labels_stop(go: Train, tmp_path: Path) -> N
     with pytest.raises(CaiError, match=r"above 0\.99"):
         go("dpo", data=str(file))
     go("dpo", data=str(file), loss="hard")
+
+
+def test_a_model_that_ends_turns_with_another_token_than_texts_learns_and_saves_it(
+    tmp_path: Path, go: Train
+) -> None:
+    base = save_tiny(tmp_path / "base", eos_token_id=0)  # its template ends turns with <|im_end|>
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.save_pretrained(base)
+    for lora in (4, None):
+        made = go(model=str(base), lora=lora, out=str(tmp_path / f"out-{lora}"))
+        assert AutoTokenizer.from_pretrained(made).eos_token == "<|im_end|>"
+        assert GenerationConfig.from_pretrained(made).eos_token_id == [2, 0]
+    # Its template is the one that it knows.
+    go("dpo", model=str(made), loss="hard", out=str(tmp_path / "dpo"))
+
+
+def test_a_base_model_whose_texts_begin_with_a_token_gets_it_in_its_template(
+    tmp_path: Path, go: Train
+) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    base = save_tiny(tmp_path / "base", template=None)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    tokenizer.save_pretrained(base)
+    chat = Chat(AutoTokenizer.from_pretrained(go(model=str(base))))
+    ids = chat.encode((user("Why?"),)).ids
+    assert chat.tokenizer.decode(ids) == "<|endoftext|>### User:\nWhy?\n\n### Assistant:\n"
 
 
 def test_a_base_model_gets_a_template_that_is_saved_with_it(
@@ -301,7 +313,7 @@ def test_a_base_model_gets_a_template_that_is_saved_with_it(
         go(model=str(base), chat_template=str(endless), out=str(tmp_path / "endless"))
     broken = tmp_path / "broken.jinja"
     broken.write_text("{% for m in messages %}")
-    with pytest.raises(CaiError, match="cannot be filled in"):
+    with pytest.raises(CaiError, match="not understood"):
         go(model=str(base), chat_template=str(broken), out=str(tmp_path / "broken"))
 
 
