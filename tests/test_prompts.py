@@ -104,10 +104,11 @@ def test_a_transcript_gives_back_its_turns(tmp_path: Path, said: list[str], tail
     source = write_jsonl(tmp_path / "a.jsonl", {"chosen": text + tail})
     rejected: list[Failure] = []
     prompts = list(read_prompts(source, rejected=rejected.append))
-    if expected[-1][1].strip():
+    if all(content.strip() for _, content in expected):
         assert [turns(p) for p in prompts] == [expected]
     else:
-        assert [f.error for f in rejected] == ["empty_prompt"]
+        last = bool(expected[-1][1].strip())
+        assert [f.error for f in rejected] == ["empty_turn" if last else "empty_prompt"]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,11 @@ def test_transcripts(tmp_path: Path) -> None:
     double = "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c\n\nHuman: d\n\nHuman: e"
     assert read(double) == joined
     assert read(double + "\n\nAssistant: f\n\nAssistant: g") == joined
-    empty_turn = [("user", "a"), ("assistant", ""), ("user", " b ")]
-    assert read("\n\nHuman: a\n\nAssistant: \n\nHuman:  b \n\nAssistant: ") == empty_turn
+    spaces = [("user", "a"), ("assistant", " c"), ("user", " b ")]
+    assert read("\n\nHuman: a\n\nAssistant:  c\n\nHuman:  b \n\nAssistant: ") == spaces
+    windows = double.replace("\n", "\r\n")
+    assert read(windows) == joined
+    assert read("Human: x\r\ny\r\n\r\nAssistant: z\r\n") == [("user", "x\ny")]
 
 
 def test_messages_and_conversational_prompts(tmp_path: Path) -> None:
@@ -319,7 +323,7 @@ def test_null_rows_of_parquet_and_empty_cells_are_failures(tmp_path: Path) -> No
     assert texts(source, rejected=rejected.append) == ["a", "b"]
     source = write_csv(tmp_path / "a.csv", ["prompt", "x"], ["a", ""], ["", "b"])
     assert texts(source, rejected=rejected.append) == ["a"]
-    assert [Path(f.where or "").name for f in rejected] == ["a.parquet:2", "a.csv:3"]
+    assert [Path(f.where or "").name for f in rejected] == ["a.parquet: row 2", "a.csv:3"]
 
 
 # Malformed files: name, content, where it is wrong, what the error says, what the hint says
@@ -341,24 +345,40 @@ MALFORMED = [
     ("a.jsonl", '{"messages": ["hi"]}', ":1: messages[0]", "an object, not a text", '"role"'),
     ("a.jsonl", '{"messages": [{"role": "human", "content": ""}]}', ":1: messages[0]",
      "unknown role 'human'", "system, user and assistant"),
-    ("a.jsonl", '{"messages": [{"from": "human", "value": ""}]}', ":1: messages[0]", "no role",
+    ("a.jsonl", '{"messages": [{"content": "hi"}]}', ":1: messages[0]", "no role",
      "system, user and assistant"),
-    ("a.jsonl", '{"messages": [{"role": "user", "content": ["x"]}]}', ":1: messages[0]",
-     "content must be text, not a list", '"role": "user"'),
+    ("a.jsonl", '{"messages": [{"from": "bard", "value": ""}]}', ":1: messages[0]",
+     "unknown from 'bard'", "system, human and gpt"),
+    ("a.jsonl", '{"messages": [{"role": "user", "content": {"x": 1}}]}', ":1: messages[0]",
+     "content must be text, not an object", '"role": "user"'),
     ("a.jsonl", f'{{"messages": [{USER}, {{"role": "system", "content": "x"}}]}}', ":1: messages",
      "ends with a turn of role 'system'", "End the conversation"),
     ("a.jsonl", '{"messages": [{"role": "assistant", "content": "x"}]}', ":1: messages",
      "no user turn", '"role": "user"'),
     ("a.jsonl", GOOD + '{"turns": ["a", "b"]}', ":2: turns", "2 turns.*never cut", "`messages`"),
     ("a.jsonl", '{"chosen": "Sure, here it is"}', ":1: chosen", "may be a reply", "--prompt-col"),
-    ("a.jsonl", '{"instruction": "Sum up", "input": "x"}', ":1: instruction", "`input`", "Join"),
-    ("a.jsonl", '{"prompt": "x", "tags": "a,b"}', ":1: tags", "a list of texts, not a text", "tag"),
+    ("a.jsonl", '{"question": "Who?", "input": "x"}', ":1: question", "`input`", "Join"),
+    ("a.jsonl", '{"question": "Who?", "context": "x"}', ":1: question", "`context`", "Join"),
+    ("a.jsonl", '{"goal": "x", "choices": ["a"]}', ":1: goal", "`choices`", "prompt-column goal"),
+    ("a.jsonl", '{"instruction": "x", "input": 5}', ":1: input", "text, not a number",
+     "--ignore-columns input"),
+    ("a.jsonl", '{"prompt": "x", "system": {"a": 1}}', ":1: system", "text, not an", "Keep one"),
+    ("a.jsonl", '{"messages": [{"role": "system", "content": "a"}, ' + USER + '], "system": "b"}',
+     ":1: system", "another system message", "Keep one"),
+    ("a.jsonl", '{"prompt": "x", "image": "a.png"}', ":1: image", "would be lost", "Take out"),
+    ("a.jsonl", '{"prompt": "x", "tags": "a,b"}', ":1: tags", "a list of texts, not a text",
+     "--ignore-columns tags"),
     ("a.jsonl", '{"prompt": "x", "kind": "harmful"}', ":1: kind", "unknown kind 'harmful'",
-     "red-team, helpful, borderline"),
+     "red-team, helpful, borderline; .*--ignore-columns kind"),
     ("a.jsonl", '{"prompt": "x", "kind": 0}', ":1: kind", "unknown kind 0", "red-team"),
-    ("a.jsonl", '{"prompt": "x", "id": ["a"]}', ":1: id", "must be text, not a list", "a text"),
+    ("a.jsonl", '{"prompt": "x", "id": ["a"]}', ":1: id", "not a list", "--ignore-columns id"),
+    ("a.jsonl", '{"prompt": "x", "id": 1.5}', ":1: id", "not a number", "--ignore-columns id"),
     ("a.jsonl", b'{"prompt": "ok"}\n{"prompt": "\xe9"}\n', ":2", "0xe9 at offset 29", "UTF-8"),
-    ("a.jsonl", GOOD.encode("utf-16"), ":1", "not UTF-8: byte 0xff at offset 0", "UTF-8"),
+    ("a.jsonl", GOOD.encode("utf-16-le"), "", "UTF-16 without the mark", "iconv -f UTF-16LE"),
+    ("a.txt", "abc".encode("utf-16-be"), "", "UTF-16 without the mark", "iconv -f UTF-16BE"),
+    ("a.jsonl", GOOD.encode("utf-16")[:-1], "", "not UTF-16: truncated", "may be cut"),
+    ("a.csv", b"PK\x03\x04...", "", "a zip archive", "save it as CSV in UTF-8"),
+    ("a.jsonl", b"PAR1...", "", "a Parquet file", "end in .parquet"),
     ("a.txt", b"\x7fELF\x02\x01\n\x80\x81", ":2", "not UTF-8", "UTF-8"),
     ("a.jsonl", b"", "", "no prompt in it", "file with prompts"),
     ("a.txt", "\n \n", "", "no prompt in it", "file with prompts"),
@@ -370,9 +390,10 @@ MALFORMED = [
     ("a.csv", 'prompt\n"a" b\n', ":2", "not CSV", "a quote twice"),
     ("a.csv", 'prompt\n"never ends\n', ":2", "not CSV: unexpected end of data", "a quote twice"),
     ("a.csv", b"prompt\nok\n\xff\n", ":3", "not UTF-8", "UTF-8"),
-    ("a.csv", "prompt,tags\na,b\n", ":2: tags", "the cell is not JSON", "a JSON list"),
-    ("a.parquet", b"PAR1 and then nothing", ":1", "not Parquet", "cut or damaged"),
-    ("a.parquet", b"", ":1", "not Parquet", "cut or damaged"),
+    ("a.csv", "prompt,tags\na,b\n", ":2: tags", "a list of texts, not a text", "a JSON list"),
+    ("a.csv", "messages\nhello\n", ":2: messages", "a list of messages, not a text", '"role"'),
+    ("a.parquet", b"PAR1 and then nothing", "", "not Parquet", "cut or damaged"),
+    ("a.parquet", b"", "", "not Parquet", "cut or damaged"),
     ("a.jsonl.gz", gzip.compress(GOOD.encode() * 99)[:-9], "", "cannot be read", "fetch it again"),
     ("a.jsonl.gz", GOOD, "", "cannot be read: Not a gzipped file", "Check the file"),
     ("a.docx", b"PK", "", "unknown kind of file", r"\.jsonl"),
@@ -403,7 +424,7 @@ def test_malformed_parquet(tmp_path: Path) -> None:
     assert "--prompt-column" in error.hint
     assert texts(source, prompt_column="query") == ["a"]
     source = write_parquet(path, prompt=[1, 2])
-    assert error_of(source).where == f"{path}:1: prompt"
+    assert error_of(source).where == f"{path}: row 1: prompt"
     write_parquet(path, prompt=[f"{n} words" * 50 for n in range(5000)])
     path.write_bytes(path.read_bytes()[:-100])
     assert "not Parquet" in error_of(source).message

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -211,11 +211,13 @@ class Journal:
         prompts: Iterable[Prompt | Failure],
         limit: int | None = None,
         shard: str | None = None,
+        renamed: Callable[[Prompt], Prompt | None] = lambda prompt: None,
     ) -> int:
         """Copy prompts into a staging table and return how many were duplicates.
 
         Nothing is in use until `adopt`; a killed ingest leaves nothing but the staging table, which
-        the next one drops.
+        the next one drops. A prompt whose id is taken by another text gets the one that `renamed`
+        gives it, if that gives one.
 
         Raises:
             CaiError: One id stands for two different texts.
@@ -232,7 +234,7 @@ class Journal:
                     record = item.model_dump_json(exclude_none=True)
                     self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
                     continue
-                if self._stage(position, item):
+                if self._stage(position, item, renamed):
                     position += 1
                 else:
                     duplicates += 1
@@ -248,7 +250,9 @@ class Journal:
         if part > 1:
             self._db.execute("DELETE FROM staged_failures")
 
-    def _stage(self, position: int, prompt: Prompt) -> bool:
+    def _stage(
+        self, position: int, prompt: Prompt, renamed: Callable[[Prompt], Prompt | None]
+    ) -> bool:
         row = (position, prompt.id, prompt.text_digest, prompt.kind)
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO staged VALUES (?, ?, ?, ?, ?)",
@@ -257,12 +261,15 @@ class Journal:
         if cursor.rowcount:
             return True
         same = self._db.execute("SELECT 1 FROM staged WHERE digest = ?", (row[2],)).fetchone()
-        if same is None:
+        if same is not None:
+            return False
+        other = renamed(prompt)
+        if other is None:
             raise CaiError(
                 f"{prompt.source or 'prompts'}: id {prompt.id!r} stands for two different prompts",
-                "Give each prompt an id of its own, or leave the ids out.",
+                "Give each prompt an id of its own, or read none: --ignore-columns id",
             )
-        return False
+        return self._stage(position, other, lambda prompt: None)
 
     def adopt(self, meta: Mapping[str, Any], *, staged: bool) -> None:
         """Store facts about the run and make the staged prompts its own, in one transaction."""
