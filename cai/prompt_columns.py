@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cai.errors import CaiError, InputError
+from cai.errors import CaiError
 from cai.sources.bad_rows import RowError
 from cai.sources.conversations import CONVERSATIONS, SYSTEM
 from cai.sources.files import Columns
@@ -58,13 +58,13 @@ def prompt_columns(names: Sequence[str], prompt_column: str | None, where: str) 
     """The columns that may hold the prompt; a row uses the first that holds something in it.
 
     Raises:
-        InputError: There is none, or it is not clear which.
+        RowError: There is none, or it is not clear which.
     """
     if prompt_column is not None:
         if prompt_column in names:
             return [prompt_column]
         message = f"no column {prompt_column!r}; there are: {listed(names)}"
-        raise InputError(where, message, COLUMN_HINT)
+        raise RowError(where, "no column", message, COLUMN_HINT)
     named = [name for name in _NAMED if name in names]
     if named:
         return named
@@ -75,7 +75,7 @@ def prompt_columns(names: Sequence[str], prompt_column: str | None, where: str) 
         message = f"each of {listed(found)} could be the prompt; there are: {listed(names)}"
     else:
         message = f"no column `prompt` or `messages`; there are: {listed(names)}"
-    raise InputError(where, message, COLUMN_HINT)
+    raise RowError(where, "no column", message, COLUMN_HINT)
 
 
 def whole_prompt(row: Mapping[str, Any], column: str, where: str) -> Any:

@@ -79,10 +79,11 @@ class Intake:
         self._source, self._kind = source, kind
         self._column, self._ignored = prompt_column, frozenset(ignore_columns)
         self._later_file = ""  # the file that is read, if it is not the first
+        self._where = ""
 
     def __iter__(self) -> Iterator[Prompt | Failure]:
         for later_file, (where, row) in self._rows():
-            self._later_file = later_file
+            self._later_file, self._where = later_file, where
             self.bad.rows += 1
             try:
                 if isinstance(row, RowError):
@@ -93,11 +94,19 @@ class Intake:
                 self.bad.add(error)
                 yield _failure(error, where, {} if isinstance(row, RowError) else row)
 
-    def renamed(self, prompt: Prompt) -> Prompt | None:
-        """The prompt last read with an id of its file's, if an earlier file may have its own."""
-        if not self._later_file:
-            return None
-        return prompt.model_copy(update={"id": f"{self._later_file}:{prompt.id}"})
+    def renamed(self, prompt: Prompt) -> Prompt | Failure:
+        """The prompt last read, whose id stands for another text: with an id of its file's.
+
+        In the first file, and where that one is taken too, it is a bad row.
+        """
+        start = f"{self._later_file}:"
+        if self._later_file and not prompt.id.startswith(start):
+            return prompt.model_copy(update={"id": start + prompt.id})
+        message = f"{prompt.id!r} stands for two different prompts"
+        hint = f"Give each prompt an id of its own; {ignore('id')}"
+        error = RowError(f"{self._where}: id", "bad field", message, hint)
+        self.bad.add(error)
+        return _failure(error, self._where, {"id": prompt.id})
 
     def _rows(self) -> Iterator[tuple[str, Row]]:
         """Rows, each with the name of its file unless that is the first."""

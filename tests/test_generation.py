@@ -337,7 +337,7 @@ def test_duplicates_are_dropped_and_counted(go: Callable[..., cai.Run], tmp_path
 def test_one_id_for_two_texts_is_an_error(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     path = tmp_path / "ids.jsonl"
     path.write_text('{"id": "a", "prompt": "One?"}\n{"id": "a", "prompt": "Two?"}\n')
-    with pytest.raises(CaiError, match="id 'a' stands for two different prompts"):
+    with pytest.raises(CaiError, match="id: 'a' stands for two different prompts"):
         go(prompts=str(path))
     assert not (tmp_path / "run").exists()
 

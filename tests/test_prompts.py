@@ -285,7 +285,115 @@ def test_seeds() -> None:
         next(read_prompts("seeds:helpfull"))
 
 
+# Columns that belong to the prompt, and others
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"instruction": "Sum up.", "input": "1 2"}, [("user", "Sum up.\n\n1 2")]),
+        ({"instruction": "Sum up.", "input": ""}, [("user", "Sum up.")]),
+        ({"instruction": "Sum up.", "input": " ", "context": None}, [("user", "Sum up.")]),
+        (
+            {"question": "Who?", "system_prompt": "Be brief."},
+            [("system", "Be brief."), ("user", "Who?")],
+        ),
+        ({"prompt": "Who?", "system": "Be brief."}, [("system", "Be brief."), ("user", "Who?")]),
+        ({"prompt": "Who?", "system": " "}, [("user", "Who?")]),
+        ({"prompt": "Who?", "context": "of a contract by its own"}, [("user", "Who?")]),
+        (
+            {
+                "system": "Be brief.",
+                "conversations": [
+                    {"from": "human", "value": "Hi"},
+                    {"from": "gpt", "value": "Ho"},
+                    {"from": "human", "value": "Ha"},
+                    {"from": "gpt", "value": "He"},
+                ],
+            },
+            [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Ha")],
+        ),
+        ({"conversation": [{"role": "user", "content": "Hi"}]}, [("user", "Hi")]),
+    ],
+)
+def test_a_column_keeps_its_companions(
+    tmp_path: Path, row: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    (prompt,) = read_prompts(write_jsonl(tmp_path / "a.jsonl", row))
+    assert turns(prompt) == expected
+    columns = {name: [value] for name, value in row.items()}
+    (prompt,) = read_prompts(write_parquet(tmp_path / "a.parquet", **columns))
+    assert turns(prompt) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Who?", "context": "Ann did it."},
+        {"question": "Who?", "choices": ["Ann", "Bob"]},
+        {"instruction": "Sum up.", "context": "1 2"},
+        {"text": "Who?", "options": {"A": "Ann"}},
+    ],
+)
+def test_half_of_a_prompt_is_taken_only_where_somebody_says_so(
+    tmp_path: Path, row: dict[str, Any]
+) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", row)
+    column, other = row
+    error = error_of(source)
+    assert f"{column}: `{other}` may belong to the {column}, and would be lost" in error.message
+    assert f"--prompt-column {column}" in error.hint
+    assert texts(source, prompt_column=column) == [row[column]]
+
+
+def test_columns_that_mean_something_else_are_ignored(tmp_path: Path) -> None:
+    fields = {"id": 1.5, "kind": "open_qa", "tags": {"a": 1}, "image": "x.png", "source": [1]}
+    row = {"prompt": "Who?", **fields}
+    source = write_jsonl(tmp_path / "a.jsonl", row)
+    for n, name in enumerate(fields):
+        hint = error_of(source, ignore_columns=[f for f in fields if f != name]).hint
+        assert f"--ignore-columns {name}" in hint, n
+    (prompt,) = read_prompts(source, ignore_columns=list(fields))
+    assert (prompt.id, prompt.kind, prompt.tags) == (
+        Prompt.id_of(prompt.messages), "red-team", (),
+    )  # fmt: skip
+    columns = {name: [value] for name, value in row.items()}
+    assert texts(write_parquet(tmp_path / "a.parquet", **columns), ignore_columns=fields) == [
+        "Who?"
+    ]
+    source = write_csv(tmp_path / "a.csv", ["question", "context"], ["Who?", "Ann."])
+    assert texts(source, ignore_columns=["context"]) == ["Who?"]
+    with pytest.raises(CaiError, match="nothing is read from a column 'kin'") as caught:
+        texts(source, ignore_columns=["kin"])
+    assert "kind" in caught.value.hint
+
+
+def test_a_conversation_that_was_written_into_a_cell(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "it's"}, {"role": "assistant", "content": "so"}]
+    share = [{"from": "human", "value": "it's"}]
+    for cell in (str(talk), json.dumps(talk), str(share), f" {talk}\n"):
+        for column in ("prompt", "messages", "conversations", "text"):
+            assert texts(write_csv(tmp_path / "a.csv", [column], [cell])) == ["it's"]
+            assert texts(write_jsonl(tmp_path / "a.jsonl", {column: cell})) == ["it's"]
+    numpy = "[{'content': 'it', 'role': 'user'}\n {'content': 'so', 'role': 'assistant'}]"
+    error = error_of(write_csv(tmp_path / "a.csv", ["prompt"], [numpy]))
+    assert "cannot be read back" in error.message
+
+
 # Rows that cannot be used
+
+
+def test_every_row_that_is_no_prompt_is_a_failure_with_its_place(tmp_path: Path) -> None:
+    from tests.odd_rows import ODD
+
+    path = tmp_path / "a.jsonl"
+    lines = [line for line, _ in ODD.values()]
+    path.write_bytes(b"\n".join([GOOD.strip().encode(), *lines, GOOD.strip().encode()]))
+    rejected: list[Failure] = []
+    assert texts(str(path), rejected=rejected.append) == ["ok", "ok"]
+    assert [f.error for f in rejected] == [error for _, error in ODD.values()]
+    assert [f.where for f in rejected] == [f"{path}:{n}" for n in range(2, len(ODD) + 2)]
+    assert all(f.message and "a.jsonl" not in f.message for f in rejected)
 
 
 def test_rows_that_cannot_be_used_are_failures(tmp_path: Path) -> None:
@@ -512,6 +620,17 @@ def test_the_hub_spec_the_network_and_telemetry(monkeypatch: pytest.MonkeyPatch)
         list(read_prompts("hf:some/name"))
 
 
+def test_the_configs_of_a_dataset_are_named_where_one_is_needed(dataset: Path) -> None:
+    (dataset / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain\n  data_files: train.jsonl\n"
+        "- config_name: hard\n  data_files: test.jsonl\n---\n"
+    )
+    with pytest.raises(CaiError, match=r"Its configs are: .*'plain'.*\n.*hf:owner/name") as caught:
+        texts(f"hf:{dataset}")
+    assert "'hard'" in caught.value.message
+    assert texts(f"hf:{dataset}:hard") == ["d"]
+
+
 # The digest
 
 
@@ -522,6 +641,8 @@ def test_the_digest_follows_contents_and_options(tmp_path: Path) -> None:
     assert len(first) == 64
     assert source_digest(source, kind="helpful", prompt_column=None) == first
     assert source_digest(source, kind="red-team") != first
+    assert source_digest(source, kind="helpful", ignore_columns=None) == first
+    assert source_digest(source, kind="helpful", ignore_columns=["id"]) != first
     assert source_digest(write(tmp_path / "in/a.jsonl", GOOD), kind="helpful") == first
     folder = source_digest(str(tmp_path))
     write(tmp_path / "a.jsonl", GOOD * 2)

@@ -195,6 +195,7 @@ def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[Row]:
                 continue
             if not header:
                 header = cells
+                _refuse_other_mark(header, delimiter, where)
                 chosen = set(columns(header, where))
                 only_once([name for name in header if name in chosen], where)
                 wanted = {name: i for i, name in enumerate(header) if name in chosen}
@@ -210,6 +211,17 @@ def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[Row]:
         # Where the quotes are wrong, nobody knows which line begins a row.
         hint = 'Put "…" around a cell with a line break or a quote in it; write a quote twice.'
         raise InputError(f"{path}:{reader.line_num}", f"not CSV: {error}", hint) from None
+
+
+def _refuse_other_mark(header: list[str], delimiter: str, where: str) -> None:
+    """A header of one cell with another separator in it: all rows would be one cell."""
+    if len(header) > 1:
+        return
+    for mark in ",;\t|":
+        if mark != delimiter and mark in header[0]:
+            message = f"the header is one cell, {header[0]!r:.80}, and {mark!r} is in it"
+            hint = "Cells are separated by a comma in .csv, by a tab in .tsv: save the file so."
+            raise InputError(where, message, hint)
 
 
 def _noting(path: Path, damage: list[RowError]) -> Iterator[str]:
