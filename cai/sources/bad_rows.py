@@ -112,12 +112,17 @@ class BadRows:
 
     def lines(self) -> list[str]:
         """The first bad rows: where each is and what is wrong."""
-        more = [f"… and {self.bad - len(self.first):,} more"] if self.bad > SHOWN else []
-        return [error.message for error in self.first] + more
+        lines, before = [], ""
+        for error in self.first:
+            what = error.message.removeprefix(f"{error.where}: ")
+            lines.append(f"{error.where}: {'the same' if what == before else what}")
+            before = what
+        return lines + ([f"… and {self.bad - SHOWN:,} more"] if self.bad > SHOWN else [])
 
     def _error(self, why: str, remedy: str = "") -> InputError:
         first, *rest = self.lines()
-        hints = dict.fromkeys(error.hint for error in self.first if error.hint)
+        hints = dict.fromkeys(error.hint for error in self.first)
+        remedy = remedy if self.bad < self.rows else ""  # it would leave nothing
         share = f"{self.summary()} ({self.bad / self.rows:.1%}; {why})"
         message = "\n".join([first.removeprefix(f"{self.first[0].where}: "), *rest, share])
         return InputError(self.first[0].where, message, "\n".join(filter(None, [*hints, remedy])))

@@ -161,7 +161,7 @@ def test_bad_rows_stop_the_reading_where_they_are_too_many() -> None:
         if n % 10 == 0:
             bad.add(RowError(f"f:{n}", "tool call" if n > 10 else "broken line", "no", f"Do {n}."))
     bad.check(0.1)  # as many as may be
-    with pytest.raises(InputError, match=r"f:10: no\nf:20: no") as caught:
+    with pytest.raises(InputError, match=r"f:10: no\nf:20: the same\nf:30") as caught:
         bad.check(0.0999, "Or else.")
     message = caught.value.message.splitlines()
     assert len(message) == 12
