@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cai.errors import CaiError, InputError
 from cai.records import Kind, PairSource, Sampling, encodable
+from cai.sources.bad_rows import MAX_BAD_ROWS
 from cai.yaml_file import compose
 
 Role = Literal["policy", "critic", "reviser", "judge", "sampler"]
@@ -53,6 +54,12 @@ class Settings(BaseModel):
         "hf:owner/name[@revision][:config][:split][:column], or seeds[:kind]",
     )
     prompt_column: str | None = Field(None, description="the column that holds the prompt")
+    ignore_columns: tuple[str, ...] = Field(
+        (), description="columns of the prompts that mean something else: id,kind,tags"
+    )
+    max_bad_rows: float = Field(
+        MAX_BAD_ROWS, ge=0, le=1, description="share of unusable prompts that stops the reading"
+    )
     kind: Kind | None = Field(None, description="kind of the prompts that name none")
     limit: int | None = Field(None, ge=1, description="use the first N prompts only")
     shard: str | None = Field(
@@ -146,7 +153,7 @@ class Settings(BaseModel):
     test_share: float = Field(0.05, ge=0, lt=1, description="share of prompts in the test split")
     max_open_rows: int = Field(1024, ge=1, description="rows worked on at once")
 
-    @field_validator("stages", "pairs")
+    @field_validator("stages", "pairs", "ignore_columns")
     @classmethod
     def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
@@ -183,13 +190,15 @@ EXECUTION_KEYS = frozenset(
     | {"tensor_parallel", "replicas", "distributed", "address"}
 )
 # These only say where prompts come from; the prompts themselves are compared.
-PROMPT_KEYS = frozenset({"prompts", "prompt_column", "kind", "limit", "shard"})
+PROMPT_KEYS = frozenset(
+    {"prompts", "prompt_column", "ignore_columns", "max_bad_rows", "kind", "limit", "shard"}
+)
 # These are compared by content, not by name.
 FILE_KEYS = frozenset(
     {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
     | {"judge_calibration", "base_url", "vllm_args"}
 )
-_LISTS = frozenset({"stages", "pairs"})
+_LISTS = frozenset({"stages", "pairs", "ignore_columns"})
 
 
 def resolve(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,8 @@ def _check(reader: _Reader, data: dict[str, Any]) -> None:
         message = (
             f"name: {short(name)} may only hold letters, digits, spaces and _ . + - (60 at most)"
         )
-        hint = f"It names the run folder; write `name: {_slug(name, 'my-constitution')}`."
+        other = re.sub(r"[^\w .+-]+", "-", name).strip(" .+-")[:60] or "my-constitution"
+        hint = f"It names the run folder; write `name: {other}`."
         reader.fail(reader.lines["name"], message, hint)
     raw = data["principles"]
     if raw == [] and not any(e.message.startswith("principles:") for e in reader.errors):
@@ -201,7 +203,8 @@ def _check_ids(reader: _Reader, principles: dict[str, dict[str, Any]]) -> None:
             continue
         if not _ID.fullmatch(name):
             message = f"{field}.id: {short(name)} may only hold a-z, 0-9 and - (not first)"
-            reader.fail(line, message, f"Write `id: {_slug(name, 'no-harm')}`.")
+            number = int(field.removeprefix("principles[").removesuffix("]")) + 1
+            reader.fail(line, message, f"Write `id: {slug(name, f'principle-{number}')}`.")
         elif name in seen:
             message = f"{field}.id: {short(name)} is taken; it is on lines {seen[name]} and {line}"
             reader.fail(line, message, "Give one of the two principles another id.")
@@ -248,8 +251,13 @@ def _check_few_shot(reader: _Reader, case: Any, field: str, principles: Iterable
     reader.fail(reader.lines[f"{field}.principle"], message, hint)
 
 
-def _slug(name: str, default: str) -> str:
-    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or default
+def slug(name: str, default: str) -> str:
+    """An id that is made of a name; the default where a letter of it could not be kept."""
+    folded = unicodedata.normalize("NFKD", name.casefold())
+    plain = "".join(c for c in folded if not unicodedata.combining(c))
+    if any(c.isalnum() and not c.isascii() for c in plain):
+        return default
+    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or default
 
 
 def _join(field: str, key: str) -> str:

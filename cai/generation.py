@@ -25,11 +25,11 @@ from cai.engines.base import CONTROL_TOKENS, Absent, Engine
 from cai.errors import CaiError
 from cai.inputs import (
     digest_of_prompts,
+    ingest,
     judge_warning,
     load_method,
     make_engines,
     on_its_day,
-    prompts_of,
     run_folder,
     settle_labels,
     with_judge,
@@ -172,10 +172,7 @@ class _Job:
         source = {"digest": found, "duplicates": 0} if staged else known
         if staged:
             self.progress.phase("reading prompts")
-            read = counted(prompts_of(self.settings), self.progress)
-            source["duplicates"] = self.journal.ingest(
-                read, self.settings.limit, self.settings.shard
-            )
+            source["duplicates"] = ingest(self.journal, self.settings, self.progress)
         if known is not None:
             self._settle_changes(staged, approve)
         facts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,9 +16,10 @@ from cai.engines.labels import Labels, pick
 from cai.engines.naming import at_server, engine_for
 from cai.errors import CaiError
 from cai.method import Method
-from cai.prompts import read_prompts, source_digest
-from cai.records import Failure, JudgeFacts, Prompt, digest
+from cai.prompts import Intake, source_digest
+from cai.records import JudgeFacts, digest
 from cai.runtime.journal import Journal
+from cai.runtime.progress import Progress, counted
 
 
 def load_method(settings: Settings) -> Method:
@@ -134,20 +135,24 @@ def settle_labels(
     return True
 
 
-def prompts_of(settings: Settings) -> Iterator[Prompt | Failure]:
-    """The prompts of the settings and, in their place, those that cannot be used."""
-    rejected: list[Failure] = []
-    prompts = read_prompts(
-        settings.prompts,
-        prompt_column=settings.prompt_column,
-        kind=settings.kind,
-        rejected=rejected.append,
+def ingest(journal: Journal, settings: Settings, progress: Progress) -> int:
+    """Stage the prompts of the settings in a journal; return how many were duplicates.
+
+    Raises:
+        CaiError: They cannot be read, or too many of them cannot be used.
+    """
+    intake = Intake(
+        settings.prompts, settings.prompt_column, settings.kind, settings.ignore_columns
     )
-    for prompt in prompts:
-        yield from rejected
-        rejected.clear()
-        yield prompt
-    yield from rejected
+    duplicates = journal.ingest(
+        counted(intake, progress), settings.limit, settings.shard, renamed=intake.renamed
+    )
+    remedy = "To do without these rows: --max-bad-rows SHARE, with a larger share."
+    intake.bad.check(settings.max_bad_rows, remedy)
+    if intake.bad.bad:
+        lines = [intake.bad.summary(), *intake.bad.lines(), "failures.jsonl has them all."]
+        progress.warn("\n".join(lines))
+    return duplicates
 
 
 def digest_of_prompts(settings: Settings, known: Settings | None = None) -> str | None:
@@ -162,5 +167,10 @@ def digest_of_prompts(settings: Settings, known: Settings | None = None) -> str 
         names = {key: getattr(settings, key) for key in PROMPT_KEYS}
         if names == {key: getattr(known, key) for key in PROMPT_KEYS}:
             return None
-    read = source_digest(settings.prompts, prompt_column=settings.prompt_column, kind=settings.kind)
+    read = source_digest(
+        settings.prompts,
+        prompt_column=settings.prompt_column,
+        kind=settings.kind,
+        ignore_columns=list(settings.ignore_columns) or None,
+    )
     return digest([read, settings.limit, *([settings.shard] if settings.shard else [])])

@@ -25,10 +25,10 @@ from cai.judge_results import Calibration, Group, Interval, JudgeResult, JudgeVe
 from cai.method import Method
 from cai.pairs import LabelledPair, Skipped, read_pairs
 from cai.plots import reliability_diagram
-from cai.prompt_files import file_digest
 from cai.records import Comparison, PreferenceLabel, digest
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress, Quiet
+from cai.sources.files import file_digest
 
 ECE_FROM = 200  # scored pairs: with fewer, ten bins hold too few each
 CALIBRATE_FROM = 20  # scored pairs

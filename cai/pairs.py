@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cai.errors import InputError
-from cai.prompt_files import a_kind_of, file_rows, listed
-from cai.prompts import message_turns, transcript
 from cai.records import KINDS, Message, Prompt, Record, digest, encodable, messages_as_data
+from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, RowError
+from cai.sources.conversations import SYSTEM, answered, check_answers
+from cai.sources.files import TABLES, Row, file_rows
+from cai.sources.wording import a_kind_of, listed
 
 _FORMATS = "Give .jsonl, .csv or .parquet with prompt, chosen and rejected, or hh-rlhf's two texts."
 _SHAPE = (
     "Each row has `prompt`, `chosen` and `rejected` (texts or messages), or `chosen` and `rejected`"
     " as whole conversations that differ in the last answer."
 )
-_COLUMNS = ("id", "prompt", "chosen", "rejected", "prompt_kind", "kind", "difficulty")
+_COLUMNS = ("id", "prompt", "chosen", "rejected", "prompt_kind", "kind", "difficulty", *SYSTEM)
 
 
 class LabelledPair(Record):
@@ -44,89 +46,67 @@ def read_pairs(path: Path) -> tuple[list[LabelledPair], list[Skipped]]:
     """
     pairs: dict[str, LabelledPair] = {}
     skipped: list[Skipped] = []
+    bad = BadRows()
     for where, row in _rows(path):
-        found = _pair(row, where)
-        if isinstance(found, str):
-            skipped.append(Skipped(where=where, why=found))
-        elif found.prompt.id not in pairs:
-            pairs[found.prompt.id] = found
-        elif pairs[found.prompt.id] == found:
+        bad.rows += 1
+        try:
+            if isinstance(row, RowError):
+                raise row
+            pair = _pair(row, where)
+        except RowError as error:
+            skipped.append(Skipped(where=where, why=error.inside(where)))
+            if error.malformed:
+                bad.add(error)
+            continue
+        if pair.prompt.id not in pairs:
+            pairs[pair.prompt.id] = pair
+        elif pairs[pair.prompt.id] == pair:
             skipped.append(Skipped(where=where, why="a pair that was there already"))
         else:
             raise InputError(
-                f"{where}: id", f"{found.prompt.id!r} is another pair's", "Give each its own id."
+                f"{where}: id", f"{pair.prompt.id!r} is another pair's", "Give each its own id."
             )
+    bad.check(MAX_BAD_ROWS)
     if not pairs:
         why = f" ({skipped[0].where}: {skipped[0].why})" if skipped else ""
         raise InputError(str(path), f"no usable pair{why}", _SHAPE)
     return list(pairs.values()), skipped
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
         missing = "a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(str(path), missing, _FORMATS)
     name = path.name.lower()
-    if name.endswith(".parquet"):
-        yield from _parquet_rows(path)
-        return
-    if not name.removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json", ".csv", ".tsv")):
+    if not name.endswith(".parquet") and not name.removesuffix(".gz").endswith(TABLES):
         raise InputError(str(path), "not a kind of file that holds pairs", _FORMATS)
-    try:
-        yield from file_rows(path, "chosen")
-    except InputError as error:
-        if "prompts" in error.hint:  # it says what a file of prompts needs
-            error.hint = _SHAPE
-        raise
+    yield from file_rows(path, _columns)
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            twice = [name for name in _COLUMNS if names.count(name) > 1]
-            if twice:
-                message = f"two columns have one name: {listed(twice)}"
-                raise InputError(str(path), message, "Give each column a name of its own.")
-            for batch in file.iter_batches(256, columns=[n for n in names if n in _COLUMNS]):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}: row {number}", row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        where = f"{path}: row {number + 1} or after" if number else str(path)
-        raise InputError(where, f"not readable as Parquet: {error}", _FORMATS) from None
+def _columns(names: Sequence[str], where: str) -> list[str]:
+    for name in ("chosen", "rejected"):
+        if name not in names:
+            message = f"no column {name!r}; there are: {listed(names)}"
+            raise InputError(where, message, _SHAPE)
+    return [name for name in names if name in _COLUMNS]
 
 
-def _pair(row: dict[str, Any], where: str) -> LabelledPair | str:
-    """The pair of a row, or why it is none."""
+def _pair(row: dict[str, Any], where: str) -> LabelledPair:
     name, kind, difficulty = (_word(row, n, where) for n in ("id", "kind", "difficulty"))
-    given = row.get("prompt")
-    bare = given in (None, "")  # CSV has no null
-    sides = [_side(row, side, where, bare) for side in ("chosen", "rejected")]
-    talks = [talk for talk, _ in sides]
-    if not bare:
-        talks = [message_turns(given, f"{where}: prompt"), *filter(None, talks)]
-    elif not any(talks):
-        if given == "":
-            return "the prompt is empty"
-        raise InputError(where, "no prompt", _SHAPE)
-    if not encodable([talks, sides, name, kind, difficulty]):
-        return "half of a surrogate pair, which UTF-8 cannot hold"
-    chosen, rejected = (answer.strip() for _, answer in sides)
-    why = _unusable(talks, chosen, rejected)
-    if why is not None:
-        return why
+    turns, answers = answered(row, ("chosen", "rejected"), where)
+    if not encodable([turns, answers, name, kind, difficulty]):
+        message = "half of a surrogate pair, which UTF-8 cannot hold"
+        raise RowError(where, "lone surrogate", message)
+    check_answers(answers, where)
+    chosen, rejected = (answer.strip() for answer in answers)
     prompt_kind = row.get("prompt_kind")
     if prompt_kind in (None, ""):
         prompt_kind = "red-team"
     if prompt_kind not in KINDS:
         hint = f"Write one of: {', '.join(KINDS)}."
-        raise InputError(f"{where}: prompt_kind", f"unknown kind {listed([prompt_kind])}", hint)
-    messages = tuple(Message.model_validate(turn) for turn in talks[0])
+        message = f"unknown kind {listed([prompt_kind])}"
+        raise RowError(f"{where}: prompt_kind", "bad field", message, hint)
+    messages = tuple(Message.model_validate(turn) for turn in turns)
     identity = digest([messages_as_data(messages), chosen, rejected])[:16]
     return LabelledPair(
         prompt=Prompt(id=name or identity, messages=messages, kind=prompt_kind),
@@ -137,38 +117,6 @@ def _pair(row: dict[str, Any], where: str) -> LabelledPair | str:
     )
 
 
-def _unusable(talks: list[list[dict[str, str]]], chosen: str, rejected: str) -> str | None:
-    """Why these are not two different answers to one prompt, or None."""
-    if any(talk != talks[0] for talk in talks):
-        return "the two sides do not answer the same conversation"
-    if talks[0][-1]["role"] != "user":
-        return "the conversation does not end with a turn of the user"
-    if not talks[0][-1]["content"].strip():
-        return "the prompt is empty"
-    if not chosen or not rejected:
-        return "an answer is empty"
-    return "the answers are the same" if chosen == rejected else None
-
-
-def _side(
-    row: dict[str, Any], name: str, where: str, bare: bool
-) -> tuple[list[dict[str, str]], str]:
-    """The conversation before an answer, if the column holds it, and the answer."""
-    value = row.get(name)
-    if isinstance(value, str):
-        turns = transcript(value) if bare else []
-        if not turns:
-            return [], value
-    elif isinstance(value, list) and value:
-        before = message_turns([*value, {"role": "user", "content": ""}], f"{where}: {name}")
-        turns = before[:-1]
-    else:
-        raise InputError(f"{where}: {name}", "missing, or neither text nor messages", _SHAPE)
-    if turns[-1]["role"] != "assistant":
-        return turns, ""
-    return turns[:-1], turns[-1]["content"]
-
-
 def _word(row: dict[str, Any], name: str, where: str) -> str | None:
     value = row.get(name)
     if value in (None, ""):
@@ -176,4 +124,4 @@ def _word(row: dict[str, Any], name: str, where: str) -> str | None:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     hint = "Write a text or a number, or give the column another name."
-    raise InputError(f"{where}: {name}", f"must be text, not {a_kind_of(value)}", hint)
+    raise RowError(f"{where}: {name}", "bad field", f"must be text, not {a_kind_of(value)}", hint)

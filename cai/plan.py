@@ -14,12 +14,13 @@ from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.fed import why_fed_otherwise
-from cai.inputs import digest_of_prompts, load_method, prompts_of, run_folder, with_judge
+from cai.inputs import digest_of_prompts, ingest, load_method, run_folder, with_judge
 from cai.method import Method
 from cai.records import Constitution, JudgeFacts, Prompt, Row
 from cai.row import make_row
 from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal
+from cai.runtime.progress import Progress, Quiet
 
 T = TypeVar("T")
 
@@ -112,6 +113,7 @@ def _loses(before: Row, judge: JudgeFacts, after: Row, new_judge: JudgeFacts) ->
 def make_plan(
     settings: Settings,
     *,
+    progress: Progress | None = None,
     out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
     engines: Mapping[str, Engine],
@@ -125,6 +127,7 @@ def make_plan(
         reuse: As in `generate`.
         engines: The models by role; of one that is not on this machine yet nothing is reused.
         retry_failed: As in `generate`.
+        progress: Told of prompts that cannot be used.
     """
     method = with_judge(load_method(settings), lambda: engines["judge"].known_identity())
     folder = run_folder(method, out)
@@ -132,7 +135,7 @@ def make_plan(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         staged = Journal(scratch / "calls.sqlite")
         stack.callback(staged.close)
-        staged.ingest(prompts_of(settings), settings.limit)
+        ingest(staged, settings, progress or Quiet())
         paths = [Path(p) for p in (folder, *reuse) if (Path(p) / "calls.sqlite").is_file()]
         journals = [Journal(path / "calls.sqlite", readonly=True) for path in paths]
         for journal in journals:

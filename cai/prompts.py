@@ -1,35 +1,31 @@
 """Prompts from files, folders, the shipped seeds and the Hub, read one row at a time.
 
-Text is never cut or stripped: what is in the file is what the model gets. A file that is malformed
-is an error that names the file and the line (for Parquet and the Hub: the row); a row that is well
-formed and cannot be used is a `Failure`, and the rest is read on.
+Text is never cut or stripped: what is in the file is what the model gets. A row that cannot be used
+is a `Failure` with its place (file and line; of Parquet and the Hub, the row), and the rest is read
+on; a file that cannot be read is an error.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cai.errors import InputError
-from cai.prompt_files import (
-    COLUMN_HINT,
-    Row,
-    a_kind_of,
-    file_digest,
-    file_rows,
-    files_of,
-    hub,
-    hub_rows,
-    hub_spec,
-    listed,
-    prompt_columns,
-)
+from cai.assets import seeds_dir
+from cai.errors import CaiError, InputError
+from cai.prompt_columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
 from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
+from cai.sources.bad_rows import BadRows, RowError
+from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
+from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
+from cai.sources.hub import hub, hub_rows, hub_spec
+from cai.sources.wording import a_kind_of, listed
 
-_MARKER = re.compile(r"\n\n(Human|Assistant):")
+SEEDS: tuple[Kind, ...] = ("red-team", "borderline", "helpful")  # they take turns in this order
+_TEXT_FORMATS = (*TABLES, ".txt")
+_FORMATS = (*_TEXT_FORMATS, *(f"{s}.gz" for s in _TEXT_FORMATS), ".parquet")
 
 
 def read_prompts(
@@ -37,6 +33,7 @@ def read_prompts(
     *,
     prompt_column: str | None = None,
     kind: Kind | None = None,
+    ignore_columns: Collection[str] = (),
     rejected: Callable[[Failure], None] | None = None,
 ) -> Iterator[Prompt]:
     """Read prompts lazily, in constant memory and in the order of the source.
@@ -46,30 +43,126 @@ def read_prompts(
             `seeds`, `seeds:KIND`, or `hf:owner/name[@revision][:config][:split][:column]`.
         prompt_column: The column with the prompts, where it cannot be told from the names.
         kind: The kind of prompts that do not say theirs; `red-team` if not given.
-        rejected: Takes each row that is well formed and cannot be used; without it, such a row is
-            an error.
+        ignore_columns: Columns that mean something else than their names say here.
+        rejected: Takes each row that cannot be used; without it, such a row is an error.
 
     Raises:
-        InputError: The file is missing or malformed.
+        InputError: The file is missing or cannot be read.
         CaiError: The dataset cannot be loaded.
     """
-    rows: Iterable[Row]
-    if source.startswith("hf:"):
-        prompt_column = hub_spec(source).column or prompt_column
-        rows = hub_rows(source, prompt_column)
-    else:
-        files = [file_rows(path, prompt_column) for path in files_of(source)]
-        rows = chain.from_iterable(files)
-        if source == "seeds":  # one row of each kind in turn, so that a few rows have all kinds
-            rows = (row for turn in zip_longest(*files) for row in turn if row is not None)
-    for where, row in rows:
-        result = _prompt(row, where, prompt_column, kind)
-        if isinstance(result, Prompt):
-            yield result
+    intake = Intake(source, prompt_column, kind, ignore_columns)
+    for item in intake:
+        if isinstance(item, Prompt):
+            yield item
         elif rejected is not None:
-            rejected(result)
+            rejected(item)
         else:
-            raise InputError(where, result.message, "Mend the row or take it out.")
+            raise intake.bad.first[0]
+
+
+class Intake:
+    """The prompts of a source and, in their place, the rows that are none; `bad` counts them.
+
+    Raises, when it is made or read, what `read_prompts` raises, and an `InputError` where none of
+    the first 1,000 rows can be used.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        prompt_column: str | None = None,
+        kind: Kind | None = None,
+        ignore_columns: Collection[str] = (),
+    ) -> None:
+        check_ignored(ignore_columns)
+        self.bad = BadRows()
+        self._source, self._kind = source, kind
+        self._column, self._ignored = prompt_column, frozenset(ignore_columns)
+        self._later_file = ""  # the file that is read, if it is not the first
+        self._where = ""
+
+    def __iter__(self) -> Iterator[Prompt | Failure]:
+        for later_file, (where, row) in self._rows():
+            self._later_file, self._where = later_file, where
+            self.bad.rows += 1
+            try:
+                if isinstance(row, RowError):
+                    raise row
+                fields = {name: row[name] for name in row if name not in self._ignored}
+                yield _prompt(fields, where, self._column, self._kind)
+            except RowError as error:
+                self.bad.add(error)
+                yield _failure(error, where, {} if isinstance(row, RowError) else row)
+
+    def renamed(self, prompt: Prompt) -> Prompt | Failure:
+        """The prompt last read, whose id stands for another text: with an id of its file's.
+
+        In the first file, and where that one is taken too, it is a bad row.
+        """
+        start = f"{self._later_file}:"
+        if self._later_file and not prompt.id.startswith(start):
+            return prompt.model_copy(update={"id": start + prompt.id})
+        message = f"{prompt.id!r} stands for two different prompts"
+        hint = f"Give each prompt an id of its own; {ignore('id')}"
+        error = RowError(f"{self._where}: id", "bad field", message, hint)
+        self.bad.add(error)
+        return _failure(error, self._where, {"id": prompt.id})
+
+    def _rows(self) -> Iterator[tuple[str, Row]]:
+        """Rows, each with the name of its file unless that is the first."""
+        if self._source.startswith("hf:"):
+            self._column = hub_spec(self._source).column or self._column
+            columns = needed_columns(self._column, self._ignored)
+            rows = (("", row) for row in hub_rows(self._source, columns))
+            yield from _some(rows, self._source, "Name another split or dataset.")
+            return
+        columns = needed_columns(self._column, self._ignored)
+        paths = files_of(self._source)
+        files = [_file(path, columns, path.name if i else "") for i, path in enumerate(paths)]
+        if self._source == "seeds":  # one row of each kind in turn, so that a few rows have all
+            yield from (row for turn in zip_longest(*files) for row in turn if row is not None)
+        else:
+            yield from chain.from_iterable(files)
+
+
+def _file(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Row]]:
+    rows = ((name, row) for row in file_rows(path, columns))
+    return _some(rows, str(path), "Give a file with prompts.")
+
+
+def _some(rows: Iterator[tuple[str, Row]], where: str, hint: str) -> Iterator[tuple[str, Row]]:
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise InputError(where, "there is no prompt in it", hint)
+
+
+def files_of(source: str) -> list[Path]:
+    """The files of a source: the shipped seeds, a file, or a folder's files by name.
+
+    Raises:
+        CaiError: There is none that can be read.
+    """
+    if source == "seeds" or source.startswith("seeds:"):
+        wanted = [k for k in SEEDS if source in ("seeds", f"seeds:{k}")]
+        if not wanted:
+            hint = f"Write seeds, or one of: {', '.join(f'seeds:{k}' for k in SEEDS)}."
+            raise CaiError(f"{source}: no such seeds", hint)
+        return [seeds_dir() / f"{k}.jsonl" for k in wanted]
+    path, usable = Path(source), f"Usable files are {', '.join(_TEXT_FORMATS)} (or .gz), .parquet."
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        files = [p for p in inside if p.name.lower().endswith(_FORMATS)]
+        if not files:
+            raise InputError(source, "the folder has no file of prompts", usable)
+        return files
+    if not path.exists():
+        hint = "Check the path; shipped prompts are `seeds`, a dataset on the Hub is hf:owner/name."
+        raise InputError(source, "no such file or folder", hint)
+    if not path.name.lower().endswith(_FORMATS):
+        raise InputError(source, "unknown kind of file", usable)
+    return [path]
 
 
 def source_digest(source: str, **options: Any) -> str:
@@ -84,7 +177,7 @@ def source_digest(source: str, **options: Any) -> str:
     contents: Any
     if source.startswith("hf:"):
         spec = hub_spec(source)
-        name = f"{spec.config}:{spec.split}:{spec.column}"
+        name = f"{spec.config}:{spec.split or 'train'}:{spec.column}"
         folder = Path(spec.name)
         if folder.is_dir():
             files = [(p.relative_to(folder), p) for p in folder.rglob("*") if p.is_file()]
@@ -106,123 +199,64 @@ def source_digest(source: str, **options: Any) -> str:
 
 
 def _prompt(
-    row: dict[str, Any], where: str, prompt_column: str | None, kind: Kind | None
-) -> Prompt | Failure:
-    columns = prompt_columns(row, prompt_column, where)
-    column = next((name for name in columns if row[name] is not None), columns[0])
+    row: Mapping[str, Any], where: str, prompt_column: str | None, kind: Kind | None
+) -> Prompt:
+    columns = prompt_columns(list(row), prompt_column, where)
+    column = next((name for name in columns if row[name] not in (None, "")), columns[0])
+    value = row[column] if prompt_column else whole_prompt(row, column, where)
+    turns = prompt_turns(value, f"{where}: {column}", text=column not in CONVERSATIONS)
     if prompt_column is None:
-        _check_guess(row, column, where)
-    turns = message_turns(row[column], f"{where}: {column}", text=column != "messages")
+        turns = with_system(turns, row, where)
     fields = {name: _text(row, name, where) for name in ("id", "group", "source")}
     fields["licence"] = _text(row, "licence", where) or _text(row, "license", where)
-    tags = [] if row.get("tags") is None else row["tags"]
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        hint = 'Write "tags": ["one", "two"].'
-        raise InputError(f"{where}: tags", f"must be a list of texts, not {a_kind_of(tags)}", hint)
+    tags = _tags(row.get("tags"), f"{where}: tags")
     own_kind = row.get("kind")
     if own_kind is None or own_kind == "":
         own_kind = kind or "red-team"
     if own_kind not in KINDS:
-        hint = f"Write one of: {', '.join(KINDS)}."
-        raise InputError(f"{where}: kind", f"unknown kind {listed([own_kind])}", hint)
-    error = message = ""
+        hint = f"Write one of: {', '.join(KINDS)}; {ignore('kind')}"
+        message = f"unknown kind {listed([own_kind])}"
+        raise RowError(f"{where}: kind", "bad field", message, hint)
     if not encodable([turns, fields, tags]):
-        error, message = "lone_surrogate", "half of a surrogate pair, which UTF-8 cannot hold"
-    elif not turns[-1]["content"].strip():
-        error, message = "empty_prompt", "the prompt is empty"
-    if error:
-        name = fields["id"] if fields["id"] and encodable(fields["id"]) else where
-        return Failure(stage="ingest", prompt_id=name, error=error, message=message, where=where)
+        message = "half of a surrogate pair, which UTF-8 cannot hold"
+        raise RowError(where, "lone surrogate", message)
     messages = tuple(Message.model_validate(turn) for turn in turns)
     fields["id"] = fields["id"] or Prompt.id_of(messages)
     return Prompt.model_validate({**fields, "messages": messages, "kind": own_kind, "tags": tags})
 
 
-def _check_guess(row: dict[str, Any], column: str, where: str) -> None:
-    """A column that was taken for its name alone must not be half of a prompt, or a reply."""
-    value = row[column]
-    if column == "instruction" and row.get("input"):
-        message = "`input` belongs to the instruction, and would be lost"
-        hint = "Join the two in a column `prompt`, or write --prompt-column instruction."
-        raise InputError(f"{where}: {column}", message, hint)
-    if column == "chosen" and isinstance(value, str) and value.strip() and not _transcript(value):
-        message = "the text is no transcript (Human: …, Assistant: …), so it may be a reply"
-        raise InputError(f"{where}: {column}", message, COLUMN_HINT)
+def _failure(error: RowError, where: str, row: Mapping[str, Any]) -> Failure:
+    name = row.get("id")
+    named = type(name) in (str, int) and str(name).strip() and encodable(name)
+    return Failure(
+        stage="ingest",
+        prompt_id=str(name) if named else where,
+        error=error.fault.replace(" ", "_"),
+        message=error.inside(where),
+        where=where,
+    )
 
 
-def message_turns(value: Any, where: str, *, text: bool = True) -> list[dict[str, str]]:
-    """The messages up to the last user turn; a reply after it is not part of the prompt."""
-    hint = 'Write a text, or a list such as [{"role": "user", "content": "…"}].'
-    if value is None:
-        return [{"role": "user", "content": ""}]
-    if isinstance(value, str) and text:
-        return _transcript(value) or [{"role": "user", "content": value}]
-    if not isinstance(value, list):
-        expected = "a text or a list of messages" if text else "a list of messages"
-        raise InputError(where, f"must be {expected}, not {a_kind_of(value)}", hint)
-    if value and text and all(isinstance(turn, str) for turn in value):
-        if len(value) == 1:
-            return message_turns(value[0], where)
-        message = f"{len(value)} turns without the answers between them; a prompt is never cut"
-        hint = "Write one turn as `prompt`, or a conversation with its answers as `messages`."
-        raise InputError(where, message, hint)
-    turns = [_turn(turn, f"{where}[{i}]", hint) for i, turn in enumerate(value)]
-    if turns and turns[-1]["role"] == "assistant":
-        turns.pop()
-    if not turns:
-        raise InputError(where, "there is no user turn", hint)
-    if turns[-1]["role"] != "user":
-        message = f"ends with a turn of role {turns[-1]['role']!r}, not with one of the user"
-        raise InputError(where, message, "End the conversation with the turn to be answered.")
-    return turns
+def _tags(value: Any, where: str) -> list[str]:
+    tags = [] if value in (None, "") else value
+    if isinstance(tags, str):  # a cell
+        try:
+            tags = json.loads(tags)
+        except (ValueError, RecursionError):
+            tags = value
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        hint = f'Write a JSON list, "tags": ["one", "two"]; {ignore("tags")}'
+        message = f"must be a list of texts, not {a_kind_of(tags)}"
+        raise RowError(where, "bad field", message, hint)
+    return tags
 
 
-def _turn(value: Any, where: str, hint: str) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise InputError(where, f"a message must be an object, not {a_kind_of(value)}", hint)
-    role, content = value.get("role"), value.get("content")
-    if role not in ("system", "user", "assistant"):
-        message = f"unknown role {listed([role])}" if "role" in value else "the message has no role"
-        raise InputError(where, message, "Roles are system, user and assistant.")
-    if not isinstance(content, str):
-        raise InputError(where, f"content must be text, not {a_kind_of(content)}", hint)
-    return {"role": role, "content": content}
-
-
-def _transcript(text: str) -> list[dict[str, str]]:
-    """The turns of a text in the form of hh-rlhf up to the last human one; [] if it is not one."""
-    turns = transcript(text)
-    return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
-
-
-def transcript(text: str) -> list[dict[str, str]]:
-    """All turns of a text in the form of hh-rlhf; [] if it is not one.
-
-    Only a marker at the start of a line after a blank one begins a turn, and one space after it is
-    not text. Turns of one speaker in a row (they are in the data: jokes, quotes) are joined.
-    """
-    body = text.lstrip()
-    if not body.startswith("Human:") or not (
-        text.startswith("\n\nHuman:") or "\n\nAssistant:" in body
-    ):
-        return []
-    parts = _MARKER.split("\n\n" + body)
-    turns: list[dict[str, str]] = []
-    for speaker, content in zip(parts[1::2], parts[2::2], strict=True):
-        role = "user" if speaker == "Human" else "assistant"
-        said = content.removeprefix(" ")
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += "\n\n" + said
-        else:
-            turns.append({"role": role, "content": said})
-    return turns
-
-
-def _text(row: dict[str, Any], name: str, where: str) -> str | None:
+def _text(row: Mapping[str, Any], name: str, where: str) -> str | None:
     value = row.get(name)
     if value is None or value == "":
         return None
     if isinstance(value, str) or type(value) is int:  # many datasets number their rows
         return str(value)
-    hint = f"Write a text, or rename the column if it is not the {name} of the prompt."
-    raise InputError(f"{where}: {name}", f"must be text, not {a_kind_of(value)}", hint)
+    hint = f"Write a text; {ignore(name)}"
+    message = f"must be text, not {a_kind_of(value)}"
+    raise RowError(f"{where}: {name}", "bad field", message, hint)

@@ -24,7 +24,7 @@ _KINDS = {
     "timestamp": "a date",
     "null": "empty",
 }
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+BAD_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 BAD: Any = object()  # present but wrong: reported once, and no reason for further errors
 
@@ -63,7 +63,7 @@ def compose(path: Path) -> yaml.Node:
     Raises:
         InputError: The file cannot be read, is empty or is not YAML.
     """
-    text = _decode(path, _read(path))
+    text = read_text(path)
     line = 1
     try:
         loader = _Loader(text)
@@ -91,6 +91,15 @@ def compose(path: Path) -> yaml.Node:
             f"{path}:1", "the file is empty", "See docs/constitution.md for an example."
         )
     return node
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a BOM.
+
+    Raises:
+        InputError: It cannot be read, is too large or is not UTF-8.
+    """
+    return _decode(path, _read(path))
 
 
 def _read(path: Path) -> bytes:
@@ -198,7 +207,7 @@ class YamlReader:
             name = "null" if kind == "empty" else kind
             message = f"{field}: {short(text)} is {name} in YAML: put quotes around it"
             return self.fail(line, message, f'Write "{short(text)}" in quotes if it is the text.')
-        if bad := _CONTROL.search(text):
+        if bad := BAD_CHARACTERS.search(text):
             message = f"{field}: holds U+{ord(bad[0]):04X}, which is no character of a text"
             return self.fail(line, message, "Remove the escape, or write the character itself.")
         return text

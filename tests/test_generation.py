@@ -15,7 +15,7 @@ from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError, InputError
 from cai.plan import Plan
 from cai.records import Message
-from tests.helpers import Recorder, prompt
+from tests.helpers import Recorder
 
 RULES: dict[str, Any] = {
     "name": "rules",
@@ -102,7 +102,9 @@ def test_prompts_that_are_all_unusable_end_in_failures(
 ) -> None:
     path = tmp_path / "none.jsonl"
     path.write_text('{"prompt": "\\ud800"}\n{"prompt": " "}\n')
-    run = go(prompts=str(path))
+    with pytest.raises(InputError, match=r"2 of 2 rows cannot be used.*at most 5% may be"):
+        go(prompts=str(path))
+    run = go(prompts=str(path), max_bad_rows=1)
     assert [f.error for f in run.failures] == ["lone_surrogate", "empty_prompt"]
     with pytest.raises(CaiError, match="the sft dataset is empty"):
         _ = run.sft
@@ -335,7 +337,7 @@ def test_duplicates_are_dropped_and_counted(go: Callable[..., cai.Run], tmp_path
 def test_one_id_for_two_texts_is_an_error(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     path = tmp_path / "ids.jsonl"
     path.write_text('{"id": "a", "prompt": "One?"}\n{"id": "a", "prompt": "Two?"}\n')
-    with pytest.raises(CaiError, match="id 'a' stands for two different prompts"):
+    with pytest.raises(CaiError, match="id: 'a' stands for two different prompts"):
         go(prompts=str(path))
     assert not (tmp_path / "run").exists()
 
@@ -478,7 +480,7 @@ def test_hostile_text_comes_out_as_it_went_in(tmp_path: Path) -> None:
 def test_lone_surrogates_fail_with_a_reason(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     path = tmp_path / "surrogates.jsonl"
     path.write_text('{"prompt": "half a pair: \\ud800"}\n{"prompt": "whole"}\n')
-    run = go(prompts=str(path), test_share=0)
+    run = go(prompts=str(path), test_share=0, max_bad_rows=0.5)
     (failure,) = run.failures
     assert failure.stage == "ingest"
     assert "surrogate" in failure.error
@@ -498,7 +500,7 @@ def test_a_hub_dataset_is_read_once_per_folder(
         return "digest"
 
     monkeypatch.setattr("cai.inputs.source_digest", once)
-    monkeypatch.setattr("cai.inputs.read_prompts", lambda source, **options: iter([prompt()]))
+    monkeypatch.setattr("cai.prompts.hub_rows", lambda *_: iter([("row 1", {"prompt": "Why?"})]))
     before = promised(go(prompts="hf:owner/name", test_share=0))
     assert promised(go(prompts="hf:owner/name", test_share=0)) == before
     assert asked == ["hf:owner/name"]

@@ -176,9 +176,11 @@ def test_an_empty_cell_of_a_prompt_leaves_the_transcripts(tmp_path: Path) -> Non
         (PAIR | {"prompt": [user("")]}, "the prompt is empty"),
         (PAIR | {"rejected": " Because of rain.\n"}, "the answers are the same"),
         (PAIR, "there already"),
-        (PAIR | {"chosen": [assistant("a"), assistant("b")]}, "same conversation"),
+        (PAIR | {"chosen": [assistant("a"), assistant("b")]}, "two turns of the assistant"),
         ({side: [{"role": "system", "content": "s"}, assistant(side)]
-          for side in ("chosen", "rejected")}, "does not end with a turn of the user"),
+          for side in ("chosen", "rejected")}, "there is no user turn"),
+        ({side: [user("a"), {"role": "system", "content": "s"}, assistant(side)]
+          for side in ("chosen", "rejected")}, "ends with a turn of role 'system'"),
         *[(PAIR | {name: "\ud800"}, "surrogate") for name in COLUMNS if name != "prompt_kind"],
         (PAIR | {"chosen": [assistant("\udfff")]}, "surrogate"),
     ],
@@ -312,19 +314,19 @@ MALFORMED = [
     ("a.jsonl", GOOD + "5", ":2", "a number, not an object", "one JSON object a line"),
     ("a.json", "[" + GOOD + "]", ":1", "not JSON", r"jq -c"),
     ("a.jsonl", GOOD.encode() + b'{"prompt": "\xe9"}', ":2", "not UTF-8: byte 0xe9", "iconv"),
-    ("a.jsonl", "", "", "no prompt in it", "Each row has"),
-    ("a.jsonl", "\n \n", "", "no prompt in it", "Each row has"),
-    ("a.csv", "", "", "no prompt in it", "Each row has"),
-    ("a.csv", HEAD, "", "no prompt in it", "Each row has"),
+    ("a.jsonl", "", "", "no usable pair", "Each row has"),
+    ("a.jsonl", "\n \n", "", "no usable pair", "Each row has"),
+    ("a.csv", "", "", "no usable pair", "Each row has"),
+    ("a.csv", HEAD, "", "no usable pair", "Each row has"),
     ("a.csv", "prompt,rejected\np,a\n", ":1", "no column 'chosen'", "Each row has"),
-    ("a.csv", "prompt,chosen\np,a\n", ":2: rejected", "missing", "Each row has"),
+    ("a.csv", "prompt,chosen\np,a\n", ":1", "no column 'rejected'", "Each row has"),
     ("a.csv", HEAD + "p,a,b\nq,c,d,lost\n", ":3", "4 cells, but the header has 3", "around a cell"),
     ("a.csv", HEAD + "p,a,b\nq,c\n", ":3", "2 cells, but the header has 3", "around a cell"),
     ("a.csv", "prompt,chosen,chosen,rejected\np,a,b,c\n", ":1", "one name: 'chosen'", "its own"),
     ("a.csv", HEAD + 'p,"a"x,b\n', ":2", "not CSV", "around a cell"),
     ("a.csv", (HEAD + "p,a,b\nq,é,d\n").encode("latin-1"), ":3", "not UTF-8: byte 0xe9", "iconv"),
-    ("a.parquet", "", "", "not readable as Parquet", r"\.parquet"),
-    ("a.parquet", "PAR1 and then nothing", "", "not readable as Parquet", r"\.parquet"),
+    ("a.parquet", "", "", "not Parquet", "cut or damaged"),
+    ("a.parquet", "PAR1 and then nothing", "", "not Parquet", "cut or damaged"),
     ("a.jsonl.gz", GOOD, "", "Not a gzipped file", "Check the file"),
     ("a.docx", "PK", "", "not a kind of file that holds pairs", r"\.jsonl"),
     ("a.txt.gz", gzip.compress(b"hi"), "", "not a kind of file that holds pairs", r"\.jsonl"),
@@ -375,13 +377,15 @@ def test_parquet_that_is_cut_or_holds_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, {name: [f"{text} {n}" for n in range(999)] for name, text in PAIR.items()})
     path.write_bytes(path.read_bytes()[:-100])
-    assert "not readable as Parquet" in error_of(path).message
+    assert "not Parquet" in error_of(path).message
     offsets = pa.array([0, 2], pa.int32()).buffers()[1]
     broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff\xfe")])
     write_parquet(path, {"prompt": ["p"], "chosen": broken, "rejected": ["b"]})  # type: ignore[dict-item]
     assert "utf-8" in error_of(path).message
-    write_parquet(path, {"prompt": []})
+    write_parquet(path, {"chosen": [], "rejected": []})
     assert "no usable pair" in error_of(path).message
+    write_parquet(path, {"prompt": []})
+    assert "no column 'chosen'; there are: 'prompt'" in error_of(path).message
 
 
 def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:

@@ -104,10 +104,11 @@ def test_a_transcript_gives_back_its_turns(tmp_path: Path, said: list[str], tail
     source = write_jsonl(tmp_path / "a.jsonl", {"chosen": text + tail})
     rejected: list[Failure] = []
     prompts = list(read_prompts(source, rejected=rejected.append))
-    if expected[-1][1].strip():
+    if all(content.strip() for _, content in expected):
         assert [turns(p) for p in prompts] == [expected]
     else:
-        assert [f.error for f in rejected] == ["empty_prompt"]
+        last = bool(expected[-1][1].strip())
+        assert [f.error for f in rejected] == ["empty_turn" if last else "empty_prompt"]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,11 @@ def test_transcripts(tmp_path: Path) -> None:
     double = "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c\n\nHuman: d\n\nHuman: e"
     assert read(double) == joined
     assert read(double + "\n\nAssistant: f\n\nAssistant: g") == joined
-    empty_turn = [("user", "a"), ("assistant", ""), ("user", " b ")]
-    assert read("\n\nHuman: a\n\nAssistant: \n\nHuman:  b \n\nAssistant: ") == empty_turn
+    spaces = [("user", "a"), ("assistant", " c"), ("user", " b ")]
+    assert read("\n\nHuman: a\n\nAssistant:  c\n\nHuman:  b \n\nAssistant: ") == spaces
+    windows = double.replace("\n", "\r\n")
+    assert read(windows) == joined
+    assert read("Human: x\r\ny\r\n\r\nAssistant: z\r\n") == [("user", "x\ny")]
 
 
 def test_messages_and_conversational_prompts(tmp_path: Path) -> None:
@@ -281,7 +285,115 @@ def test_seeds() -> None:
         next(read_prompts("seeds:helpfull"))
 
 
+# Columns that belong to the prompt, and others
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"instruction": "Sum up.", "input": "1 2"}, [("user", "Sum up.\n\n1 2")]),
+        ({"instruction": "Sum up.", "input": ""}, [("user", "Sum up.")]),
+        ({"instruction": "Sum up.", "input": " ", "context": None}, [("user", "Sum up.")]),
+        (
+            {"question": "Who?", "system_prompt": "Be brief."},
+            [("system", "Be brief."), ("user", "Who?")],
+        ),
+        ({"prompt": "Who?", "system": "Be brief."}, [("system", "Be brief."), ("user", "Who?")]),
+        ({"prompt": "Who?", "system": " "}, [("user", "Who?")]),
+        ({"prompt": "Who?", "context": "of a contract by its own"}, [("user", "Who?")]),
+        (
+            {
+                "system": "Be brief.",
+                "conversations": [
+                    {"from": "human", "value": "Hi"},
+                    {"from": "gpt", "value": "Ho"},
+                    {"from": "human", "value": "Ha"},
+                    {"from": "gpt", "value": "He"},
+                ],
+            },
+            [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Ha")],
+        ),
+        ({"conversation": [{"role": "user", "content": "Hi"}]}, [("user", "Hi")]),
+    ],
+)
+def test_a_column_keeps_its_companions(
+    tmp_path: Path, row: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    (prompt,) = read_prompts(write_jsonl(tmp_path / "a.jsonl", row))
+    assert turns(prompt) == expected
+    columns = {name: [value] for name, value in row.items()}
+    (prompt,) = read_prompts(write_parquet(tmp_path / "a.parquet", **columns))
+    assert turns(prompt) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Who?", "context": "Ann did it."},
+        {"question": "Who?", "choices": ["Ann", "Bob"]},
+        {"instruction": "Sum up.", "context": "1 2"},
+        {"text": "Who?", "options": {"A": "Ann"}},
+    ],
+)
+def test_half_of_a_prompt_is_taken_only_where_somebody_says_so(
+    tmp_path: Path, row: dict[str, Any]
+) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", row)
+    column, other = row
+    error = error_of(source)
+    assert f"{column}: `{other}` may belong to the {column}, and would be lost" in error.message
+    assert f"--prompt-column {column}" in error.hint
+    assert texts(source, prompt_column=column) == [row[column]]
+
+
+def test_columns_that_mean_something_else_are_ignored(tmp_path: Path) -> None:
+    fields = {"id": 1.5, "kind": "open_qa", "tags": {"a": 1}, "image": "x.png", "source": [1]}
+    row = {"prompt": "Who?", **fields}
+    source = write_jsonl(tmp_path / "a.jsonl", row)
+    for n, name in enumerate(fields):
+        hint = error_of(source, ignore_columns=[f for f in fields if f != name]).hint
+        assert f"--ignore-columns {name}" in hint, n
+    (prompt,) = read_prompts(source, ignore_columns=list(fields))
+    assert (prompt.id, prompt.kind, prompt.tags) == (
+        Prompt.id_of(prompt.messages), "red-team", (),
+    )  # fmt: skip
+    columns = {name: [value] for name, value in row.items()}
+    assert texts(write_parquet(tmp_path / "a.parquet", **columns), ignore_columns=fields) == [
+        "Who?"
+    ]
+    source = write_csv(tmp_path / "a.csv", ["question", "context"], ["Who?", "Ann."])
+    assert texts(source, ignore_columns=["context"]) == ["Who?"]
+    with pytest.raises(CaiError, match="nothing is read from a column 'kin'") as caught:
+        texts(source, ignore_columns=["kin"])
+    assert "kind" in caught.value.hint
+
+
+def test_a_conversation_that_was_written_into_a_cell(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "it's"}, {"role": "assistant", "content": "so"}]
+    share = [{"from": "human", "value": "it's"}]
+    for cell in (str(talk), json.dumps(talk), str(share), f" {talk}\n"):
+        for column in ("prompt", "messages", "conversations", "text"):
+            assert texts(write_csv(tmp_path / "a.csv", [column], [cell])) == ["it's"]
+            assert texts(write_jsonl(tmp_path / "a.jsonl", {column: cell})) == ["it's"]
+    numpy = "[{'content': 'it', 'role': 'user'}\n {'content': 'so', 'role': 'assistant'}]"
+    error = error_of(write_csv(tmp_path / "a.csv", ["prompt"], [numpy]))
+    assert "cannot be read back" in error.message
+
+
 # Rows that cannot be used
+
+
+def test_every_row_that_is_no_prompt_is_a_failure_with_its_place(tmp_path: Path) -> None:
+    from tests.odd_rows import ODD
+
+    path = tmp_path / "a.jsonl"
+    lines = [line for line, _ in ODD.values()]
+    path.write_bytes(b"\n".join([GOOD.strip().encode(), *lines, GOOD.strip().encode()]))
+    rejected: list[Failure] = []
+    assert texts(str(path), rejected=rejected.append) == ["ok", "ok"]
+    assert [f.error for f in rejected] == [error for _, error in ODD.values()]
+    assert [f.where for f in rejected] == [f"{path}:{n}" for n in range(2, len(ODD) + 2)]
+    assert all(f.message and "a.jsonl" not in f.message for f in rejected)
 
 
 def test_rows_that_cannot_be_used_are_failures(tmp_path: Path) -> None:
@@ -319,7 +431,7 @@ def test_null_rows_of_parquet_and_empty_cells_are_failures(tmp_path: Path) -> No
     assert texts(source, rejected=rejected.append) == ["a", "b"]
     source = write_csv(tmp_path / "a.csv", ["prompt", "x"], ["a", ""], ["", "b"])
     assert texts(source, rejected=rejected.append) == ["a"]
-    assert [Path(f.where or "").name for f in rejected] == ["a.parquet:2", "a.csv:3"]
+    assert [Path(f.where or "").name for f in rejected] == ["a.parquet: row 2", "a.csv:3"]
 
 
 # Malformed files: name, content, where it is wrong, what the error says, what the hint says
@@ -341,24 +453,40 @@ MALFORMED = [
     ("a.jsonl", '{"messages": ["hi"]}', ":1: messages[0]", "an object, not a text", '"role"'),
     ("a.jsonl", '{"messages": [{"role": "human", "content": ""}]}', ":1: messages[0]",
      "unknown role 'human'", "system, user and assistant"),
-    ("a.jsonl", '{"messages": [{"from": "human", "value": ""}]}', ":1: messages[0]", "no role",
+    ("a.jsonl", '{"messages": [{"content": "hi"}]}', ":1: messages[0]", "no role",
      "system, user and assistant"),
-    ("a.jsonl", '{"messages": [{"role": "user", "content": ["x"]}]}', ":1: messages[0]",
-     "content must be text, not a list", '"role": "user"'),
+    ("a.jsonl", '{"messages": [{"from": "bard", "value": ""}]}', ":1: messages[0]",
+     "unknown from 'bard'", "system, human and gpt"),
+    ("a.jsonl", '{"messages": [{"role": "user", "content": {"x": 1}}]}', ":1: messages[0]",
+     "content must be text, not an object", '"role": "user"'),
     ("a.jsonl", f'{{"messages": [{USER}, {{"role": "system", "content": "x"}}]}}', ":1: messages",
      "ends with a turn of role 'system'", "End the conversation"),
     ("a.jsonl", '{"messages": [{"role": "assistant", "content": "x"}]}', ":1: messages",
      "no user turn", '"role": "user"'),
     ("a.jsonl", GOOD + '{"turns": ["a", "b"]}', ":2: turns", "2 turns.*never cut", "`messages`"),
     ("a.jsonl", '{"chosen": "Sure, here it is"}', ":1: chosen", "may be a reply", "--prompt-col"),
-    ("a.jsonl", '{"instruction": "Sum up", "input": "x"}', ":1: instruction", "`input`", "Join"),
-    ("a.jsonl", '{"prompt": "x", "tags": "a,b"}', ":1: tags", "a list of texts, not a text", "tag"),
+    ("a.jsonl", '{"question": "Who?", "input": "x"}', ":1: question", "`input`", "Join"),
+    ("a.jsonl", '{"question": "Who?", "context": "x"}', ":1: question", "`context`", "Join"),
+    ("a.jsonl", '{"goal": "x", "choices": ["a"]}', ":1: goal", "`choices`", "prompt-column goal"),
+    ("a.jsonl", '{"instruction": "x", "input": 5}', ":1: input", "text, not a number",
+     "--ignore-columns input"),
+    ("a.jsonl", '{"prompt": "x", "system": {"a": 1}}', ":1: system", "text, not an", "Keep one"),
+    ("a.jsonl", '{"messages": [{"role": "system", "content": "a"}, ' + USER + '], "system": "b"}',
+     ":1: system", "another system message", "Keep one"),
+    ("a.jsonl", '{"prompt": "x", "image": "a.png"}', ":1: image", "would be lost", "Take out"),
+    ("a.jsonl", '{"prompt": "x", "tags": "a,b"}', ":1: tags", "a list of texts, not a text",
+     "--ignore-columns tags"),
     ("a.jsonl", '{"prompt": "x", "kind": "harmful"}', ":1: kind", "unknown kind 'harmful'",
-     "red-team, helpful, borderline"),
+     "red-team, helpful, borderline; .*--ignore-columns kind"),
     ("a.jsonl", '{"prompt": "x", "kind": 0}', ":1: kind", "unknown kind 0", "red-team"),
-    ("a.jsonl", '{"prompt": "x", "id": ["a"]}', ":1: id", "must be text, not a list", "a text"),
+    ("a.jsonl", '{"prompt": "x", "id": ["a"]}', ":1: id", "not a list", "--ignore-columns id"),
+    ("a.jsonl", '{"prompt": "x", "id": 1.5}', ":1: id", "not a number", "--ignore-columns id"),
     ("a.jsonl", b'{"prompt": "ok"}\n{"prompt": "\xe9"}\n', ":2", "0xe9 at offset 29", "UTF-8"),
-    ("a.jsonl", GOOD.encode("utf-16"), ":1", "not UTF-8: byte 0xff at offset 0", "UTF-8"),
+    ("a.jsonl", GOOD.encode("utf-16-le"), "", "UTF-16 without the mark", "iconv -f UTF-16LE"),
+    ("a.txt", "abc".encode("utf-16-be"), "", "UTF-16 without the mark", "iconv -f UTF-16BE"),
+    ("a.jsonl", GOOD.encode("utf-16")[:-1], "", "not UTF-16: truncated", "may be cut"),
+    ("a.csv", b"PK\x03\x04...", "", "a zip archive", "save it as CSV in UTF-8"),
+    ("a.jsonl", b"PAR1...", "", "a Parquet file", "end in .parquet"),
     ("a.txt", b"\x7fELF\x02\x01\n\x80\x81", ":2", "not UTF-8", "UTF-8"),
     ("a.jsonl", b"", "", "no prompt in it", "file with prompts"),
     ("a.txt", "\n \n", "", "no prompt in it", "file with prompts"),
@@ -370,9 +498,10 @@ MALFORMED = [
     ("a.csv", 'prompt\n"a" b\n', ":2", "not CSV", "a quote twice"),
     ("a.csv", 'prompt\n"never ends\n', ":2", "not CSV: unexpected end of data", "a quote twice"),
     ("a.csv", b"prompt\nok\n\xff\n", ":3", "not UTF-8", "UTF-8"),
-    ("a.csv", "prompt,tags\na,b\n", ":2: tags", "the cell is not JSON", "a JSON list"),
-    ("a.parquet", b"PAR1 and then nothing", ":1", "not Parquet", "cut or damaged"),
-    ("a.parquet", b"", ":1", "not Parquet", "cut or damaged"),
+    ("a.csv", "prompt,tags\na,b\n", ":2: tags", "a list of texts, not a text", "a JSON list"),
+    ("a.csv", "messages\nhello\n", ":2: messages", "a list of messages, not a text", '"role"'),
+    ("a.parquet", b"PAR1 and then nothing", "", "not Parquet", "cut or damaged"),
+    ("a.parquet", b"", "", "not Parquet", "cut or damaged"),
     ("a.jsonl.gz", gzip.compress(GOOD.encode() * 99)[:-9], "", "cannot be read", "fetch it again"),
     ("a.jsonl.gz", GOOD, "", "cannot be read: Not a gzipped file", "Check the file"),
     ("a.docx", b"PK", "", "unknown kind of file", r"\.jsonl"),
@@ -403,7 +532,7 @@ def test_malformed_parquet(tmp_path: Path) -> None:
     assert "--prompt-column" in error.hint
     assert texts(source, prompt_column="query") == ["a"]
     source = write_parquet(path, prompt=[1, 2])
-    assert error_of(source).where == f"{path}:1: prompt"
+    assert error_of(source).where == f"{path}: row 1: prompt"
     write_parquet(path, prompt=[f"{n} words" * 50 for n in range(5000)])
     path.write_bytes(path.read_bytes()[:-100])
     assert "not Parquet" in error_of(source).message
@@ -491,6 +620,17 @@ def test_the_hub_spec_the_network_and_telemetry(monkeypatch: pytest.MonkeyPatch)
         list(read_prompts("hf:some/name"))
 
 
+def test_the_configs_of_a_dataset_are_named_where_one_is_needed(dataset: Path) -> None:
+    (dataset / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain\n  data_files: train.jsonl\n"
+        "- config_name: hard\n  data_files: test.jsonl\n---\n"
+    )
+    with pytest.raises(CaiError, match=r"Its configs are: .*'plain'.*\n.*hf:owner/name") as caught:
+        texts(f"hf:{dataset}")
+    assert "'hard'" in caught.value.message
+    assert texts(f"hf:{dataset}:hard") == ["d"]
+
+
 # The digest
 
 
@@ -501,6 +641,8 @@ def test_the_digest_follows_contents_and_options(tmp_path: Path) -> None:
     assert len(first) == 64
     assert source_digest(source, kind="helpful", prompt_column=None) == first
     assert source_digest(source, kind="red-team") != first
+    assert source_digest(source, kind="helpful", ignore_columns=None) == first
+    assert source_digest(source, kind="helpful", ignore_columns=["id"]) != first
     assert source_digest(write(tmp_path / "in/a.jsonl", GOOD), kind="helpful") == first
     folder = source_digest(str(tmp_path))
     write(tmp_path / "a.jsonl", GOOD * 2)

@@ -62,6 +62,42 @@ def lint(
         raise typer.Exit(1)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="Principles of LangChain or llm-swarm, or a list of sentences.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The constitution to write. [default: print it]")
+    ] = None,
+) -> None:
+    """Turn another tool's principles, or a list of rules, into a constitution.
+
+    Read are: principles of LangChain (critique_request, revision_request) as YAML or JSON, those of
+    llm-swarm (critic, revision) as JSON, and a list of sentences as YAML or JSON or in a .txt file,
+    one a line.
+    """
+    from cai.cli.console import console, plain, stderr
+    from cai.constitution_import import import_constitution
+    from cai.errors import CaiError
+
+    imported = import_constitution(file)
+    for note in imported.notes:
+        stderr.print(plain(note), soft_wrap=True)
+    if out is None:
+        typer.echo(imported.text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as target:
+            target.write(imported.text)
+    except FileExistsError:
+        raise CaiError(f"{out}: is there already", "Choose another --out.") from None
+    except OSError as error:
+        raise CaiError(f"{out}: {error.strerror}", "Choose another --out.") from None
+    console.print(plain(f"{out}: {imported.principles} principles"), soft_wrap=True)
+    console.print(plain(f"Look at it: cai constitution lint {out}"), soft_wrap=True)
+
+
 @app.command()
 def show(
     file: File,

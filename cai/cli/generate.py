@@ -125,6 +125,17 @@ def generate(
     prompt_column: Annotated[
         str | None, typer.Option(help="The column of the input that holds the prompt.")
     ] = None,
+    ignore_columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the input that mean something else here, as a comma list: "
+            "id,kind,tags. [default: none]"
+        ),
+    ] = None,
+    max_bad_rows: Annotated[
+        float | None,
+        typer.Option(help="Share of unusable rows of the input that stops it. [default: 0.05]"),
+    ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
@@ -221,6 +232,8 @@ def generate(
         "revisions": revisions,
         "limit": limit,
         "prompt_column": prompt_column,
+        "ignore_columns": comma_list(ignore_columns) if ignore_columns is not None else None,
+        "max_bad_rows": max_bad_rows,
         "kind": kind,
         "shard": shard,
         "system": system,
@@ -364,12 +377,23 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
     from cai.inputs import judge_warning, load_method, make_engines, on_its_day, run_folder
     from cai.plan import make_plan
+    from cai.runtime.progress import Shown
 
     settings = on_its_day(settings, run_folder(load_method(settings), out))
     engines = make_engines(settings)
-    plan, method = make_plan(
-        settings, out=out, reuse=reuse, engines=engines, retry_failed=retry_failed
-    )
+    progress = Shown(stderr)
+    progress.phase("reading prompts")
+    try:
+        plan, method = make_plan(
+            settings,
+            out=out,
+            reuse=reuse,
+            engines=engines,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
     if plan.changes:
         _print_changes(plan)
     roles: dict[str, list[str]] = {}

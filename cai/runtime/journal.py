@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -211,14 +211,15 @@ class Journal:
         prompts: Iterable[Prompt | Failure],
         limit: int | None = None,
         shard: str | None = None,
+        renamed: Callable[[Prompt], Prompt | Failure] | None = None,
     ) -> int:
         """Copy prompts into a staging table and return how many were duplicates.
 
         Nothing is in use until `adopt`; a killed ingest leaves nothing but the staging table, which
-        the next one drops.
+        the next one drops. A prompt whose id stands for another text is what `renamed` makes of it.
 
         Raises:
-            CaiError: One id stands for two different texts.
+            CaiError: One id stands for two different texts, and there is no `renamed`.
         """
         self._db.executescript("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS staged_failures;")
         self._create_prompts("staged")
@@ -228,11 +229,11 @@ class Journal:
                 if n % (10 * CHUNK) == 0:  # keeps the write-ahead log small
                     self._db.execute("COMMIT")
                     self._db.execute("BEGIN")
-                if isinstance(item, Failure):
-                    record = item.model_dump_json(exclude_none=True)
+                found = item if isinstance(item, Failure) else self._stage(position, item, renamed)
+                if isinstance(found, Failure):
+                    record = found.model_dump_json(exclude_none=True)
                     self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
-                    continue
-                if self._stage(position, item):
+                elif found:
                     position += 1
                 else:
                     duplicates += 1
@@ -248,7 +249,13 @@ class Journal:
         if part > 1:
             self._db.execute("DELETE FROM staged_failures")
 
-    def _stage(self, position: int, prompt: Prompt) -> bool:
+    def _stage(
+        self,
+        position: int,
+        prompt: Prompt,
+        renamed: Callable[[Prompt], Prompt | Failure] | None,
+    ) -> bool | Failure:
+        """Stage a prompt; False if it is a duplicate, a failure if its id is another's."""
         row = (position, prompt.id, prompt.text_digest, prompt.kind)
         cursor = self._db.execute(
             "INSERT OR IGNORE INTO staged VALUES (?, ?, ?, ?, ?)",
@@ -257,12 +264,15 @@ class Journal:
         if cursor.rowcount:
             return True
         same = self._db.execute("SELECT 1 FROM staged WHERE digest = ?", (row[2],)).fetchone()
-        if same is None:
+        if same is not None:
+            return False
+        if renamed is None:
             raise CaiError(
                 f"{prompt.source or 'prompts'}: id {prompt.id!r} stands for two different prompts",
                 "Give each prompt an id of its own, or leave the ids out.",
             )
-        return False
+        other = renamed(prompt)
+        return other if isinstance(other, Failure) else self._stage(position, other, renamed)
 
     def adopt(self, meta: Mapping[str, Any], *, staged: bool) -> None:
         """Store facts about the run and make the staged prompts its own, in one transaction."""

@@ -16,15 +16,18 @@ import pyarrow as pa
 
 from cai.errors import CaiError
 from cai.records import Record, canonical_json, digest
+from cai.sources.bad_rows import Fault
 from cai.train.config import DatasetName, TrainSettings
 from cai.train.encoding import Encoded, Encoder
-from cai.train.source import Example, Source, examples, read_source
+from cai.train.source import Example, Source, read_source
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Row = dict[str, Any]
-Reason = Literal["degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"]
+Reason = Literal[
+    Fault, "degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"
+]
 SATURATED = 0.99  # a label above it is a hard one, whatever the loss
 
 _IDS = pa.list_(pa.int32())
@@ -152,12 +155,14 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
             long; no row left; or labels without a doubt for a loss that learns from it.
     """
     main = read_source(settings.data, settings.dataset)
-    if settings.pair_source != "all" and not any("pair_source" in row for row in main.train):
+    if settings.pair_source != "all" and not any(
+        e.pair_source is not None for e in main.train if isinstance(e, Example)
+    ):
         raise CaiError(
             f"{settings.data}: no column pair_source, so there are no {settings.pair_source} pairs",
             "Leave pair_source at all.",
         )
-    held_out = {e.prompt_key for e in examples(main.test, main.origin) if e is not None}
+    held_out = {e.prompt_key for e in main.test if e.prompt_key is not None}
     train = [select(main, settings, encoder, held_out)]
     files = dict(main.files)
     for mix in settings.mixes:
@@ -244,7 +249,7 @@ def select(
         seen: Contents that other sources have given already.
         wanted: How many rows to take; None takes all.
     """
-    parsed = [e for e in examples(source.train, source.origin) if e is not None]
+    parsed = [e for e in source.train if isinstance(e, Example)]
     filters: list[tuple[Reason, Callable[[Sequence[Example]], list[Example]]]] = [
         ("degenerate", without_degenerate),
         ("duplicate", lambda rows: without_duplicates(rows, seen)),
@@ -252,7 +257,7 @@ def select(
         ("pair source", lambda rows: of_pair_source(rows, settings.pair_source)),
         ("margin", lambda rows: with_margin(rows, settings.min_margin)),
     ]
-    dropped: Counter[Reason] = Counter({"degenerate": len(source.train) - len(parsed)})
+    dropped: Counter[Reason] = Counter(e.fault for e in source.train if not isinstance(e, Example))
     rows = parsed
     for reason, keep in filters:
         before, rows = len(rows), keep(rows)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import ValidationError
-
 from cai.errors import CaiError, InputError
-from cai.records import Message, Record, assistant, digest, encodable, messages_as_data, user
+from cai.records import (
+    Message,
+    Record,
+    canonical_json,
+    digest,
+    encodable,
+    messages_as_data,
+)
+from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, Fault, RowError
+from cai.sources.conversations import CONVERSATIONS, SYSTEM, answered, check_answers, last_answered
+from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
+from cai.sources.hub import HUB_HINT, hub_spec, hub_splits
+from cai.sources.wording import a_kind_of, listed
 from cai.train.config import DatasetName
 
 _ANSWERS: dict[DatasetName, tuple[str, ...]] = {
@@ -24,19 +30,20 @@ _ANSWERS: dict[DatasetName, tuple[str, ...]] = {
     "preferences": ("chosen", "rejected"),
 }
 _RUN_COLUMNS: dict[DatasetName, tuple[str, ...]] = {
-    "sft": ("id",),
-    "preferences": ("id", "chosen_probability", "pair_source"),
+    "sft": ("id", "prompt"),
+    "preferences": ("id", "prompt", "chosen_probability", "pair_source"),
 }
-_EXTRA_COLUMNS = ("id", "chosen_probability", "pair_source")
+_EXTRA_COLUMNS = ("id", "chosen_probability", "pair_source", *SYSTEM)
 _COLUMNS_HINT = (
     "sft learns from the columns prompt and completion, or messages; dpo from prompt, chosen and "
-    "rejected. A column holds texts, or lists of {role, content}."
+    "rejected, or from chosen and rejected as whole conversations. A column holds texts, "
+    "transcripts, or lists of {role, content}."
+)
+_LABEL_HINT = (
+    "chosen_probability is how sure it is that chosen is better: a number from 0 to 1 (80 per cent "
+    "is 0.8), in every row. Without the column every label is sure."
 )
 _AGAIN = "Run the same cai generate command again."
-_HUB_HINT = (
-    "Write hf:owner/name[@revision][:config][:split]. A gated dataset needs `hf auth login`; "
-    "without a network, give the folder of a local copy: hf:/path."
-)
 
 
 class Example(Record):
@@ -59,82 +66,129 @@ class Example(Record):
         turns = [(m.role, _normalised(m.content)) for m in self.prompt if m.role != "system"]
         return digest(turns)
 
-    def data(self) -> dict[str, Any]:
-        """The columns that TRL reads."""
-        names = _ANSWERS["sft" if len(self.answers) == 1 else "preferences"]
-        row: dict[str, Any] = {"prompt": messages_as_data(self.prompt)}
-        for name, answer in zip(names, self.answers, strict=True):
-            row[name] = messages_as_data([assistant(answer)])
-        return row if len(names) == 1 else {**row, "chosen_probability": self.probability}
-
 
 def _normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+class Dropped(NamedTuple):
+    """A row that nothing is learnt from: where it is, and why."""
+
+    where: str
+    fault: Fault
+    prompt_key: str | None = None  # if its prompt can be told: a test row's must not be trained on
+
+
 class Source(NamedTuple):
-    """Rows as they stand in a file, split by split, and the digests of the files."""
+    """What is learnt of each row, split by split, and the digests of the files."""
 
     origin: str
-    train: Sequence[Mapping[str, Any]]
-    test: Sequence[Mapping[str, Any]]
+    train: Sequence[Example | Dropped]
+    test: Sequence[Example | Dropped]
     files: dict[str, str]
 
 
-def examples(rows: Iterable[Mapping[str, Any]], origin: str) -> list[Example | None]:
-    """A row each; None for one that is no conversation that ends with a user and an answer."""
-    return [_example(row, origin) for row in rows]
+def examples(rows: Iterable[Row], origin: str, dataset: DatasetName) -> list[Example | Dropped]:
+    """What is learnt of each row, in order.
+
+    Raises:
+        InputError: Too many rows are malformed; a label is no probability, or some rows lack one.
+    """
+    found: list[Example | Dropped] = []
+    bad, labels = BadRows(), _Labels()
+    for where, row in rows:
+        bad.rows += 1
+        try:
+            if isinstance(row, RowError):
+                raise row
+            probability = labels.read(row, where) if dataset == "preferences" else 1.0
+            example = _example(row, where, origin, dataset, probability)
+            useless = _useless(example, where)
+            found.append(Dropped(where, useless, example.prompt_key) if useless else example)
+        except RowError as error:
+            found.append(Dropped(where, error.fault))
+            if error.malformed:
+                bad.add(error)
+    bad.check(MAX_BAD_ROWS)
+    return found
 
 
-def _example(row: Mapping[str, Any], origin: str) -> Example | None:
-    prompt, answers = _conversation(row)
-    if not prompt or prompt[-1].role != "user" or not prompt[-1].content.strip():
-        return None
-    identity = row.get("id")
-    if None in answers or not encodable([messages_as_data(prompt), answers, identity]):
-        return None
-    p = row.get("chosen_probability", 1.0)
-    number = isinstance(p, int | float) and not isinstance(p, bool)
-    texts = tuple(a for a in answers if a is not None)
-    pair_source = row.get("pair_source")
+class _Labels:
+    """Reads `chosen_probability`, which all rows have or none."""
+
+    def __init__(self) -> None:
+        self.first: dict[bool, str] = {}  # where the first row with, and without, a label is
+
+    def read(self, row: Mapping[str, Any], where: str) -> float:
+        """The label of a row; 1 where no row has one.
+
+        Raises:
+            InputError: It is no number from 0 to 1, or only some rows have one.
+        """
+        value = row.get("chosen_probability")
+        self.first.setdefault(value is not None, where)
+        if len(self.first) == 2:
+            other = self.first[True]
+            message = f"no chosen_probability, and {other} has one"
+            raise InputError(self.first[False], message, _LABEL_HINT)
+        if value is None:
+            return 1.0
+        place = f"{where}: chosen_probability"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            what = f"{a_kind_of(value)} ({listed([value])})"
+            raise InputError(place, f"must be a number, not {what}", _LABEL_HINT)
+        if not 0 <= value <= 1:
+            raise InputError(place, f"{value:g} is not from 0 to 1", _LABEL_HINT)
+        return float(value)
+
+
+def _example(
+    row: Mapping[str, Any], where: str, origin: str, dataset: DatasetName, probability: float
+) -> Example:
+    turns, answers = _conversation(row, where, dataset)
+    identity, pair_source = row.get("id"), row.get("pair_source")
+    if not encodable([turns, answers, identity, pair_source]):
+        message = "half of a surrogate pair, which UTF-8 cannot hold"
+        raise RowError(where, "lone surrogate", message)
     return Example(
-        id=digest([messages_as_data(prompt), *texts])[:16] if identity is None else str(identity),
+        id=digest([turns, *answers])[:16] if identity in (None, "") else str(identity),
         origin=origin,
-        prompt=prompt,
-        answers=texts,
-        probability=float(p) if number else math.nan,
-        pair_source=None if pair_source is None else str(pair_source),
+        prompt=tuple(Message.model_validate(turn) for turn in turns),
+        answers=tuple(answers),
+        probability=probability,
+        pair_source=None if pair_source in (None, "") else str(pair_source),
     )
 
 
-def _conversation(row: Mapping[str, Any]) -> tuple[tuple[Message, ...], list[str | None]]:
-    """Prompt and answers of a row; `messages` are split before the last."""
-    if "chosen" not in row and "completion" not in row:
-        turns = _turns(row["messages"])
-        return turns[:-1], [_answer(row["messages"], turns[:-1])]
-    prompt = _turns(row["prompt"])
-    names = _ANSWERS["preferences" if "chosen" in row else "sft"]
-    return prompt, [_answer(row[name], prompt) for name in names]
-
-
-def _turns(value: Any) -> tuple[Message, ...]:
-    """A text as a user's turn, or a list of turns; nothing if it is neither."""
-    if isinstance(value, str):
-        return (user(value),)
+def _useless(example: Example, where: str) -> Fault | None:
+    """Why nothing can be learnt of an example that is well formed, or None."""
     try:
-        return tuple(Message(role=turn["role"], content=turn["content"]) for turn in value)
-    except (TypeError, KeyError, ValidationError):
-        return ()
+        check_answers(example.answers, where)
+    except RowError as error:
+        return error.fault
+    return "no preference" if example.probability <= 0.5 else None
 
 
-def _answer(value: Any, prompt: tuple[Message, ...]) -> str | None:
-    """The answer's text, which may stand alone, as a turn, or at the end of the conversation."""
-    if isinstance(value, str):
-        return value
-    turns = _turns(value)
-    if not turns or turns[-1].role != "assistant" or turns[:-1] not in ((), prompt):
+def _conversation(
+    row: Mapping[str, Any], where: str, dataset: DatasetName
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Prompt and answers of a row; of demonstrations, a conversation may stand for both."""
+    if dataset == "sft" and row.get("completion") is None:
+        whole = [name for name in CONVERSATIONS if row.get(name) not in (None, "")]
+        if whole:
+            return last_answered(row[whole[0]], row, f"{where}: {whole[0]}")
+    missing = _missing(list(row), dataset)
+    if missing is not None:
+        message = f"no column {missing}; there are: {listed(row)}"
+        raise RowError(where, "no column", message, _COLUMNS_HINT)
+    return answered(row, _ANSWERS[dataset], where)
+
+
+def _missing(names: Sequence[str], dataset: DatasetName) -> str | None:
+    """The first column that is needed and not there."""
+    if dataset == "sft" and any(name in names for name in CONVERSATIONS):
         return None
-    return turns[-1].content
+    return next((name for name in _ANSWERS[dataset] if name not in names), None)
 
 
 def read_source(name: str, dataset: DatasetName) -> Source:
@@ -150,13 +204,44 @@ def read_source(name: str, dataset: DatasetName) -> Source:
         return _from_run(path, name, dataset)
     if not path.is_file():
         raise InputError(name, "no such run or file", "Check the path; on the Hub: hf:owner/name.")
-    if path.suffix == ".parquet":
-        rows = _parquet(path, dataset)
-    elif path.suffix in (".jsonl", ".ndjson"):
-        rows = _jsonl(path, dataset)
-    else:
-        raise InputError(name, "unknown kind of file", "Give a run folder, .parquet or .jsonl.")
-    return Source(name, rows, [], {name: _sha256(path)})
+    if not path.name.lower().removesuffix(".gz").endswith((*TABLES, ".parquet")):
+        hint = f"Give a run folder, .parquet, or {', '.join(TABLES)} (or .gz)."
+        raise InputError(name, "unknown kind of file", hint)
+    rows = examples(_rows(path, dataset), name, dataset)
+    return Source(name, rows, [], {name: file_digest(path)})
+
+
+def _rows(path: Path, dataset: DatasetName, more: Sequence[str] = ()) -> Iterator[Row]:
+    table = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+    for where, row in file_rows(path, _columns(dataset, more)):
+        if table and not isinstance(row, RowError):
+            row = _from_cells(row)
+        yield where, row
+
+
+def _from_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a table's row, in which all is text and nothing is null."""
+    fields = {name: None if cell == "" else cell for name, cell in row.items()}
+    label = fields.get("chosen_probability")
+    if label is not None:
+        with suppress(ValueError):  # told as what it is, a text
+            fields["chosen_probability"] = float(label)
+    return fields
+
+
+def _columns(dataset: DatasetName, more: Sequence[str] = ()) -> Columns:
+    """Chooses the columns that are read, of the names of all."""
+    known = ("prompt", *_ANSWERS[dataset], *(CONVERSATIONS if dataset == "sft" else ()))
+
+    def choose(names: Sequence[str], where: str) -> list[str]:
+        lacking = [name for name in more if name not in names]
+        missing = _missing(names, dataset) or next(iter(lacking), None)
+        if missing is not None:
+            message = f"no column {missing}; there are: {listed(names)}"
+            raise InputError(where, message, _COLUMNS_HINT)
+        return [name for name in names if name in (*known, *_EXTRA_COLUMNS)]
+
+    return choose
 
 
 def _from_run(folder: Path, name: str, dataset: DatasetName) -> Source:
@@ -166,13 +251,13 @@ def _from_run(folder: Path, name: str, dataset: DatasetName) -> Source:
         raise CaiError(f"{name}: this run has not come to its end", _AGAIN)
     if not finished and not any((folder / kind).is_dir() for kind in kinds):
         raise CaiError(f"{name}: not a run folder", "Give the folder that cai generate wrote.")
-    splits: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    splits: dict[str, list[Example | Dropped]] = {"train": [], "test": []}
     files = {}
     for split, rows in splits.items():
         path = folder / dataset / f"{split}.parquet"
         if path.is_file():
-            rows += _parquet(path, dataset, _RUN_COLUMNS[dataset])
-            files[str(Path(name) / dataset / path.name)] = _sha256(path)
+            rows += examples(_rows(path, dataset, _RUN_COLUMNS[dataset]), name, dataset)
+            files[str(Path(name) / dataset / path.name)] = file_digest(path)
     if not splits["train"]:
         if splits["test"]:
             message, hint = "has test rows only", "Generate from more prompts."
@@ -183,135 +268,31 @@ def _from_run(folder: Path, name: str, dataset: DatasetName) -> Source:
     return Source(name, splits["train"], splits["test"], files)
 
 
-def _parquet(path: Path, dataset: DatasetName, more: Sequence[str] = ()) -> list[dict[str, Any]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            columns = needed_columns(file.schema_arrow, str(path), dataset, more)
-            rows: list[dict[str, Any]] = file.read(columns=columns).to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        message = f"not Parquet that can be read: {_first_line(error)}"
-        raise InputError(str(path), message, f"It may be cut or damaged. {_AGAIN}") from None
-    return rows
-
-
-def _jsonl(path: Path, dataset: DatasetName) -> list[dict[str, Any]]:
-    rows = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                hint = "Write one JSON object a line, in UTF-8."
-                raise InputError(where, f"not JSON: {_first_line(error)}", hint) from None
-            if not isinstance(row, dict):
-                raise InputError(where, "no JSON object", _COLUMNS_HINT)
-            rows.append({name: row[name] for name in _present(list(row), where, dataset)})
-    return rows
-
-
 def _from_hub(name: str, dataset: DatasetName) -> Source:
-    repository, _, rest = name.removeprefix("hf:").partition(":")
-    config, _, asked = rest.partition(":")
-    revision = ""
-    if not Path(repository).is_dir():
-        repository, _, revision = repository.partition("@")
-    splits = _hub_splits(name, repository, revision or None, config, dataset)
-    if (asked or "train") not in splits:
+    spec = hub_spec(name)
+    if spec.column is not None:
+        raise CaiError(f"{name}: names a column; training reads columns by name", HUB_HINT)
+    splits = hub_splits(name, dataset)
+    if (spec.split or "train") not in splits:
         there = ", ".join(splits)
-        raise CaiError(f"{name}: no split {asked or 'train'}; there are: {there}", _HUB_HINT)
-    found: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+        raise CaiError(f"{name}: no split {spec.split or 'train'}; there are: {there}", HUB_HINT)
+    found: dict[str, list[Example | Dropped]] = {"train": [], "test": []}
     files = {}
-    for split in [asked] if asked else [split for split in found if split in splits]:
-        data = splits[split]
+    for split in [spec.split] if spec.split else [split for split in found if split in splits]:
         where = f"{name} {split}"
-        columns = needed_columns(data.features.arrow_schema, where, dataset)
-        rows = data.select_columns(columns).to_list()
-        found["train" if asked else split] = rows
-        files[where] = digest(rows)
+        data = splits[split]
+        data = data.select_columns(_columns(dataset)(data.column_names, where))
+        total = hashlib.sha256()
+        rows = examples(_hashed(data, where, total), name, dataset)
+        found["train" if spec.split else split] = rows
+        files[where] = total.hexdigest()
     return Source(name, found["train"], found["test"], files)
 
 
-def _hub_splits(
-    name: str, repository: str, revision: str | None, config: str, dataset: DatasetName
-) -> Mapping[str, Any]:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its client
-
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
-    known = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, HTTPError)
-    bars = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        if not config and dataset in datasets.get_dataset_config_names(
-            repository, revision=revision
-        ):
-            config = dataset
-        loaded: Mapping[str, Any] = datasets.load_dataset(
-            repository, config or None, revision=revision
-        )
-    except known as error:
-        raise CaiError(f"{name}: {_first_line(error)}", _HUB_HINT) from error
-    finally:
-        if bars:
-            datasets.enable_progress_bars()
-    return loaded
-
-
-def needed_columns(
-    schema: pa.Schema, where: str, dataset: DatasetName, more: Sequence[str] = ()
-) -> list[str]:
-    """The columns to read.
-
-    Raises:
-        InputError: One is missing or holds something else.
-    """
-    names = _present(schema.names, where, dataset, more)
-    for name in names:
-        kind = schema.field(name).type
-        if name == "chosen_probability":
-            right, wanted = pa.types.is_floating(kind) or pa.types.is_integer(kind), "numbers"
-        elif name in ("id", "pair_source"):
-            right, wanted = _is_text(kind) or pa.types.is_integer(kind), "texts"
-        else:
-            right, wanted = _holds_turns(kind), "texts or lists of {role, content}"
-        if not right:
-            raise InputError(where, f"column {name} holds {kind}, not {wanted}", _COLUMNS_HINT)
-    return names
-
-
-def _holds_turns(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-        fields = {field.name: field.type for field in kind.value_type}
-        return all(_is_text(fields.get(name)) for name in ("role", "content"))
-    return _is_text(kind)
-
-
-def _is_text(kind: pa.DataType | None) -> bool:
-    return kind in (pa.string(), pa.large_string())
-
-
-def _present(
-    columns: Sequence[str], where: str, dataset: DatasetName, more: Sequence[str] = ()
-) -> list[str]:
-    """The columns of those that are there which are read."""
-    wanted = ["prompt", *_ANSWERS[dataset]]
-    if dataset == "sft" and "completion" not in columns and "messages" in columns:
-        wanted = ["messages"]
-    missing = [name for name in (*wanted, *more) if name not in columns]
-    if missing:
-        there = ", ".join(columns)
-        raise InputError(where, f"no column {missing[0]}; there are: {there}", _COLUMNS_HINT)
-    return wanted + [name for name in _EXTRA_COLUMNS if name in columns]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _hashed(data: Iterable[dict[str, Any]], where: str, total: hashlib._Hash) -> Iterator[Row]:
+    """The rows of a dataset; when they are all read, `total` is the digest of their list."""
+    total.update(b"[")
+    for number, row in enumerate(data, 1):
+        total.update((b"," if number > 1 else b"") + canonical_json(row))
+        yield f"{where}: row {number}", row
+    total.update(b"]")

@@ -207,7 +207,7 @@ def test_reasoning_first_is_another_judge() -> None:
             "missing, or neither",
         ),
         ("a.csv", "prompt,chosen,rejected\np,a,b,c\n", ":2", "4 cells, but the header has 3"),
-        ("a.parquet", "", "", "not readable as Parquet"),
+        ("a.parquet", "", "", "not Parquet"),
         ("a.docx", "", "", "not a kind of file that holds pairs"),
         (None, "", "none.jsonl", "no such file"),
     ],

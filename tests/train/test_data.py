@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from rich.console import Console
 
 from cai.engines._chat import Chat
 from cai.errors import CaiError, InputError
+from cai.records import messages_as_data
 from cai.train import data as steps
 from cai.train.config import resolve_training
 from cai.train.data import TrainData, load_rows
 from cai.train.encoding import Encoder
+from cai.train.source import Example, examples, read_source
 
 Load = Callable[..., TrainData]
 
@@ -114,7 +117,8 @@ def test_every_row_is_accounted_for(load: Load, texts: Any, tmp_path: Path) -> N
     (counts,) = found.report.sources
     dropped = {name: n for name, n in counts.dropped.items() if n}
     assert dropped == {
-        "degenerate": 3, "duplicate": 1, "leak": 1, "pair source": 1, "margin": 1,
+        "no preference": 1, "same answers": 1, "empty answer": 1, "duplicate": 1,
+        "leak": 1, "pair source": 1, "margin": 1,
     }  # fmt: skip
     assert (counts.read, counts.kept) == (10, 3)
     assert texts(found) == ["Question 0?", "Question 1?", "Question 8?"]
@@ -193,8 +197,9 @@ def words(template: str = WORDS) -> Encoder:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    texts = " ".join(path.read_text() for path in Path().glob("*.jsonl"))
-    found = ["?", "<end>", "user", "assistant", "system", *re.findall(r"[\w:.!,]+", texts)]
+    texts = " ".join(path.read_text(errors="ignore") for path in Path().glob("*.jsonl"))
+    roles = ("user", "assistant", "system")
+    found = ["?", "<end>", *roles, "q", "a", *re.findall(r"[\w:.!,]+", texts)]
     for word in found:
         _known.setdefault(word, len(_known))
     core = Tokenizer(models.WordLevel(dict(_known), unk_token="?"))
@@ -241,39 +246,220 @@ def prompts(found: TrainData) -> list[str]:
 # --- the filters, one by one, counted by hand
 
 
-def test_what_is_degenerate() -> None:
-    kept = {"prompt": "q", "chosen": "a", "rejected": "b"}
-    bad: list[dict[str, Any]] = [
-        {"chosen": " \n"},
-        {"rejected": ""},
-        {"chosen": "b"},
-        {"chosen": " b "},  # a template strips it
-        {"chosen_probability": 0.5},
-        {"chosen_probability": 0.2},
-        {"chosen_probability": 1.01},
-        {"chosen_probability": float("nan")},
-        {"chosen_probability": float("inf")},
-        {"chosen_probability": None},
-        {"chosen_probability": "0.9"},
-        {"chosen_probability": True},
-        {"prompt": ""},
-        {"prompt": []},
-        {"prompt": turns("assistant", "q")},
-        {"prompt": turns("tool", "q")},
-        {"prompt": [{"role": "user"}]},
-        {"prompt": 7},
-        {"chosen": turns("user", "a")},
-        {"chosen": [*turns("user", "other"), *turns("assistant", "a")]},
-        {"rejected": None},
-        {"chosen": "\ud800"},
-        {"id": "\ud800"},
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"chosen": " \n"}, "empty answer"),
+        ({"rejected": ""}, "empty answer"),
+        ({"chosen": turns("user", "a")}, "other prompt"),
+        ({"chosen": "b"}, "same answers"),
+        ({"chosen": " b "}, "same answers"),  # a template strips it
+        ({"chosen_probability": 0.5}, "no preference"),
+        ({"chosen_probability": 0}, "no preference"),
+        ({"prompt": " "}, "empty prompt"),
+        ({"prompt": turns("assistant", "q")}, "other prompt"),
+        ({"prompt": turns("tool", "q")}, "tool call"),
+        ({"prompt": [{"role": "user"}]}, "null content"),
+        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "not text"),
+        ({"prompt": [*turns("user", "a"), *turns("user", "b")]}, "doubled turn"),
+        ({"prompt": turns("system", "a")}, "no user turn"),
+        ({"chosen": [*turns("user", "other"), *turns("assistant", "a")]}, "other prompt"),
+        ({"chosen": "\ud800"}, "lone surrogate"),
+        ({"id": "\ud800"}, "lone surrogate"),
+        ({"prompt": 7}, "wrong type"),
+        ({"prompt": []}, "wrong type"),
+        ({"prompt": turns("bard", "q")}, "unknown role"),
+        ({"prompt": "[{'role': 'user', 'content': 'a'}\n {'role': 'user'}]"}, "unreadable text"),
+        ({"rejected": None}, "no column"),
+    ],
+)
+def test_why_a_row_is_dropped(row: dict[str, Any], reason: Any) -> None:
+    good = {"prompt": "q", "chosen": "a", "rejected": "b", "chosen_probability": 0.75}
+    rows = [{**good, "prompt": f"q{n}"} for n in range(39)]
+    found = counted([*rows, {**good, "prompt": "q", **row}], method="dpo", loss="hard")
+    assert found.report.dropped == {reason: 1}
+    assert prompts(found) == [row["prompt"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0.8", r"must be a number, not a text \('0\.8'\)"),
+        ("80", r"must be a number, not a text \('80'\)"),
+        (80, "80 is not from 0 to 1"),
+        (1.01, r"1\.01 is not from 0 to 1"),
+        (-0.5, r"-0\.5 is not from 0 to 1"),
+        (float("nan"), "nan is not from 0 to 1"),
+        (float("inf"), "inf is not from 0 to 1"),
+        (True, r"must be a number, not true or false \(True\)"),
+        ([0.8], "must be a number, not a list"),
+    ],
+)
+def test_a_label_that_is_no_probability_stops_the_run(value: Any, message: str) -> None:
+    pairs = [
+        {"prompt": f"q{n}", "chosen": "a", "rejected": "b", "chosen_probability": 0.8}
+        for n in range(40)
     ]
-    for n, row in enumerate(bad):
-        found = counted([kept, {**kept, "prompt": "q2", **row}], method="dpo", loss="hard")
-        assert found.report.dropped == {"degenerate": 1}, (n, row)
-        assert prompts(found) == ["q"]
-    edges = [{**kept, "prompt": f"q{p}", "chosen_probability": p} for p in (0.500001, 1)]
+    pairs[30]["chosen_probability"] = value
+    with pytest.raises(InputError, match=message) as caught:
+        counted(pairs, method="dpo")
+    assert caught.value.where == "rows.jsonl:31: chosen_probability"
+    assert "80 per cent is 0.8" in caught.value.hint
+
+
+def test_some_rows_without_a_label_stop_the_run() -> None:
+    pairs = [{"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(4)]
+    labelled = [{**row, "chosen_probability": 0.8} for row in pairs]
+    for rows, lacks, has in (
+        ([*labelled[:3], pairs[3]], 4, 1),
+        ([*pairs[:2], *labelled[2:]], 1, 3),
+        ([*labelled[:3], {**pairs[3], "chosen_probability": None}], 4, 1),
+    ):
+        with pytest.raises(InputError) as caught:
+            counted(rows, method="dpo")
+        assert caught.value.where == f"rows.jsonl:{lacks}"
+        assert f"no chosen_probability, and rows.jsonl:{has} has one" in caught.value.message
+        assert "in every row" in caught.value.hint
+    cells = "prompt,chosen,rejected,chosen_probability\nq,a,b,0.75\np,a,b,\n"
+    Path("rows.csv").write_text(cells)
+    settings = resolve_training("dpo", {"data": "rows.csv"})
+    with pytest.raises(InputError, match=r"rows\.csv:3: no chosen_probability"):
+        load_rows(settings, words(), Path("cache"))
+    Path("rows.csv").write_text(cells.replace("p,a,b,\n", ""))
+    found = load_rows(settings, words(), Path("cache"))
+    assert found.train["chosen_probability"][:] == [0.75]
+    edges = [{**row, "chosen_probability": p} for row, p in zip(pairs, (0.500001, 1), strict=False)]
     assert counted(edges, method="dpo").report.dropped == {}
+
+
+def hh(*said: str) -> str:
+    speakers = ("Human", "Assistant") * len(said)
+    return "".join(f"\n\n{who}: {text}" for who, text in zip(speakers, said, strict=False))
+
+
+TALK = [*turns("user", "a"), *turns("assistant", "b"), *turns("user", "c")]
+PAIRS: list[dict[str, Any]] = [
+    {"chosen": hh("a", "b", "c", "yes"), "rejected": hh("a", "b", "c", "no")},
+    {"prompt": "", "chosen": hh("a", "b", "c", "yes"), "rejected": hh("a", "b", "c", "no")},
+    {"prompt": hh("a", "b", "c") + "\n\nAssistant:", "chosen": " yes", "rejected": " no"},
+    {"prompt": hh("a", "b", "c"), "chosen": "yes", "rejected": "no"},
+    {
+        "prompt": hh("a", "b", "c") + "\n\nAssistant:",
+        "chosen": hh("a", "b", "c", "yes"),
+        "rejected": hh("a", "b", "c", "no"),
+    },
+    {
+        "prompt": TALK,
+        "chosen": [*TALK, *turns("assistant", "yes")],
+        "rejected": hh("a", "b  ", "c\n", "no"),
+    },
+    {
+        "prompt": json.dumps(TALK),
+        "chosen": str([*TALK, *turns("assistant", "yes")]),
+        "rejected": turns("assistant", "no"),
+    },
+    {
+        "chosen": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"},
+                   {"from": "human", "value": "c"}, {"from": "gpt", "value": "yes"}],
+        "rejected": [*TALK, *turns("assistant", "no")],
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", PAIRS)
+@pytest.mark.parametrize("windows", [False, True])
+def test_every_form_of_a_pair_is_the_same_pair(row: dict[str, Any], windows: bool) -> None:
+    if windows:
+        row = {k: v.replace("\n", "\r\n") if isinstance(v, str) else v for k, v in row.items()}
+    found = counted([row], method="dpo", loss="hard")
+    assert found.report.dropped == {}
+    (row,) = found.train
+    assert asked(row) == "user a <end> assistant b <end> user c <end> assistant"
+    sides = [spoken(row[name]) for name in ("chosen_ids", "rejected_ids")]
+    assert sides == ["yes <end>", "no <end>"]
+    assert row["chosen_probability"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [*TALK, *turns("assistant", "yes")]},
+        {"messages": json.dumps([*TALK, *turns("assistant", "yes")])},
+        {"prompt": None, "completion": None, "messages": [*TALK, *turns("assistant", "yes")]},
+        {
+            "conversations": [
+                {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"},
+                {"from": "human", "value": "c"}, {"from": "gpt", "value": "yes"},
+            ]
+        },
+        {"prompt": hh("a", "b", "c"), "completion": "yes"},
+        {"prompt": hh("a", "b", "c") + "\n\nAssistant:", "completion": " yes"},
+        {"prompt": hh("a", "b", "c"), "completion": hh("a", "b", "c", "yes")},
+        {"completion": hh("a", "b", "c", "yes")},
+        {"prompt": TALK, "completion": [*TALK, *turns("assistant", "yes")]},
+    ],
+)  # fmt: skip
+def test_every_form_of_a_demonstration_is_the_same_demonstration(row: dict[str, Any]) -> None:
+    found = counted([row])
+    (made,) = found.train
+    assert asked(made) == "user a <end> assistant b <end> user c <end> assistant"
+    assert learnt(made) == "yes <end>"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "first"),
+    [("q", "q\n"), ("q\r\nr", "q\nr"), ("q  ", "q"), (turns("user", "q\n"), " q ")],
+)
+def test_white_space_makes_no_other_prompt(prompt: Any, first: str) -> None:
+    sides = {
+        name: [*turns("user", first), *turns("assistant", text)]
+        for name, text in (("chosen", "a"), ("rejected", "b"))
+    }
+    found = counted([{"prompt": prompt, **sides}], method="dpo", loss="hard")
+    assert found.report.dropped == {}
+    expected = turns("user", prompt) if isinstance(prompt, str) else prompt
+    (example,) = read_source("rows.jsonl", "preferences").train
+    assert isinstance(example, Example)
+    assert messages_as_data(example.prompt) == expected  # as it is written
+
+
+def test_a_system_message_of_its_own_column_leads_the_prompt() -> None:
+    row = {"system": "Be brief.", "prompt": "q", "chosen": "a", "rejected": "b"}
+    found = counted([row], method="dpo", loss="hard")
+    assert asked(found.train[0]) == "system Be brief. <end> user q <end> assistant"
+
+
+def test_training_reads_compressed_files_and_tables() -> None:
+    row = {"prompt": "q", "completion": "a"}
+    for name in ("rows.jsonl.gz", "rows.jsonl"):  # the second without the end that says so
+        Path(name).write_bytes(gzip.compress(json.dumps(row).encode()))
+        settings = resolve_training("sft", {"data": name})
+        assert prompts(load_rows(settings, words(), Path("cache"))) == ["q"]
+    for name, text in (
+        ("rows.csv", "prompt,completion\nq,a\n"),
+        ("rows.tsv", "prompt\tcompletion\nq\ta\n"),
+    ):
+        Path(name).write_bytes(text.encode("utf-16"))
+        settings = resolve_training("sft", {"data": name})
+        assert prompts(load_rows(settings, words(), Path("cache"))) == ["q"]
+
+
+def test_broken_lines_are_counted_and_too_many_stop_the_run() -> None:
+    lines = [json.dumps({"prompt": f"q{n}", "completion": "a"}) for n in range(40)]
+    lines[7] = '{"prompt": "q7", "compl'
+    Path("rows.jsonl").write_text("\n".join(lines))
+    settings = resolve_training("sft", {"data": "rows.jsonl"})
+    found = load_rows(settings, words(), Path("cache"))
+    assert (found.report.kept, found.report.dropped) == (39, {"broken line": 1})
+    lines[8:11] = ["{", "5", "x"]
+    Path("rows.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError) as caught:
+        load_rows(settings, words(), Path("cache"))
+    assert caught.value.where == "rows.jsonl:8"
+    for number in (9, 10, 11):
+        assert f"\nrows.jsonl:{number}: " in caught.value.message
+    assert "4 of 40 rows cannot be used: 4 broken line (10.0%" in caught.value.message
+    assert "one JSON object a line" in caught.value.hint
 
 
 def test_duplicates_have_one_prompt_and_the_same_answers() -> None:
@@ -313,7 +499,7 @@ def test_what_leaks(load: Load, tmp_path: Path, text: str, leaks: bool) -> None:
     found = load("sft", write(tmp_path / "run", "sft", train=train, test=test))
     assert found.report.dropped == {"leak": 3 if leaks else 1}
     assert found.report.test is not None
-    assert found.report.test.dropped == {"degenerate": 1}
+    assert found.report.test.dropped == {"empty answer": 1}
 
 
 def test_pair_source_and_margin() -> None:
@@ -549,7 +735,7 @@ def test_a_conversation_is_split_before_its_last_answer() -> None:
     (row,) = found.train
     assert asked(row) == "user a <end> assistant b <end> user c <end> assistant"
     assert learnt(row) == "d <end>"
-    assert found.report.dropped == {"degenerate": 1}
+    assert found.report.dropped == {"empty answer": 1}  # it has none
 
 
 # --- sources
@@ -612,11 +798,11 @@ def test_what_is_wrong_with_a_run(load: Load, tmp_path: Path) -> None:
     pq.write_table(table.slice(0, 0), run / "sft" / "train.parquet")
     assert "has test rows only" in error().message
     pq.write_table(table.drop(["completion"]), run / "sft" / "train.parquet")
-    assert "no column completion; there are: id, prompt" in error().message
+    assert "no column completion; there are: 'id', 'prompt'" in error().message
     pq.write_table(table.drop(["id"]), run / "sft" / "train.parquet")
     assert "no column id" in error().message
     pq.write_table(table.set_column(1, "prompt", pa.array([[1, 2]])), run / "sft" / "train.parquet")
-    assert "column prompt holds list<" in error().message
+    assert "prompt[0]: a message must be an object, not a number" in error().message
     (run / "sft" / "train.parquet").write_bytes(b"PAR1")
     assert "not Parquet that can be read" in error().message
     rows = pa.Table.from_pylist([pair(0)])
@@ -624,16 +810,16 @@ def test_what_is_wrong_with_a_run(load: Load, tmp_path: Path) -> None:
         write(run, "preferences", train=rows.drop([column]).to_pylist())
         assert f"no column {column}" in error("dpo").message
     write(run, "preferences", train=[pair(0, p="0.8")])  # type: ignore[arg-type]
-    assert "column chosen_probability holds string, not numbers" in error("dpo").message
+    assert "chosen_probability: must be a number, not a text ('0.8')" in error("dpo").message
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         (b"{", "not JSON"),
-        (b"\xff", "not JSON"),
-        (b"[1]", "no JSON object"),
-        (b'{"prompt": "a", "chosen": "b"}', "no column completion; there are: prompt, chosen"),
+        (b"\xff", "not UTF-8: byte 0xff"),
+        (b"[1]", "a list, not an object"),
+        (b'{"prompt": "a", "chosen": "b"}', "no column completion; there are: 'prompt', 'chosen'"),
         (b"[" * 100_000, "not JSON"),
     ],
 )
@@ -720,8 +906,10 @@ def test_every_row_is_somewhere_in_the_counts(rows: Any, way: Any, wanted: int) 
             "pair_source": "sampled",
         },
     )  # fmt: skip
-    held_out = {e.prompt_key for e in steps.examples([{**r, "prompt": "B"} for r in rows], "") if e}
-    source = steps.Source("x", rows, [], {})
+    places = [(f"x:{n}", row) for n, row in enumerate(rows)]
+    tested = examples([(where, {**row, "prompt": "B"}) for where, row in places], "", "preferences")
+    held_out = {e.prompt_key for e in tested if e.prompt_key}
+    source = steps.Source("x", examples(places, "x", "preferences"), [], {})
     found = steps.select(source, settings, words(), held_out, wanted=wanted)
     counts = found.counts
     assert counts.read == counts.kept + sum(counts.dropped.values()) + counts.unused == len(rows)
