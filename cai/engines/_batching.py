@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import pad
 
 from cai.engines._model import LocalModel
-from cai.engines._sampling import next_tokens
+from cai.engines._sampling import BROKEN, next_tokens
 from cai.records import Sampling
 
 _PREFILL = 4096  # most padded tokens in one prefill: bounds memory and the wait of other rows
@@ -109,11 +109,10 @@ class Batch:
 
 def draw(rows: Sequence[Row], logits: torch.Tensor) -> None:
     """Append each row's next token; a row whose logits are NaN or infinite is marked broken."""
-    sound = logits.amax(dim=-1).isfinite().tolist()
     tokens = next_tokens(logits, [r.sampling for r in rows], [len(r.generated) for r in rows])
-    for row, token, fine in zip(rows, tokens.tolist(), sound, strict=True):
+    for row, token in zip(rows, tokens.tolist(), strict=True):
         row.generated.append(token)
-        row.broken = not fine
+        row.broken = token == BROKEN
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
