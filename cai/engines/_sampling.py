@@ -75,15 +75,15 @@ def _tokens(
     weights[:, :size] = logits
     weights[:, size:] = -torch.inf
     most = weights.amax(dim=-1, keepdim=True)
-    temperature = given[:, :1].float()
-    tokens = _argmax(weights) if True in greedy else most.squeeze(1)
+    sound, temperature = most.squeeze(1).isfinite(), given[:, :1].float()
+    best = _argmax(weights) if True in greedy else torch.zeros_like(sound, dtype=torch.long)
     if False in greedy:
         weights.sub_(most).div_(temperature.clamp(min=_COLDEST)).exp_()
         if nucleus:
             floors = nucleus_floors(weights, given[:, 1])
             weights.masked_fill_(weights < floors.unsqueeze(1), 0)
-        tokens = torch.where(temperature.squeeze(1) == 0, tokens, draw(weights, given[:, 2:]))
-    return torch.where(most.squeeze(1).isfinite(), tokens, BROKEN).long()
+        best = torch.where(temperature.squeeze(1) == 0, best, draw(weights, given[:, 2:]))
+    return torch.where(sound, best, BROKEN)
 
 
 def _argmax(weights: torch.Tensor) -> torch.Tensor:
