@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
 
+from cai.engines._memory import attempt
 from cai.engines._model import LocalModel
-from cai.engines._sampling import next_tokens
+from cai.engines._sampling import BROKEN, next_tokens
 from cai.records import Sampling
 
 _PREFILL = 4096  # most padded tokens in one prefill: bounds memory and the wait of other rows
@@ -51,16 +53,40 @@ class Batch:
         self._mask = torch.zeros(0, 0, dtype=torch.bool, device=model.device)
 
     @torch.inference_mode()
-    def admit(self, rows: Sequence[Row]) -> None:
-        """Compute the prompts of new rows, draw their first tokens and join them to the batch."""
-        for group in groups(rows):
-            cache, mask = self._prefill(group)
-            if self.rows:
-                _join(self._cache, cache, max(self._mask.shape[1], mask.shape[1]))
-                self._mask = torch.cat(_aligned(self._mask, mask))
+    def admit(self, rows: Sequence[Row]) -> list[Row]:
+        """Compute the prompts of new rows, draw their first tokens and join them to the batch.
+
+        Where memory is too small for a group of rows, they go in halves.
+
+        Returns:
+            The rows that do not fit though nothing else is in memory; all others are in.
+
+        Raises:
+            torch.OutOfMemoryError: There is no room beside the rows that are in; the batch must be
+                cleared.
+        """
+        waiting, too_large = groups(rows), []
+        while waiting:
+            group = waiting.pop(0)
+            prefilled = attempt(partial(self._prefill, group))
+            if prefilled is not None:
+                self._enter(group, *prefilled)
+            elif len(group) > 1:
+                half = len(group) // 2
+                waiting[:0] = [group[:half], group[half:]]
+            elif self.rows:
+                raise torch.OutOfMemoryError("no room for the prompt of one more row")
             else:
-                self._cache, self._mask = cache, mask
-            self.rows.extend(group)
+                too_large += group
+        return too_large
+
+    def _enter(self, rows: Sequence[Row], cache: Any, mask: torch.Tensor) -> None:
+        if self.rows:
+            _join(self._cache, cache, max(self._mask.shape[1], mask.shape[1]))
+            self._mask = torch.cat(_aligned(self._mask, mask))
+        else:
+            self._cache, self._mask = cache, mask
+        self.rows.extend(rows)
 
     @torch.inference_mode()
     def step(self) -> None:
@@ -109,20 +135,22 @@ class Batch:
 
 def draw(rows: Sequence[Row], logits: torch.Tensor) -> None:
     """Append each row's next token; a row whose logits are NaN or infinite is marked broken."""
-    sound = logits.amax(dim=-1).isfinite().tolist()
     tokens = next_tokens(logits, [r.sampling for r in rows], [len(r.generated) for r in rows])
-    for row, token, fine in zip(rows, tokens.tolist(), sound, strict=True):
+    for row, token in zip(rows, tokens.tolist(), strict=True):
         row.generated.append(token)
-        row.broken = not fine
+        row.broken = token == BROKEN
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows to prefill together: of like length, and not too many tokens at once."""
+    """Rows to prefill together: of like length, and not too many tokens at once.
+
+    The longest come first, so that one which does not fit in memory is met while that is empty.
+    """
     found: list[list[Row]] = []
-    for row in sorted(rows, key=lambda r: len(r.ids)):
+    for row in sorted(rows, key=lambda r: -len(r.ids)):
         group = found[-1] if found else []
-        fits = group and len(row.ids) * (len(group) + 1) <= _PREFILL
-        if fits and len(row.ids) <= _PADDING * len(group[0].ids):
+        fits = group and len(group[0].ids) * (len(group) + 1) <= _PREFILL
+        if fits and len(group[0].ids) <= _PADDING * len(row.ids):
             group.append(row)
         else:
             found.append([row])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 
+from cai.engines._memory import attempt
 from cai.engines._model import LocalModel
 from cai.errors import CallError
 
@@ -29,6 +32,7 @@ def label_logprobs(
 
     Raises:
         CallError: The model gave numbers that are none.
+        torch.OutOfMemoryError: Memory is too small for what the prompts begin with, or for one.
     """
     shared = common_prefix(prompts) if model.splittable and len(prompts) > 1 else 0
     rows = rows if model.splittable else 1
@@ -37,15 +41,24 @@ def label_logprobs(
         model.forward(model.tensor([prompts[0][:shared]]), cache=start)
     found: dict[int, tuple[float, ...]] = {}
     groups = _groups([len(ids) - shared for ids in prompts], rows, pad=model.device.type != "cpu")
-    for group in groups:
+    while groups:
+        group = groups.pop(0)
         part = [prompts[n][shared:] for n in group]
-        cache = copy.deepcopy(start) if group is not groups[-1] else start
-        logits = _last_logits(model, part, cache, shared)
-        scores = logits.log_softmax(-1)[:, list(labels)]
-        if not bool(logits.amax(-1).isfinite().all()):
-            raise CallError("the model gave logits that are not numbers (NaN or infinity)")
-        found |= {n: tuple(row) for n, row in zip(group, scores.tolist(), strict=True)}
+        logits = attempt(partial(_last_logits, model, part, start, shared))
+        if logits is not None:
+            found |= dict(zip(group, _label_scores(logits, labels), strict=True))
+        elif len(group) > 1:
+            half = len(group) // 2
+            groups[:0] = [group[:half], group[half:]]
+        else:
+            raise torch.OutOfMemoryError("no room for one prompt")
     return [found[n] for n in range(len(prompts))]
+
+
+def _label_scores(logits: torch.Tensor, labels: Sequence[int]) -> list[tuple[float, ...]]:
+    if not bool(logits.amax(-1).isfinite().all()):
+        raise CallError("the model gave logits that are not numbers (NaN or infinity)")
+    return [tuple(row) for row in logits.log_softmax(-1)[:, list(labels)].tolist()]
 
 
 def _groups(lengths: Sequence[int], rows: int, *, pad: bool) -> list[list[int]]:
@@ -65,14 +78,15 @@ def _groups(lengths: Sequence[int], rows: int, *, pad: bool) -> list[list[int]]:
 
 
 def _last_logits(
-    model: LocalModel, endings: list[list[int]], cache: object, shared: int
+    model: LocalModel, endings: list[list[int]], start: object, shared: int
 ) -> torch.Tensor:
     """Logits after each ending, shape (endings, V), in float32.
 
     Padding is on the right: what follows a token does not change it, so no mask is needed.
     """
+    cache: Any = copy.deepcopy(start)
     if cache is not None:
-        cache.batch_repeat_interleave(len(endings))  # type: ignore[attr-defined]
+        cache.batch_repeat_interleave(len(endings))
     width = max(map(len, endings))
     ids = model.tensor([e + [0] * (width - len(e)) for e in endings])
     positions = torch.arange(shared, shared + width, device=model.device).expand(len(endings), -1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 from cai.engines._batching import Batch, Row
 from cai.engines._chat import Chat
+from cai.engines._memory import attempt
 from cai.engines._model import LocalModel
 from cai.engines._scoring import label_logprobs
 from cai.errors import CaiError, CallError
@@ -19,6 +21,8 @@ from cai.records import FinishReason, Sampling
 # Rows are let in when a quarter of the batch is free (or nothing runs): each time, the whole
 # cache is copied and the weights are read once more for a few prompts.
 _REFILL = 4
+_CALM = 16  # steps after which a batch that memory made smaller grows by half
+_CALMEST = 1024  # the same where growing was too much again and again
 
 
 class Generated(NamedTuple):
@@ -40,16 +44,20 @@ class Worker:
     Args:
         model: The model; only this thread calls it from now on.
         chat: For stop strings.
-        batch_size: Rows decoded together; halved when memory runs out on a GPU.
+        batch_size: Most rows decoded together. When memory runs out there are half as many, and
+            after some steps more again; a row that does not fit alone fails.
     """
 
     def __init__(self, model: LocalModel, chat: Chat, batch_size: int) -> None:
-        self.batch_size = batch_size
+        self.batch_size = self.room = batch_size
+        self._calm = 0  # steps since memory ran out
+        self._patience, self._grew = _CALM, False
         self._model = model
         self._chat = chat
         self._batch = Batch(model)
         self._inbox: deque[Row | Scoring] = deque()
         self._waiting: deque[Row] = deque()
+        self._entering: list[Row] = []
         self._scorings: deque[Scoring] = deque()
         self._wake = threading.Condition()
         self._over: CaiError | None = None
@@ -84,11 +92,7 @@ class Worker:
     def _run(self) -> None:
         try:
             while self._take_calls():
-                try:
-                    self._turn()
-                except torch.OutOfMemoryError:
-                    if self.batch_size == 1:
-                        raise
+                if attempt(self._turn) is None:
                     self._shrink()
         except Exception as error:  # noqa: BLE001 - forwarded to every call that waits
             stopped = CaiError(f"the model stopped: {type(error).__name__}: {error}")
@@ -111,7 +115,7 @@ class Worker:
     def _busy(self) -> bool:
         return bool(self._waiting or self._scorings or self._batch.rows)
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
         """Drop what was cancelled, let rows in, score one `choose` call, decode one step."""
         self._waiting = deque(r for r in self._waiting if not r.owner.cancelled())
         self._release()
@@ -119,31 +123,48 @@ class Worker:
         if self._scorings:
             self._score_one()
         if self._batch.rows:
-            self._batch.step()
+            self._step()
             self._release()
+            self._grow()
+        return True
+
+    def _step(self) -> None:
+        def step() -> bool:
+            self._batch.step()
+            return True
+
+        alone = len(self._batch.rows) == 1
+        if attempt(step) is None:
+            if not alone:
+                raise torch.OutOfMemoryError("no room for the next token of every row")
+            self._fail_large(*self._batch.clear())
 
     def _admit(self) -> None:
-        free = self.batch_size - len(self._batch.rows)
-        if not self._waiting or free < max(1, self.batch_size // _REFILL):
+        free = self.room - len(self._batch.rows)
+        if not self._waiting or free < max(1, self.room // _REFILL):
             return
-        entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
-        try:
-            self._batch.admit(entering)
-        except torch.OutOfMemoryError:
-            inside = set(map(id, self._batch.rows))
-            self._waiting.extendleft(r for r in reversed(entering) if id(r) not in inside)
-            raise
+        self._entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        for row in self._batch.admit(self._entering):
+            self._fail_large(row)
+        self._entering = []
         self._release()
 
     def _score_one(self) -> None:
         call = self._scorings[0]
         if not call.future.cancelled():
+            score = partial(label_logprobs, self._model, call.prompts, call.labels, self.room)
             try:
-                found = label_logprobs(self._model, call.prompts, call.labels, self.batch_size)
+                found = attempt(score)
+                if found is None and self._batch.rows:
+                    self._waiting.extendleft(reversed(self._batch.clear()))
+                    found = attempt(score)
             except CallError as error:
                 _fail(call.future, error)
             else:
-                _resolve(call.future, found)
+                if found is None:
+                    _fail(call.future, _too_large(max(map(len, call.prompts))))
+                else:
+                    _resolve(call.future, found)
         self._scorings.popleft()
 
     def _release(self) -> None:
@@ -165,20 +186,42 @@ class Worker:
         return False
 
     def _shrink(self) -> None:
-        """Out of memory: start the rows again, half as many at once; they draw the same tokens."""
-        self.batch_size //= 2
-        rows = (*self._batch.clear(), *self._waiting)
-        self._waiting = deque(r for r in rows if not r.generated or not self._done(r))
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        """Out of memory: start the rows again, half as many at once; they draw the same tokens.
+
+        The longest come first, so that one which is too long even alone is soon found.
+        """
+        rows = list(dict.fromkeys([*self._entering, *self._batch.clear()]))
+        self._entering = []
+        if self._grew:
+            self._patience = min(2 * self._patience, _CALMEST)
+        self.room, self._calm, self._grew = max(1, len(rows) // 2), 0, False
+        rows = [r for r in rows if not r.generated or not self._done(r)]
+        self._waiting.extendleft(sorted(rows, key=lambda r: len(r.ids)))
+
+    def _fail_large(self, row: Row) -> None:
+        """A row that does not fit alone fails, and the others have their room again."""
+        _fail(row.owner, _too_large(len(row.ids)))
+        self.room = self.batch_size
+
+    def _grow(self) -> None:
+        """After a step: once memory was enough for a while, more rows may come in."""
+        self._calm += 1
+        if self.room < self.batch_size and self._calm >= self._patience:
+            self.room = min(self.batch_size, self.room + self.room // 2 + 1)
+            self._calm, self._grew = 0, True
 
     def _fail_all(self) -> None:
         over = self._over or CaiError("the engine was closed")
         with self._wake:
             self._over = over
-            calls = [*self._inbox, *self._waiting, *self._batch.clear(), *self._scorings]
+            rows = [*self._entering, *self._batch.clear(), *self._waiting]
+            calls = [*self._inbox, *dict.fromkeys(rows), *self._scorings]
         for call in calls:
             _fail(call.owner if isinstance(call, Row) else call.future, over)
+
+
+def _too_large(tokens: int) -> CallError:
+    return CallError(f"out of memory at {tokens} tokens, with nothing else in memory")
 
 
 def _resolve(future: Future[Any], value: object) -> None:

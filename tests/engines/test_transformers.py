@@ -169,11 +169,14 @@ def test_cancelled_and_closed_calls_do_not_hang(tiny_folder: Path) -> None:
     with_engine(tiny_folder, use, batch_size=2)
 
 
-def test_a_dead_model_fails_every_call(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Batch) -> None:
+@pytest.mark.parametrize("where", ["admit", "step"])
+def test_a_dead_model_fails_every_call(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(self: Batch, *rows: object) -> None:
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(Batch, "step", broken)
+    monkeypatch.setattr(Batch, where, broken)
 
     async def use(engine: TransformersEngine) -> None:
         calls = (engine.generate(user("x"), drawn(s)) for s in range(5))
