@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cai.engines._quiet import quiet_libraries
-from cai.errors import CaiError
+from cai.engines.architecture import explained, model_class, require_all
 
 
 class LocalModel:
@@ -73,46 +72,26 @@ def load(
     Raises:
         CaiError: It is no causal language model, needs its own code, or its weights are incomplete.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    with quiet_libraries(), _explained(name, SafetensorError):
+    with quiet_libraries(), explained(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        # Where both exist, the causal class: it leaves a vision tower out and answers the same.
+        known: Any = AutoModelForCausalLM
+        if not trust_remote_code and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+            known = model_class(config, name)
+        model, report = known.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,
         )
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise CaiError(
-                f"{name}: the weights lack {missing[0]} (and {len(missing) - 1} more)",
-                "It is probably not a text-generating model; an adapter must be merged first.",
-            )
+        require_all(report, name)
         model.to(device).eval()
     return LocalModel(model, tokenizer)
-
-
-@contextmanager
-def _explained(name: str, *more: type[Exception]) -> Iterator[None]:
-    """What transformers raises for a model that it cannot load, as one sentence for the user."""
-    known: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, ImportError)
-    known += (RuntimeError, *more)
-    try:
-        yield
-    except known as error:
-        reason = str(error).strip().splitlines()
-        if "trust_remote_code" in str(error):
-            raise CaiError(
-                f"{name}: the model brings its own code",
-                "Read that code, then allow it with trust_remote_code.",
-            ) from error
-        raise CaiError(
-            f"{name}: cannot be loaded: {reason[0] if reason else type(error).__name__}",
-            "It must be a causal language model that the installed transformers knows.",
-        ) from error
 
 
 def pick_device(device: str) -> str:
