@@ -137,7 +137,8 @@ def _go(
         from cai.train.launching import launched
 
         raise typer.Exit(launched(launch, _without_launch(sys.argv[1:])))
-    from cai.train.run import is_main, train
+    from cai.train.ranks import is_main
+    from cai.train.run import train
 
     folder = train(settings, resume=resume, console=stderr if is_main() else None)
     if is_main():
@@ -186,7 +187,7 @@ def show(
 
     from rich.table import Table
 
-    from cai.train.run import summary
+    from cai.train.record import summary
 
     record, rows = summary(folder)
     if as_json:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from rich.console import Console
 
 from cai.errors import CaiError
 from cai.train.config import TrainSettings
-from cai.train.data import TrainData
+from cai.train.ranks import processes
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -34,23 +32,29 @@ def make_trainer(
     base: Path,
     folder: Path,
     tokenizer: Any,
-    data: TrainData,
+    rows: tuple[Any, Any],
     console: Console,
 ) -> Any:
-    """The trainer of a method; its reference is the model in `base` as it is saved."""
+    """The trainer of a method; its reference is the model in `base` as it is saved.
+
+    `rows` are the datasets to train on and to evaluate on; the latter may be None.
+    """
+    from cai.engines.architecture import empty_model
     from cai.train.callbacks import tracked
+    from cai.train.models import adapter_config
     from cai.train.trainers import dpo_trainer, sft_trainer
 
-    arguments = training_arguments(settings, folder, len(data.train), data.eval is not None)
-    adapter = _adapter(settings)
+    train, test = rows
+    arguments = training_arguments(settings, folder, len(train), test is not None)
+    adapter = adapter_config(settings, empty_model(base, settings.model)[0])
     if settings.method == "sft":
-        return sft_trainer(base, arguments, data.train, data.eval, tokenizer, adapter)
+        return sft_trainer(base, arguments, train, test, tokenizer, adapter)
     return dpo_trainer(
         base,
         None,
         arguments,
-        data.train,
-        data.eval,
+        train,
+        test,
         tokenizer,
         adapter,
         loss=settings.loss,
@@ -60,30 +64,15 @@ def make_trainer(
     )
 
 
-def _adapter(settings: TrainSettings) -> Any:
-    if settings.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=settings.lora,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-
-
 def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluates: bool) -> Any:
     """TRL's settings for ours. Raises `CaiError` if the batch does not fit the processes."""
     from trl import DPOConfig, SFTConfig
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    at_once = settings.micro_batch_size * processes
+    at_once = settings.micro_batch_size * processes()
     if settings.batch_size % at_once:
         raise CaiError(
             f"batch_size {settings.batch_size} is no multiple of micro_batch_size "
-            f"{settings.micro_batch_size} × {processes} processes",
+            f"{settings.micro_batch_size} × {processes()} processes",
             "Change one of them.",
         )
     steps = updates(settings, rows)
@@ -118,7 +107,7 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
         "eval_on_start": evaluates,
         "report_to": list(settings.report_to) or "none",
         "disable_tqdm": True,
-        "model_init_kwargs": {"dtype": stored, "use_safetensors": True},
+        "model_init_kwargs": {"dtype": stored},
         "dataloader_pin_memory": settings.device != "cpu",
     }
     if settings.method == "sft":
@@ -172,46 +161,3 @@ def check_spans(trainer: Any, tokenizer: Any) -> None:
                     f"row {place}: its answer has no end token, so the model would not stop",
                     f"The chat template must write {tokenizer.eos_token} after an answer.",
                 )
-
-
-def save(trainer: Any, tokenizer: Any, folder: Path, settings: TrainSettings, base: Path) -> None:
-    """Save what was trained: the adapter, and the whole model with it merged in."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if settings.lora is None:
-        _write(model, tokenizer, folder, dtype_of(settings))
-        return
-    model.save_pretrained(folder / ADAPTER, safe_serialization=True)
-    tokenizer.save_pretrained(folder / ADAPTER)
-    if settings.merge:
-        merge(folder / ADAPTER, base, folder, tokenizer)
-
-
-def merge(adapter: Path, base: Path, out: Path, tokenizer: Any) -> None:
-    """Merge an adapter into its base, computed in float32 and saved in the base's number format."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from cai.engines._quiet import quiet_libraries
-
-    with quiet_libraries():
-        stored = AutoConfig.from_pretrained(base).dtype or torch.float32
-        model = AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32, use_safetensors=True
-        )
-        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
-        _write(merged, tokenizer, out, str(stored).removeprefix("torch."))
-
-
-def _write(model: Any, tokenizer: Any, out: Path, dtype: str) -> None:
-    """Write a model's files beside the others, each whole or not there; the configuration last."""
-    import torch
-
-    temporary = out / ".model"
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.to(getattr(torch, dtype)).save_pretrained(temporary, safe_serialization=True)
-    tokenizer.save_pretrained(temporary)
-    files = sorted(temporary.iterdir(), key=lambda path: path.name == "config.json")
-    for path in files:
-        path.replace(out / path.name)
-    temporary.rmdir()

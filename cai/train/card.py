@@ -9,6 +9,7 @@ import yaml
 
 from cai.markdown import plain
 from cai.train.data import Counts
+from cai.train.models import Outline
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -27,9 +28,7 @@ def card(record: Mapping[str, Any]) -> str:
         "Method": _method(settings),
         "Updates": f"{record.get('steps', '?')} of {settings['batch_size']} rows, "
         f"learning rate {settings['learning_rate']}",
-        "Trained": f"a LoRA adapter, rank {settings['lora']}"
-        if settings["lora"]
-        else "all weights",
+        "Trained": _trained(record),
         "Seed": str(settings["seed"]),
         "Versions": ", ".join(f"{name} {number}" for name, number in record["packages"].items()),
     }
@@ -51,6 +50,13 @@ step, `training.png` the curves.
 The data were made by a language model and judged by one. Nobody has checked this model's answers:
 measure it before it is used.
 """
+
+
+def _trained(record: Mapping[str, Any]) -> str:
+    model, rank = Outline.model_validate(record["model"]), record["settings"]["lora"]
+    what = f"LoRA of rank {rank}: {model.what}" if rank else model.what
+    kept = f"; as in the base: {', '.join(model.beside)}" if model.beside else ""
+    return f"{model.class_name}, {what}{kept}"
 
 
 def _method(settings: Mapping[str, Any]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +18,20 @@ from rich.console import Console
 
 from cai.engines.weights import default_model, resolve, weights_identity
 from cai.errors import CaiError
-from cai.train.build import ADAPTER, check_spans, dtype_of, make_trainer, merge, save, updates
+from cai.train.build import ADAPTER, check_spans, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
-from cai.train.data import DataReport, load_rows
+from cai.train.data import DataReport, TrainData, load_rows
+from cai.train.models import Outline, outline
+from cai.train.ranks import Word, is_main, rank
+from cai.train.record import (
+    RECORD,
+    VERSION,
+    read_record,
+    require_same,
+    write_record,
+)
+from cai.train.saving import gathered, merge, release, save_adapter, write
 
-RECORD = "training.json"
-VERSION = 1
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 LN_2_WITHIN = {"float32": 1e-4, "bfloat16": 2e-2}  # by number format
 
@@ -80,11 +88,6 @@ def _locked(folder: Path) -> Any:
         lock.release()
 
 
-def is_main() -> bool:
-    """Whether this is the first of the processes that a launcher started, or the only one."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No bars and notes of libraries: what they say that matters is said in our words."""
@@ -99,6 +102,8 @@ def _quiet() -> Iterator[None]:
     with quiet_libraries(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)")
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
+        # On a mixture of experts; the pattern is for parameters, and peft looks at modules alone.
+        warnings.filterwarnings("ignore", message=r".*(rank|alpha)_pattern keys", module="peft")
         try:
             yield
         finally:
@@ -112,63 +117,137 @@ def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console
 
 
 def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
-    from transformers import AutoTokenizer, PrinterCallback
+    word = Word()  # kept until the end: it may be the server that the others ask
+    record: dict[str, Any] = {}
+    if is_main():
+        data, tokenizer, record = _prepare(settings, folder, resume)
+        rows = (data.train, data.eval)
+        found = last_checkpoint(folder) if resume else None
+        checkpoint = str(found) if found else None
+        places = [part and part.cache_files[0]["filename"] for part in rows]
+        word.give({"rows": places, "checkpoint": checkpoint})
+        _say(data.report, Outline.model_validate(record["model"]), console)
+    else:
+        said = word.wait()
+        rows, checkpoint = _rows_of(said["rows"]), said["checkpoint"]
+        tokenizer, _ = _tokenizer(settings, model_folder(settings))
+    trainer = make_trainer(settings, model_folder(settings), folder, tokenizer, rows, console)
+    check_spans(trainer, tokenizer)
+    if settings.method == "dpo" and checkpoint is None:
+        trainer.check_first_preference = _first_preference(settings)
+    began = time.monotonic()
+    result = _run(trainer, settings, folder, checkpoint, console)
+    # All processes give their part of the weights; what follows takes no other than the first.
+    state = gathered(trainer, adapter=settings.lora is not None)
+    if not is_main():
+        return folder
+    record |= {
+        "metrics": {k: v for k, v in result.metrics.items() if isinstance(v, int | float)},
+        "steps": trainer.state.global_step,
+    }
+    if settings.lora is not None:
+        save_adapter(trainer, state, tokenizer, folder / ADAPTER)
+        state = {}
+    release(trainer)
+    del trainer
+    gc.collect()
+    merged = _save(settings, state, folder, tokenizer)
+    record |= {"merged": merged} if merged else {}
+    record |= {"state": "done", "seconds": round(time.monotonic() - began, 1)}
+    finish(folder, record)
+    return folder
 
-    from cai.train.callbacks import Bars, Guards, Metrics
-    from cai.train.chat import settle_template
 
+def _prepare(
+    settings: TrainSettings, folder: Path, resume: bool
+) -> tuple[TrainData, Any, dict[str, Any]]:
+    """The data, the tokenizer and the record of a training that begins or goes on."""
     stood = _standing(folder, resume)
     base = model_folder(settings)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    template = settle_template(
-        tokenizer, settings.model, settings.chat_template, _trained_with(base)
-    )
-    data = load_rows(settings, tokenizer, folder / ".data" / os.environ.get("RANK", "0"))
+    model = outline(base, settings.model, settings)  # before the data: it takes a second
+    tokenizer, template = _tokenizer(settings, base)
+    data = load_rows(settings, tokenizer, folder / ".data")
     record = {
         "version": VERSION,
         "state": "training",
         "method": settings.method,
         "settings": settings.model_dump(mode="json"),
         "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
+        "model": model.model_dump(mode="json"),
         "template": template,
         "data": data.report.model_dump(mode="json"),
         "packages": {name: version(name) for name in _PACKAGES},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     if stood is not None:
-        _same(stood, record)
-    if is_main():
-        write_record(folder, record)
-        (folder / "train.yaml").write_text(
-            yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        )
-    _say(data.report, console)
-    checkpoint = last_checkpoint(folder) if resume else None
-    trainer = make_trainer(settings, base, folder, tokenizer, data, console)
-    check_spans(trainer, tokenizer)
+        require_same(stood, record)
+    write_record(folder, record)
+    (folder / "train.yaml").write_text(
+        yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )
+    return data, tokenizer, record
+
+
+def _tokenizer(settings: TrainSettings, base: Path) -> tuple[Any, str]:
+    """The tokenizer with the template that the model is trained with, and that one's digest."""
+    from transformers import AutoTokenizer
+
+    from cai.train.chat import settle_template
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    template = settle_template(
+        tokenizer, settings.model, settings.chat_template, _trained_with(base)
+    )
+    return tokenizer, template
+
+
+def _rows_of(places: Sequence[str | None]) -> tuple[Any, Any]:
+    """The rows that the first process has written; every process reads the same files.
+
+    So they have one fingerprint, under which TRL's processes find what one of them computes.
+    """
+    from datasets import Dataset
+
+    for place in places:
+        if place is not None and not Path(place).is_file():
+            raise CaiError(
+                f"{place}: written by the first process, and not seen by process {rank()}",
+                "--out must lie where the processes of all machines see it.",
+            )
+    train, test = (place and Dataset.from_file(place) for place in places)
+    return train, test
+
+
+def _run(
+    trainer: Any, settings: TrainSettings, folder: Path, checkpoint: str | None, console: Console
+) -> Any:
+    """Train, with metrics, guards and a bar."""
+    from transformers import PrinterCallback
+
+    from cai.train.callbacks import Bars, Guards, Metrics
+
     bars = Bars(console, f"{settings.method} {folder.name}")
     trainer.remove_callback(PrinterCallback)
     for callback in (Metrics(folder / "metrics.jsonl"), Guards(console, settings.beta), bars):
         trainer.add_callback(callback)
-    if settings.method == "dpo" and checkpoint is None:
-        trainer.check_first_preference = _first_preference(settings)
-    began = time.monotonic()
     try:
-        result = trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        return trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         bars.close()
-    if not is_main():
-        trainer.accelerator.wait_for_everyone()
-        return folder
-    save(trainer, tokenizer, folder, settings, base)
-    record |= {
-        "state": "done",
-        "metrics": {k: v for k, v in result.metrics.items() if isinstance(v, int | float)},
-        "steps": trainer.state.global_step,
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    finish(folder, record)
-    return folder
+
+
+def _save(
+    settings: TrainSettings, state: dict[str, Any], folder: Path, tokenizer: Any
+) -> dict[str, int] | None:
+    """Write the whole model; of an adapter that was merged, what it changed."""
+    import torch
+
+    base = model_folder(settings)
+    if settings.lora is None:
+        write(state, base, folder, tokenizer, getattr(torch, dtype_of(settings)))
+    elif settings.merge:
+        return merge(folder / ADAPTER, base, folder, tokenizer)._asdict()
+    return None
 
 
 def _standing(folder: Path, resume: bool) -> dict[str, Any] | None:
@@ -197,53 +276,6 @@ def _standing(folder: Path, resume: bool) -> dict[str, Any] | None:
     return record if resume else None
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaiError(
-            f"{folder}: not a training run ({error.strerror})", "Give the folder of cai train."
-        ) from None
-    except ValueError as error:
-        raise CaiError(f"{folder / RECORD}: damaged: {error}", "Choose another --out.") from None
-    if record.get("version") != VERSION:
-        raise CaiError(
-            f"{folder / RECORD}: a record of format {record.get('version')}, not {VERSION}",
-            "Use the version of cai that wrote it.",
-        )
-    return record
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    temporary = folder / f".{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
-
-
-# They may differ between a run and its resumption: what is learnt does not depend on them.
-_FREE = frozenset({"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device"})
-
-
-def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings, other data or another model."""
-    changes = [
-        f"{key}: {old['settings'].get(key)} → {value}"
-        for key, value in new["settings"].items()
-        if key not in _FREE and old["settings"].get(key) != value
-    ]
-    if old["base"]["identity"] != new["base"]["identity"]:
-        changes.append("the base model's files")
-    if old["template"] != new["template"]:
-        changes.append("the chat template")
-    if old["data"]["rows_digest"] != new["data"]["rows_digest"]:
-        changes.append("the data")
-    if changes:
-        raise CaiError(
-            f"cannot go on, this changed: {'; '.join(changes)}",
-            "Put it back, or start anew with another --out.",
-        )
-
-
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint: one in which the trainer's state, written last, is there."""
     found = [
@@ -254,8 +286,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _say(report: DataReport, console: Console) -> None:
-    for line in report.lines():
+def _say(report: DataReport, model: Outline, console: Console) -> None:
+    for line in (*report.lines(), *model.lines()):
         console.print(line, markup=False, soft_wrap=True)
     for warning in report.warnings:
         console.print(f"WARNING: {warning}", style="bold yellow", markup=False, soft_wrap=True)
@@ -292,16 +324,13 @@ def plan(settings: TrainSettings) -> list[str]:
     """What training would do, in lines: the rows, the updates, the folder; nothing is trained."""
     import tempfile
 
-    from transformers import AutoTokenizer
-
     from cai.engines._quiet import quiet_libraries
     from cai.train.build import training_arguments
-    from cai.train.chat import settle_template
 
     base = model_folder(settings)
+    model = outline(base, settings.model, settings)
     with quiet_libraries():
-        tokenizer = AutoTokenizer.from_pretrained(base)
-    settle_template(tokenizer, settings.model, settings.chat_template, _trained_with(base))
+        tokenizer, _ = _tokenizer(settings, base)
     with tempfile.TemporaryDirectory() as scratch:
         data = load_rows(settings, tokenizer, Path(scratch))
         rows, folder = len(data.train), Path(settings.out or default_out(settings))
@@ -310,6 +339,7 @@ def plan(settings: TrainSettings) -> list[str]:
     return [
         *data.report.lines(),
         *(f"WARNING: {warning}" for warning in data.report.warnings),
+        *model.lines(),
         f"{steps:,} updates of {settings.batch_size} rows, learning rate {settings.learning_rate}",
         f"model {settings.model} ({dtype_of(settings)}) to {folder}",
     ]
@@ -355,44 +385,3 @@ def merge_run(folder: Path, out: Path | None = None) -> Path:
             tokenizer = AutoTokenizer.from_pretrained(adapter)
         merge(adapter, base, target, tokenizer)
     return target
-
-
-def summary(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The record of a training run, and rows of words for people."""
-    from cai.train.callbacks import read_metrics
-
-    record, lines = read_record(folder), read_metrics(folder / "metrics.jsonl")
-    settings = record["settings"]
-    report = DataReport.model_validate(record["data"])
-    rows = {
-        "method": record["method"] + (f", {settings['loss']} loss" if settings.get("loss") else ""),
-        "model": settings["model"],
-        "data": "\n".join(report.lines()),
-        "state": record["state"] if record["state"] == "done" else "not at its end: --resume",
-    }
-    last = {name: value for line in lines for name, value in line.items()}
-    first = {name: value for line in reversed(lines) for name, value in line.items()}
-    if lines:
-        rows["steps"] = f"{last['step']:,}"
-    for name in _SHOWN:
-        if name in last:
-            rows[name] = f"{first[name]:.4g} → {last[name]:.4g}"
-    for name in ("cpu_memory_mb", "gpu_memory_mb"):
-        if name in last:
-            rows[name.replace("_mb", "").replace("_", " ")] = f"{last[name]:,.0f} MB at most"
-    if "seconds" in record:
-        rows["time"] = f"{record['seconds']:,.0f} s"
-    return record, rows
-
-
-_SHOWN = (
-    "loss",
-    "eval_loss",
-    "preference_loss",
-    "rewards/margins",
-    "rewards/accuracies",
-    "eval_rewards/accuracies",
-    "logps/chosen",
-    "logps/rejected",
-    "grad_norm",
-)

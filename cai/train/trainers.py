@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,27 @@ import torch
 from datasets import Dataset
 from peft import PeftConfig
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+)
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import dpo_trainer as trl_dpo
-from trl.trainer.utils import create_model_from_path
 
 from cai.errors import CaiError
 from cai.train.losses import Loss, delta_of, nll, preference_loss
+from cai.train.reference import as_saved, saved_at, to_train
 
 PROBABILITY = "chosen_probability"
-PAIR_COLUMNS = ("prompt", "chosen", "rejected", PROBABILITY)
-DEMONSTRATION_COLUMNS = ("prompt", "completion")
-SAVE_FIRST = "Merge the adapter, save the model, and train from the path of its folder."
+MASK = "completion_mask"
+# As texts, or as tokens already.
+PAIR_COLUMNS = (
+    ("prompt", "chosen", "rejected", PROBABILITY),
+    ("prompt_ids", "chosen_ids", "rejected_ids", PROBABILITY),
+)
+DEMONSTRATION_COLUMNS = (("prompt", "completion"), ("input_ids", MASK))
 
 OverBatches = Callable[[Any], Iterable[Any]]
 
@@ -42,7 +52,60 @@ _PLAIN_LOSS = {
 }
 
 
-class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
+class _Checkpoints(Trainer):  # type: ignore[misc]
+    """Checkpoints that a full training can go on from, whatever its class calls its tensors."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Transformers', with the names that the model has in memory.
+
+        Where a class renames its tensors or joins them on loading, `save_pretrained` turns that
+        back, and a resume, which loads plain names, would go on from the base without a word.
+        """
+        if not isinstance(self.model, PreTrainedModel):  # an adapter
+            super()._save(output_dir, state_dict)
+            return
+        conversions = getattr(self.model, "_weight_conversions", None)
+        self.model._weight_conversions = []
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.model._weight_conversions = conversions
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """An error, where transformers warns: what a resume does not find stays the base's."""
+        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
+        faults = {*load_result.missing_keys, *load_result.unexpected_keys} - tied.keys()
+        if faults:
+            raise CaiError(
+                f"the checkpoint does not fit the model: {min(faults)}",
+                "Start anew with another --out.",
+            )
+
+
+class CaiSFTTrainer(_Checkpoints, SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer on demonstrations; rows that are tokens already are taken as they are.
+
+    Their columns are `input_ids` and `completion_mask`; what lies above `max_length` is cut off.
+    """
+
+    data_collator: Any
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.data_collator = _WithLabels(self.data_collator, self.args.max_length)
+
+    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
+        if _tokenised(dataset, DEMONSTRATION_COLUMNS):
+            return dataset
+        return super()._prepare_dataset(dataset, *arguments, **named)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if MASK not in self._signature_columns:
+            self._signature_columns.append(MASK)
+
+
+class CaiDPOTrainer(_Checkpoints, DPOTrainer):  # type: ignore[misc]
     """DPO on soft labels: the loss of `cai.train.losses` in the place of TRL's.
 
     With `hard`, no weight on the likelihood and no normalisation it trains bit for bit as
@@ -83,6 +146,11 @@ class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
         _refuse_other_losses(arguments["args"])
         super().__init__(**arguments)
         self.data_collator = _WithProbability(self.data_collator)
+
+    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
+        if _tokenised(dataset, PAIR_COLUMNS):
+            return dataset
+        return super()._prepare_dataset(dataset, *arguments, **named)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -173,6 +241,23 @@ class CaiDPOTrainer(DPOTrainer):  # type: ignore[misc]
                 self.check_first_preference(loss)
 
 
+class _WithLabels:
+    """A collator that turns the mask of a row of tokens into the labels that another pads."""
+
+    def __init__(
+        self, collator: Callable[[list[dict[str, Any]]], dict[str, Any]], longest: int | None
+    ) -> None:
+        self._collator, self._longest = collator, longest
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return self._collator([row if "labels" in row else self._labelled(row) for row in rows])
+
+    def _labelled(self, row: dict[str, Any]) -> dict[str, Any]:
+        pairs = zip(row["input_ids"], row[MASK], strict=True)
+        labels = [token if learnt else -100 for token, learnt in pairs]
+        return {"input_ids": row["input_ids"][: self._longest], "labels": labels[: self._longest]}
+
+
 class _WithProbability:
     """A collator that adds the label of each pair to the batch that another makes."""
 
@@ -210,9 +295,9 @@ def dpo_trainer(
             `args.model_init_kwargs`, in float32 if these name no dtype; or a loaded model.
         reference: Where a model given loaded is saved, if its `name_or_path` does not say so.
         args: TRL's settings; its options for other losses must be left alone.
-        train: Rows with `prompt`, `chosen` and `rejected` (lists of messages) and
-            `chosen_probability`, 0.5 to 1. To precompute in several processes: one that is read
-            from the same file in all of them.
+        train: Rows with `prompt`, `chosen` and `rejected` (lists of messages), or with
+            `prompt_ids`, `chosen_ids` and `rejected_ids` (tokens), and `chosen_probability`, 0.5
+            to 1. To precompute in several processes: one that is read from the same file in all.
         eval: The same.
         tokenizer: With a chat template.
         peft_config: The adapter to train; None trains all weights.
@@ -231,17 +316,15 @@ def dpo_trainer(
             _require(rows, PAIR_COLUMNS)
             _require_labels(rows)
             _require_file(rows, args)
-    saved = _saved_at(model, reference)
+    saved = saved_at(model, reference)
     frozen = None
     if peft_config is None and not args.precompute_ref_log_probs:
-        frozen = _as_saved(saved, model, args).eval().requires_grad_(False)
-    if isinstance(model, PreTrainedModel):
-        _require_same(model, saved, _as_saved(saved, model, args) if frozen is None else frozen)
-        model.name_or_path = saved  # an adapter that is saved names its base by this
+        frozen = as_saved(saved, model, args).eval().requires_grad_(False)
+    loaded = to_train(model, saved, args, peft_config, frozen)
     return CaiDPOTrainer(
-        model=str(model) if isinstance(model, Path) else model,
+        model=loaded,
         ref_model=frozen,
-        args=args,
+        args=_without_loading(args),
         train_dataset=train,
         eval_dataset=eval,
         processing_class=tokenizer,
@@ -263,13 +346,14 @@ def sft_trainer(
     peft_config: PeftConfig | None = None,
     *,
     callbacks: Sequence[TrainerCallback] = (),
-) -> SFTTrainer:
-    """TRL's trainer on demonstrations; only tokens of the completions are learnt.
+) -> CaiSFTTrainer:
+    """A trainer on demonstrations; only tokens of the completions are learnt.
 
     Args:
         model: As in `dpo_trainer`.
         args: TRL's settings.
-        train: Rows with `prompt` and `completion`, lists of messages.
+        train: Rows with `prompt` and `completion` (lists of messages), or with `input_ids` and
+            `completion_mask` (tokens, and 1 for those that are learnt).
         eval: The same.
         tokenizer: With a chat template.
         peft_config: The adapter to train; None trains all weights.
@@ -284,18 +368,23 @@ def sft_trainer(
             _require(rows, DEMONSTRATION_COLUMNS)
     if args.completion_only_loss is False:
         raise CaiError("completion_only_loss is off: prompts would be learnt too", "Leave it out.")
-    saved = _saved_at(model, None)
-    if isinstance(model, PreTrainedModel):
-        _require_same(model, saved, _as_saved(saved, model, args))
-    return SFTTrainer(
-        model=str(model) if isinstance(model, Path) else model,
-        args=args,
+    loaded = to_train(model, saved_at(model, None), args, peft_config)
+    return CaiSFTTrainer(
+        model=loaded,
+        args=_without_loading(args),
         train_dataset=train,
         eval_dataset=eval,
         processing_class=tokenizer,
         peft_config=peft_config,
         callbacks=list(callbacks),
     )
+
+
+def _without_loading(args: Any) -> Any:
+    """The settings without those for loading, which TRL warns of beside a loaded model."""
+    settings = copy(args)
+    settings.model_init_kwargs = None
+    return settings
 
 
 def _refuse_other_losses(args: DPOConfig) -> None:
@@ -307,11 +396,17 @@ def _refuse_other_losses(args: DPOConfig) -> None:
         )
 
 
-def _require(rows: Dataset, columns: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in rows.column_names]
-    if missing:
+def _tokenised(rows: Dataset, columns: tuple[Sequence[str], Sequence[str]]) -> bool:
+    return set(columns[1]) <= set(rows.column_names)
+
+
+def _require(rows: Dataset, columns: tuple[Sequence[str], Sequence[str]]) -> None:
+    texts, tokens = columns
+    missing = [column for column in texts if column not in rows.column_names]
+    if missing and not _tokenised(rows, columns):
         raise CaiError(
-            f"the data has no {', '.join(missing)}", f"Its columns must be {', '.join(columns)}."
+            f"the data has no {', '.join(missing)}",
+            f"Its columns must be {', '.join(texts)}, or {', '.join(tokens)}.",
         )
     if not len(rows):
         raise CaiError("the data has no rows")
@@ -333,49 +428,3 @@ def _require_file(rows: Dataset, args: DPOConfig) -> None:
             "the reference cannot be precomputed in several processes on data in memory",
             "Write the data to a file and load it from there.",
         )
-
-
-def _saved_at(model: str | Path | PreTrainedModel, reference: str | Path | None) -> str:
-    """Where the whole model lies that is trained and that is the reference."""
-    if isinstance(model, str | Path):
-        saved = str(model)
-        if reference is not None and Path(reference).resolve() != Path(model).resolve():
-            raise CaiError(
-                f"{reference}: another reference than the model that is trained, {model}",
-                "Leave the reference out: DPO starts from its reference.",
-            )
-    elif not isinstance(model, PreTrainedModel) or _has_adapter(model):
-        raise CaiError("the model has an adapter, and a whole one is needed", SAVE_FIRST)
-    else:
-        saved = str(reference or model.name_or_path)
-        if not saved:
-            raise CaiError("the model lies in no folder", SAVE_FIRST)
-    if (Path(saved) / "adapter_config.json").is_file():
-        raise CaiError(f"{saved}: an adapter, and a whole model is needed", SAVE_FIRST)
-    return saved
-
-
-def _has_adapter(model: PreTrainedModel) -> bool:
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return any(isinstance(module, BaseTunerLayer) for module in model.modules())
-
-
-def _as_saved(saved: str, model: Any, args: DPOConfig | SFTConfig) -> Any:
-    """A copy from the folder, loaded as TRL loads a model that it is given by its path."""
-    chosen = dict(args.model_init_kwargs or {})
-    chosen.setdefault("trust_remote_code", args.trust_remote_code)
-    if args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
-        chosen["device_map"] = None  # "auto" would spread each process's copy over all GPUs
-    if isinstance(model, PreTrainedModel):
-        chosen |= {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
-    return create_model_from_path(saved, **chosen)
-
-
-def _require_same(model: PreTrainedModel, saved: str, copy: Any) -> None:
-    """Refuse a model merged or trained in memory: another one is where the adapter will point."""
-    held, kept = model.state_dict(), copy.state_dict()
-    if held.keys() != kept.keys() or not all(
-        torch.equal(tensor.cpu(), kept[name].cpu()) for name, tensor in held.items()
-    ):
-        raise CaiError(f"the model in memory is not the one in {saved}", SAVE_FIRST)

@@ -521,3 +521,67 @@ def test_sft_refuses_data_or_settings_that_would_learn_prompts(
         sft_trainer(tiny, prompts_too, Dataset.from_list(rows), None, tokenizer)
     with pytest.raises(CaiError, match="no completion"):
         sft_trainer(tiny, settings(SFTConfig), Dataset.from_list(pairs), None, tokenizer)
+
+
+# Rows that are tokens already
+
+
+def tokens(tokenizer: Any, pair: dict[str, Any], side: str) -> tuple[list[int], list[int]]:
+    asked = f"<|im_start|>user\n{pair['prompt'][0]['content']}<|im_end|>\n<|im_start|>assistant\n"
+    prompt = tokenizer(asked)["input_ids"]
+    whole = tokenizer(f"{asked}{pair[side][0]['content']}<|im_end|>\n")["input_ids"]
+    return prompt, whole[len(prompt) :]
+
+
+def tokenised_pairs(tokenizer: Any, pairs: Pairs) -> Dataset:
+    return Dataset.from_list(
+        [
+            {
+                "prompt_ids": tokens(tokenizer, pair, "chosen")[0],
+                "chosen_ids": tokens(tokenizer, pair, "chosen")[1],
+                "rejected_ids": tokens(tokenizer, pair, "rejected")[1],
+                "chosen_probability": pair["chosen_probability"],
+            }
+            for pair in pairs
+        ]
+    )
+
+
+def tokenised_rows(tokenizer: Any, pairs: Pairs) -> Dataset:
+    rows = []
+    for pair in pairs:
+        prompt, answer = tokens(tokenizer, pair, "chosen")
+        mask = [0] * len(prompt) + [1] * len(answer)
+        rows.append({"input_ids": prompt + answer, "completion_mask": mask})
+    return Dataset.from_list(rows)
+
+
+@pytest.mark.parametrize("precomputed", [False, True])
+def test_pairs_as_tokens_train_as_their_texts_do(
+    precomputed: bool, make: Make, tiny: Path, tokenizer: Any, pairs: Pairs
+) -> None:
+    rows = tokenised_pairs(tokenizer, pairs)
+    args = settings(DPOConfig, precompute_ref_log_probs=precomputed)
+    trainer = dpo_trainer(tiny, None, args, rows, rows, tokenizer, adapter(), loss="soft")
+    if not precomputed:
+        assert trainer.train_dataset is rows
+    losses, weights = trained(trainer)
+    expected = trained(make("adapter", "soft", precompute_ref_log_probs=precomputed))
+    assert losses == expected[0]
+    assert same(weights, expected[1])
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+
+
+@pytest.mark.parametrize("max_length", [512, 30])
+def test_demonstrations_as_tokens_train_as_their_texts_do(
+    max_length: int, tiny: Path, tokenizer: Any, pairs: Pairs
+) -> None:
+    texts = [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
+    found = []
+    for rows in (Dataset.from_list(texts), tokenised_rows(tokenizer, pairs)):
+        args = settings(SFTConfig, max_length=max_length)
+        trainer = sft_trainer(tiny, args, rows, rows, tokenizer, adapter())
+        found.append((*trained(trainer), trainer.evaluate()["eval_loss"]))
+    assert found[0][0] == found[1][0]
+    assert same(found[0][1], found[1][1])
+    assert found[0][2] == found[1][2]

@@ -1,0 +1,109 @@
+"""training.json: what a training was made of, how far it is, and how it went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cai.errors import CaiError
+from cai.train.data import DataReport
+from cai.train.models import Outline
+
+RECORD = "training.json"
+VERSION = 1
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaiError(
+            f"{folder}: not a training run ({error.strerror})", "Give the folder of cai train."
+        ) from None
+    except ValueError as error:
+        raise CaiError(f"{folder / RECORD}: damaged: {error}", "Choose another --out.") from None
+    if record.get("version") != VERSION:
+        raise CaiError(
+            f"{folder / RECORD}: a record of format {record.get('version')}, not {VERSION}",
+            "Use the version of cai that wrote it.",
+        )
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    temporary = folder / f".{RECORD}.tmp"
+    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / RECORD)
+
+
+# They may differ between a run and its resumption: what is learnt does not depend on them.
+_FREE = frozenset({"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device"})
+
+
+def require_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings, other data or another model."""
+    changes = [
+        f"{key}: {old['settings'].get(key)} → {value}"
+        for key, value in new["settings"].items()
+        if key not in _FREE and old["settings"].get(key) != value
+    ]
+    if old["base"]["identity"] != new["base"]["identity"]:
+        changes.append("the base model's files")
+    if old["template"] != new["template"]:
+        changes.append("the chat template")
+    if old["data"]["rows_digest"] != new["data"]["rows_digest"]:
+        changes.append("the data")
+    if changes:
+        raise CaiError(
+            f"cannot go on, this changed: {'; '.join(changes)}",
+            "Put it back, or start anew with another --out.",
+        )
+
+
+def summary(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The record of a training run, and rows of words for people."""
+    from cai.train.callbacks import read_metrics
+
+    record, lines = read_record(folder), read_metrics(folder / "metrics.jsonl")
+    settings = record["settings"]
+    report = DataReport.model_validate(record["data"])
+    rows = {
+        "method": record["method"] + (f", {settings['loss']} loss" if settings.get("loss") else ""),
+        "model": settings["model"],
+        "data": "\n".join(report.lines()),
+        "state": record["state"] if record["state"] == "done" else "not at its end: --resume",
+    }
+    last = {name: value for line in lines for name, value in line.items()}
+    first = {name: value for line in reversed(lines) for name, value in line.items()}
+    if "model" in record:  # not in one of before 0.1.0's end
+        rows["trained"] = "\n".join(Outline.model_validate(record["model"]).lines())
+    if merged := record.get("merged"):
+        rows["merged"] = (
+            f"{merged['changed']} of {merged['layers']} layers changed, {merged['saved']} as saved"
+        )
+    if lines:
+        rows["steps"] = f"{last['step']:,}"
+    for name in _SHOWN:
+        if name in last:
+            rows[name] = f"{first[name]:.4g} → {last[name]:.4g}"
+    for name in ("cpu_memory_mb", "gpu_memory_mb"):
+        if name in last:
+            rows[name.replace("_mb", "").replace("_", " ")] = f"{last[name]:,.0f} MB at most"
+    if "seconds" in record:
+        rows["time"] = f"{record['seconds']:,.0f} s"
+    return record, rows
+
+
+_SHOWN = (
+    "loss",
+    "eval_loss",
+    "preference_loss",
+    "rewards/margins",
+    "rewards/accuracies",
+    "eval_rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "grad_norm",
+)
