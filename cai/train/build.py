@@ -18,13 +18,18 @@ _SPANS = 64  # rows whose label spans are looked at before the first step
 
 
 def dtype_of(settings: TrainSettings) -> str:
-    """bfloat16 on a GPU that has it, else float32: on a CPU or an Apple GPU AdamW wants it."""
+    """bfloat16 on a GPU that has it, else float32: on a CPU or an Apple GPU AdamW wants it.
+
+    T4 and V100 only emulate it, which torch counts as support unless it is asked not to.
+    """
     import torch
 
     if settings.dtype != "auto":
         return settings.dtype
     cuda = settings.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
-    return "bfloat16" if cuda and torch.cuda.is_bf16_supported() else "float32"
+    if cuda and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    return "float32"
 
 
 def make_trainer(
