@@ -7,8 +7,17 @@ import unicodedata
 from rich.console import Console
 from rich.text import Text
 
+from cai.errors import CaiError
+
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+
+
+def show_error(error: CaiError, who: str = "") -> None:
+    """Print an error with its hint; `who` says which of several processes it is of."""
+    stderr.print(plain(f"Error{who}: ", "bold red") + plain(error.message), soft_wrap=True)
+    if error.hint:
+        stderr.print(plain(error.hint), soft_wrap=True)
 
 
 def visible(text: str) -> str:

@@ -117,6 +117,7 @@ def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console
 
 
 def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
+    adapter = folder / ADAPTER
     word = Word()  # kept until the end: it may be the server that the others ask
     record: dict[str, Any] = {}
     if is_main():
@@ -146,7 +147,7 @@ def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console:
         "steps": trainer.state.global_step,
     }
     if settings.lora is not None:
-        save_adapter(trainer, state, tokenizer, folder / ADAPTER)
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), state, tokenizer, adapter)
         state = {}
     release(trainer)
     del trainer
