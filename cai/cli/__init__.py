@@ -20,7 +20,7 @@ from cai.cli import (
     show,
     train,
 )
-from cai.cli.console import plain, stderr
+from cai.cli.console import show_error, stderr
 from cai.errors import CaiError
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal: Ctrl-C (SIGINT), SIGTERM
@@ -69,9 +69,7 @@ def main() -> None:
     try:
         app()
     except CaiError as error:
-        stderr.print(plain("Error: ", "bold red") + plain(error.message), soft_wrap=True)
-        if error.hint:
-            stderr.print(plain(error.hint), soft_wrap=True)
+        show_error(error)
         sys.exit(1)
     except SystemExit as end:
         if end.code == INTERRUPTED:

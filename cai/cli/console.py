@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cai.errors import CaiError
+
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
 
@@ -18,6 +20,13 @@ def confirmed(question: str) -> bool:
         return typer.confirm(question, err=True)
     except typer.Abort:
         raise KeyboardInterrupt from None
+
+
+def show_error(error: CaiError, who: str = "") -> None:
+    """Print an error with its hint; `who` says which of several processes it is of."""
+    stderr.print(plain(f"Error{who}: ", "bold red") + plain(error.message), soft_wrap=True)
+    if error.hint:
+        stderr.print(plain(error.hint), soft_wrap=True)
 
 
 def visible(text: str) -> str:

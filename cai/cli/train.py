@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.cli.console import console, plain, stderr
+from cai.cli.console import console, plain, show_error, stderr
+from cai.errors import CaiError
 
 if TYPE_CHECKING:
     from cai.train.config import TrainMethod, TrainSettings
@@ -130,13 +134,15 @@ def _go(
     if "out" in given:
         given["out"] = str(given["out"])
     settings = resolve_training(method, {**given, "data": data}, config, tuple(pairs or ()))
-    if dry_run:
-        _dry_run(settings)
-        return
-    if launch is not None:
+    if launch is not None and not dry_run:
         from cai.train.launching import launched
 
         raise typer.Exit(launched(launch, _without_launch(sys.argv[1:])))
+    with _own_end():
+        _plan(settings) if dry_run else _train(settings, resume)
+
+
+def _train(settings: TrainSettings, resume: bool) -> None:
     from cai.train.ranks import is_main
     from cai.train.run import train
 
@@ -144,6 +150,30 @@ def _go(
     if is_main():
         console.print(plain(f"Model: {folder}"), soft_wrap=True)
         console.print(plain(f"Its curves and figures: cai train show {folder}"), soft_wrap=True)
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Under a launcher, say what went wrong and leave at once, whatever else still runs.
+
+    In about one of a hundred launches torch 2.13 aborts or hangs when Python takes its gloo group
+    down, whose thread still runs: a training that is saved would end with an error, or never.
+    """
+    from cai.train.ranks import is_launched, leave, processes, rank
+
+    if not is_launched():
+        yield
+        return
+    code = 1
+    try:
+        yield
+        code = 0
+    except CaiError as error:
+        show_error(error, f" (process {rank()} of {processes()})" if rank() else "")
+    finally:
+        if sys.exception() is not None:
+            traceback.print_exc()
+        leave(code)
 
 
 def _without_launch(arguments: list[str]) -> list[str]:
@@ -157,11 +187,13 @@ def _without_launch(arguments: list[str]) -> list[str]:
     return kept
 
 
-def _dry_run(settings: TrainSettings) -> None:
+def _plan(settings: TrainSettings) -> None:
+    from cai.train.ranks import is_main
     from cai.train.run import plan
 
     for line in plan(settings):
-        console.print(plain(line), soft_wrap=True)
+        if is_main():
+            console.print(plain(line), soft_wrap=True)
 
 
 @app.command()

@@ -10,20 +10,41 @@ from rich.console import Console
 
 from cai.errors import CaiError
 from cai.train.config import TrainSettings
-from cai.train.ranks import processes
+from cai.train.ranks import is_sharded, processes
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 
 
 def dtype_of(settings: TrainSettings) -> str:
-    """bfloat16 on a GPU that has it, else float32: on a CPU or an Apple GPU AdamW wants it."""
+    """bfloat16 on a GPU that has it, else float32: on a CPU or an Apple GPU AdamW wants it.
+
+    T4 and V100 only emulate it, which torch counts as support unless it is asked not to.
+    """
     import torch
 
     if settings.dtype != "auto":
         return settings.dtype
     cuda = settings.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
-    return "bfloat16" if cuda and torch.cuda.is_bf16_supported() else "float32"
+    if cuda and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    return "float32"
+
+
+def on_cpu(settings: TrainSettings) -> bool:
+    """Whether it is trained on the CPU. Raises `CaiError` if the device is not there."""
+    import torch
+
+    there = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(settings.device, False):
+        fault = "torch does not see it" if settings.device in there else "no such device"
+        raise CaiError(f"device {settings.device}: {fault}", "Give auto, cpu, cuda or mps.")
+    return settings.device == "cpu" or not (there["cuda"] or there["mps"])
 
 
 def make_trainer(
@@ -64,7 +85,12 @@ def make_trainer(
 
 
 def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluates: bool) -> Any:
-    """TRL's settings for ours. Raises `CaiError` if the batch does not fit the processes."""
+    """TRL's settings for ours.
+
+    Raises:
+        CaiError: The batch does not fit the processes, these do not make one group, or the device
+            is not there.
+    """
     from trl import DPOConfig, SFTConfig
 
     at_once = settings.micro_batch_size * processes()
@@ -74,6 +100,7 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
             f"{settings.micro_batch_size} × {processes()} processes",
             "Change one of them.",
         )
+    cpu = on_cpu(settings)
     steps = updates(settings, rows)
     dtype = dtype_of(settings)
     # All weights are trained in float32 under autocast; below an adapter they only stand.
@@ -93,7 +120,7 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
         "max_grad_norm": settings.max_grad_norm,
         "max_length": settings.max_length,  # what is left above it, the data step wants cut
         "bf16": dtype == "bfloat16",
-        "use_cpu": settings.device == "cpu",
+        "use_cpu": cpu,
         "activation_checkpointing": settings.gradient_checkpointing,
         "logging_steps": settings.log_every or 1,
         "logging_first_step": True,
@@ -107,13 +134,23 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
         "report_to": list(settings.report_to) or "none",
         "disable_tqdm": True,
         "model_init_kwargs": {"dtype": stored},
-        "dataloader_pin_memory": settings.device != "cpu",
+        "dataloader_pin_memory": not cpu,
     }
     if settings.method == "sft":
-        return SFTConfig(**common, completion_only_loss=True)
-    return DPOConfig(
-        **common, beta=settings.beta, precompute_ref_log_probs=settings.precompute_reference
-    )
+        return _as_one(SFTConfig(**common, completion_only_loss=True))
+    # Under FSDP a model is not on its GPUs before the training: it cannot be asked beforehand.
+    beforehand = settings.precompute_reference and not is_sharded()
+    return _as_one(DPOConfig(**common, beta=settings.beta, precompute_ref_log_probs=beforehand))
+
+
+def _as_one(arguments: Any) -> Any:
+    """Refuse processes that would each train alone, with a part of the batch, into one folder."""
+    if arguments.world_size != processes():
+        raise CaiError(
+            f"{processes()} processes, of which {arguments.world_size} would train together",
+            "One process per GPU is needed; on a CPU, --set device=cpu.",
+        )
+    return arguments
 
 
 def updates(settings: TrainSettings, rows: int) -> int:

@@ -7,8 +7,10 @@ others through the launcher's store where the data lies; after it, nobody waits.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import sys
 import time
 from datetime import timedelta
 from typing import Any
@@ -27,9 +29,27 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_launched() -> bool:
+    """Whether a launcher (torchrun, accelerate launch) started this process."""
+    return "RANK" in os.environ
+
+
 def is_main() -> bool:
     """Whether this is the first of the processes that a launcher started, or the only one."""
     return rank() == 0
+
+
+def is_sharded() -> bool:
+    """Whether accelerate's launcher asked for FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
+def leave(code: int) -> None:
+    """End this process now: what was to be done at its end is done, and nothing is torn down."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Word:

@@ -159,7 +159,8 @@ def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console:
         "steps": trainer.state.global_step,
     }
     if settings.lora is not None:
-        save_adapter(trainer, state, tokenizer, folder / ADAPTER)
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        save_adapter(trained, state, tokenizer, folder / ADAPTER)
         state = {}
     release(trainer)
     del trainer

@@ -81,9 +81,8 @@ def gathered(trainer: Any, *, adapter: bool) -> dict[str, Tensor]:
     return whole_state(accelerator.unwrap_model(trainer.model), trained=adapter)
 
 
-def save_adapter(trainer: Any, state: dict[str, Tensor], tokenizer: Any, folder: Path) -> None:
-    """Write the adapter that a trainer has trained, with the tokenizer."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
+def save_adapter(model: Any, state: dict[str, Tensor], tokenizer: Any, folder: Path) -> None:
+    """Write the weights of a model's adapter and its configuration, with the tokenizer."""
     with quiet_libraries():
         model.save_pretrained(folder, state_dict=state, safe_serialization=True)
         tokenizer.save_pretrained(folder)

@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
@@ -27,6 +26,7 @@ from trl.trainer import dpo_trainer as trl_dpo
 
 from cai.errors import CaiError
 from cai.train.losses import Loss, delta_of, nll, preference_loss
+from cai.train.mixins import Checkpoints, Updates
 from cai.train.reference import as_saved, saved_at, to_train
 
 PROBABILITY = "chosen_probability"
@@ -37,6 +37,8 @@ PAIR_COLUMNS = (
     ("prompt_ids", "chosen_ids", "rejected_ids", PROBABILITY),
 )
 DEMONSTRATION_COLUMNS = (("prompt", "completion"), ("input_ids", MASK))
+
+_LEFT_OUT = -1.0  # the label of a pair that only fills a batch
 
 OverBatches = Callable[[Any], Iterable[Any]]
 
@@ -52,37 +54,7 @@ _PLAIN_LOSS = {
 }
 
 
-class _Checkpoints(Trainer):  # type: ignore[misc]
-    """Checkpoints that a full training can go on from, whatever its class calls its tensors."""
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Transformers', with the names that the model has in memory.
-
-        Where a class renames its tensors or joins them on loading, `save_pretrained` turns that
-        back, and a resume, which loads plain names, would go on from the base without a word.
-        """
-        if not isinstance(self.model, PreTrainedModel):  # an adapter
-            super()._save(output_dir, state_dict)
-            return
-        conversions = getattr(self.model, "_weight_conversions", None)
-        self.model._weight_conversions = []
-        try:
-            super()._save(output_dir, state_dict)
-        finally:
-            self.model._weight_conversions = conversions
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """An error, where transformers warns: what a resume does not find stays the base's."""
-        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
-        faults = {*load_result.missing_keys, *load_result.unexpected_keys} - tied.keys()
-        if faults:
-            raise CaiError(
-                f"the checkpoint does not fit the model: {min(faults)}",
-                "Start anew with another --out.",
-            )
-
-
-class CaiSFTTrainer(_Checkpoints, SFTTrainer):  # type: ignore[misc]
+class CaiSFTTrainer(Checkpoints, Updates, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer on demonstrations; rows that are tokens already are taken as they are.
 
     Their columns are `input_ids` and `completion_mask`; what lies above `max_length` is cut off.
@@ -93,6 +65,9 @@ class CaiSFTTrainer(_Checkpoints, SFTTrainer):  # type: ignore[misc]
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.data_collator = _WithLabels(self.data_collator, self.args.max_length)
+
+    def _leave_out(self, batch: dict[str, Any], after: int) -> None:
+        batch["labels"][after:] = -100
 
     def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
         if _tokenised(dataset, DEMONSTRATION_COLUMNS):
@@ -105,7 +80,7 @@ class CaiSFTTrainer(_Checkpoints, SFTTrainer):  # type: ignore[misc]
             self._signature_columns.append(MASK)
 
 
-class CaiDPOTrainer(_Checkpoints, DPOTrainer):  # type: ignore[misc]
+class CaiDPOTrainer(Checkpoints, Updates, DPOTrainer):  # type: ignore[misc]
     """DPO on soft labels: the loss of `cai.train.losses` in the place of TRL's.
 
     With `hard`, no weight on the likelihood and no normalisation it trains bit for bit as
@@ -146,6 +121,9 @@ class CaiDPOTrainer(_Checkpoints, DPOTrainer):  # type: ignore[misc]
         _refuse_other_losses(arguments["args"])
         super().__init__(**arguments)
         self.data_collator = _WithProbability(self.data_collator)
+
+    def _leave_out(self, batch: dict[str, Any], after: int) -> None:
+        batch[PROBABILITY][after:] = _LEFT_OUT
 
     def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
         if _tokenised(dataset, PAIR_COLUMNS):
@@ -217,20 +195,35 @@ class CaiDPOTrainer(_Checkpoints, DPOTrainer):  # type: ignore[misc]
             batch["ref_rejected_logps"],
             lengths if self.length_normalised else None,
         )
+        weight = self._weights(probability)
         preference = preference_loss(delta, probability, self.beta, self.loss_kind)
-        self._see_first(self._note("preference_loss", preference))
-        loss = preference.mean()
+        self._see_first(self._note("preference_loss", preference, weight))
+        loss = (preference * weight).mean()
         if self.nll_weight:
             of_chosen = nll(chosen, lengths[0])
-            self._note("nll", of_chosen)
-            loss = loss + self.nll_weight * of_chosen.mean()
+            self._note("nll", of_chosen, weight)
+            loss = loss + self.nll_weight * (of_chosen * weight).mean()
         if self.aux_loss_enabled:  # mixtures of experts: TRL's term that balances their load
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss
         return loss
 
-    def _note(self, name: str, values: Tensor) -> float:
+    def _weights(self, probability: Tensor) -> Tensor:
+        """What makes the mean over a batch, then over batches and processes, one over all pairs.
+
+        1 but in an update whose batches are not all full.
+        """
+        here = (probability != _LEFT_OUT).to(probability.dtype)
+        if self.rows_in_update is None or not self.model.training:
+            return here
+        batches = self.current_gradient_accumulation_steps * self.accelerator.num_processes
+        weight: Tensor = here * (len(probability) * batches / self.rows_in_update)
+        return weight
+
+    def _note(self, name: str, values: Tensor, weight: Tensor) -> float:
         """Log the mean of a value per pair over all processes."""
-        mean = float(self.accelerator.gather(values.detach()).mean())
+        counts = (weight > 0).to(values.dtype)
+        pairs = self.accelerator.gather(torch.stack([values.detach() * counts, counts], dim=1))
+        mean = float(pairs[:, 0].sum() / pairs[:, 1].sum())
         self._metrics["train" if self.model.training else "eval"][name].append(mean)
         return mean
 

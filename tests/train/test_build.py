@@ -8,7 +8,9 @@ import pytest
 
 pytest.importorskip("trl")
 
-from cai.train.build import training_arguments
+import torch
+
+from cai.train.build import dtype_of, training_arguments
 from cai.train.config import resolve_training
 
 
@@ -19,3 +21,31 @@ def test_a_constant_schedule_keeps_its_warm_up(tmp_path: Path, warmup: float, na
     arguments = training_arguments(settings, tmp_path, rows=64, evaluates=False)
     assert arguments.lr_scheduler_type == name
     assert arguments.warmup_steps == 8 * warmup
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "capability", "expected"),
+    [
+        ("auto", True, (8, 0), "bfloat16"),  # A100
+        ("auto", True, (7, 5), "float32"),  # T4
+        ("cuda", True, (7, 0), "float32"),  # V100
+        ("cpu", True, (8, 0), "float32"),
+        ("auto", False, (8, 0), "float32"),
+    ],
+)
+def test_bfloat16_only_where_the_gpu_has_it(
+    device: str,
+    gpu: bool,
+    capability: tuple[int, int],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What torch itself says for a GPU, of which only the capability is made up."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    properties = type("Properties", (), {"major": capability[0], "minor": capability[1]})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
+    settings = resolve_training("sft", {"data": "x", "model": "y", "device": device})
+    assert dtype_of(settings) == expected

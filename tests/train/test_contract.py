@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +18,6 @@ from cai.errors import CaiError
 from cai.train.losses import Loss
 from cai.train.trainers import CaiDPOTrainer, dpo_trainer, sft_trainer
 from tests.engines.conftest import save_tiny
-from tests.train import ddp_driver
 
 KINDS = get_args(Loss)
 BETA = 0.5
@@ -321,9 +316,9 @@ def test_the_first_preference_loss_is_checked_before_anything_is_learnt(make: Ma
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_eight_rows_at_once_or_one_by_one(way: str, make: Make) -> None:
+def test_eight_rows_at_once_or_in_parts(way: str, make: Make) -> None:
     updates = []
-    for rows, times in ((8, 1), (1, 8)):
+    for rows, times in ((8, 1), (1, 8), (3, 3)):  # of the last three, the third has two
         trainer = make(
             way,
             "soft",
@@ -337,7 +332,8 @@ def test_eight_rows_at_once_or_one_by_one(way: str, make: Make) -> None:
         start = flat(learnt(trainer))
         updates.append(flat(trained(trainer)[1]) - start)
     assert updates[0].norm() > 0
-    assert (updates[0] - updates[1]).norm() < 1e-4 * updates[0].norm()
+    for other in updates[1:]:
+        assert (updates[0] - other).norm() < 1e-4 * updates[0].norm()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -360,32 +356,6 @@ def test_resumed_or_run_again_the_weights_are_the_same(way: str, make: Make) -> 
     assert same(again[1], weights)
     assert resumed[0] == losses[2:]
     assert same(resumed[1], weights)
-
-
-def test_two_processes_train_as_one(tiny: Path, pairs: Pairs, tmp_path: Path) -> None:
-    data = tmp_path / "pairs.jsonl"
-    data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    places = {n: tmp_path / f"processes-{n}" for n in (1, 2)}
-    for place in places.values():
-        place.mkdir()
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    command = [sys.executable, *launch, ddp_driver.__file__, str(tiny), str(data), str(places[2])]
-    root = Path(__file__).parents[2]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root),
-        "OMP_NUM_THREADS": "1",
-        "HF_DATASETS_CACHE": str(tmp_path / "cache-of-two"),
-    }
-    two = subprocess.run(
-        command, env=environment, timeout=70, capture_output=True, text=True, check=False
-    )
-    assert two.returncode == 0, two.stderr
-    ddp_driver.train(str(tiny), str(data), str(places[1]))
-    for name in ("adapter", "precomputed"):
-        one, both = (torch.load(place / f"{name}.pt") for place in places.values())
-        assert one.keys() == both.keys()
-        assert (flat(one) - flat(both)).abs().max() < 1e-5
 
 
 # The reference
