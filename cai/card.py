@@ -11,7 +11,7 @@ import yaml
 
 from cai.config import Settings
 from cai.markdown import plain
-from cai.records import Constitution, Manifest
+from cai.records import Constitution, Manifest, named
 
 _NAMES = {
     "sft": "training rows: a prompt and the text to learn",
@@ -101,7 +101,9 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
         f"sha256 {constitution.digest[:16]}",
         "Prompts": ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
         + f" from {settings.prompts}",
-        "Model": "; ".join(sorted(set(manifest.models.values()))),
+        "Model": "; ".join(
+            sorted({named(manifest.names.get(r), i) for r, i in manifest.models.items()})
+        ),
         "Chain": f"preset {settings.preset}, {settings.revisions} revision(s), "
         f"critique {'on' if settings.critique else 'off'}, "
         f"verdict {'on' if settings.verdict else 'off'}",

@@ -29,6 +29,7 @@ from cai.inputs import (
     judge_warning,
     load_method,
     make_engines,
+    names_of,
     on_its_day,
     run_folder,
     settle_labels,
@@ -37,7 +38,7 @@ from cai.inputs import (
 from cai.method import Method
 from cai.plan import Plan, changes_since, last_method, plan_rows, replay
 from cai.price import Price
-from cai.records import Failure, Manifest, Prompt, Row
+from cai.records import Failure, Manifest, Prompt, Row, named
 from cai.row import make_row
 from cai.run import Run
 from cai.runtime.calls import Calls, Tally
@@ -97,7 +98,8 @@ def generate(
     try:
         with _opened(folder, reuse) as (journal, reused):
             shown = progress or Quiet()
-            job = _Job(folder, method, engines, journal, reused, retry_failed, shown, cost)
+            names = names_of(settings, engines, given=engine is not None)
+            job = _Job(folder, method, engines, names, journal, reused, retry_failed, shown, cost)
             job.prepare(approve)
             started = time.time()
             run(job.make_calls() if settings.distributed is None else job.make_calls_far())
@@ -142,6 +144,7 @@ class _Job:
     folder: Path
     method: Method
     engines: Mapping[str, Engine]
+    names: Mapping[str, str]
     journal: Journal
     reuse: Sequence[Journal]
     retry_failed: bool
@@ -305,7 +308,7 @@ class _Job:
             self.folder,
             counted(self._outcomes(), self.progress),
             self.method,
-            judge=self.calls.identities.get("judge", ""),
+            judge=named(self.names.get("judge"), self.calls.identities.get("judge", "")),
         )
         self.seconds["write"] = time.monotonic() - begun
         if self.controls:
@@ -355,6 +358,7 @@ class _Job:
             },
             templates=self.method.templates.digests,
             models=dict(self.calls.identities),
+            names=dict(self.names),
             fed={role: told for role, e in self.engines.items() if (told := e.feeding())},
             labels={
                 role: list(self.calls.labels.get(identity, labels.DEFAULT))

@@ -10,10 +10,10 @@ from pathlib import Path
 import cai.constitution
 from cai import assets, judge_results, templates
 from cai.config import PROMPT_KEYS, ROLES, Settings
-from cai.engines.base import Engine
+from cai.engines.base import Absent, Engine
 from cai.engines.chat_template import today
 from cai.engines.labels import Labels, pick
-from cai.engines.naming import at_server, engine_for
+from cai.engines.naming import at_server, display_name, engine_for
 from cai.errors import CaiError
 from cai.method import Method
 from cai.prompts import Intake, source_digest
@@ -120,6 +120,17 @@ def make_engines(
                 day=settings.date,
             )
     return {role: named[name] for role, name in names.items()}
+
+
+def names_of(settings: Settings, engines: Mapping[str, Engine], *, given: bool) -> dict[str, str]:
+    """What a person calls the model of each role; engines that were `given` name themselves."""
+    names = {}
+    for role in ROLES:
+        if role in engines:
+            name = at_server(settings.model_of(role), settings.base_url)
+            itself = given and not isinstance(engines[role], Absent)
+            names[role] = str(getattr(engines[role], "name", "")) if itself else display_name(name)
+    return {role: name for role, name in names.items() if name}
 
 
 def settle_labels(

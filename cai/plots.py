@@ -106,7 +106,9 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
             for colour, name in zip((_BLUE, "#c8553d", _GREY), names, strict=False):
                 at = [(line["step"], line[name]) for line in metrics if name in line]
                 if at:
-                    axes.plot(*zip(*at, strict=True), color=colour, linewidth=1.3, label=name)
+                    points = "o" if len(at) == 1 else None  # a line of one point is not seen
+                    steps, values = zip(*at, strict=True)
+                    axes.plot(steps, values, color=colour, linewidth=1.3, label=name, marker=points)
             axes.set_ylabel(label)
             axes.grid(color="#ececec", linewidth=0.6)
             axes.legend(frameon=False, fontsize=7) if axes.lines else None

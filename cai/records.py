@@ -409,16 +409,23 @@ class Row(Record):
         return label.difference < 0
 
 
+def named(name: str | None, identity: str) -> str:
+    """A model's name with the beginning of its identity, which tells it from its namesakes."""
+    return f"{name} ({identity[:16]})" if name else identity
+
+
 class Manifest(Record):
     """What a run was made of; it holds timings, so its bytes are not promised.
 
-    `fed` says by role what a model's template adds to the texts: the date, a system text.
+    `models` are identities by role, `names` what a person calls them; `fed` is by role what a
+    model's template adds to the texts: the date, a system text.
     """
 
     version: Literal[1] = 1
     constitution: dict[str, str]
     templates: dict[str, str]
     models: dict[str, str]
+    names: dict[str, str] = {}
     fed: dict[str, dict[str, str]] = {}
     labels: dict[str, list[str]] = {}
     judge: dict[str, Any] = {}

@@ -128,8 +128,11 @@ def _go(
     resume: bool,
     dry_run: bool,
 ) -> None:
+    from cai.extras import require
     from cai.train.config import resolve_training
 
+    require("local", "cai train")
+    require("train", "cai train")
     given = {key: value for key, value in flags.items() if value is not None}
     if "out" in given:
         given["out"] = str(given["out"])
@@ -204,6 +207,9 @@ def merge(
     ] = None,
 ) -> None:
     """Merge a trained adapter into its base model; the result is a model like any other."""
+    from cai.extras import require
+
+    require("train", "cai train merge")
     from cai.train.run import merge_run
 
     console.print(plain(f"Model: {merge_run(folder, out)}"), soft_wrap=True)

@@ -7,10 +7,13 @@ comma), `vllm:NAME` (a server of our own), or `scripted:option=value,…`.
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Literal
 
+from cai.engines import smollm
 from cai.engines.base import Engine
 from cai.engines.scripted import ScriptedEngine
+from cai.engines.weights import default_model
 
 
 def _is_scripted(name: str) -> bool:
@@ -22,6 +25,21 @@ def at_server(name: str, base_url: str | None) -> str:
     if base_url is None or "://" in name or name.startswith("vllm:") or _is_scripted(name):
         return name
     return base_url if name == "default" else f"{base_url}#{name}"
+
+
+def display_name(name: str) -> str:
+    """The name of a model as a person would say it: no path, no address."""
+    if _is_scripted(name):
+        return "scripted"
+    if "://" in name:
+        return name.rpartition("#")[2] if "#" in name else "the model of a server"
+    name = name.removeprefix("vllm:") or "default"
+    if name == "default":
+        name = default_model()
+    if name == smollm.NAME:
+        return f"{smollm.REPOSITORY.rpartition('/')[2]}, packaged"
+    folder = Path(name).expanduser()
+    return folder.resolve().name if folder.is_dir() else name
 
 
 def gpus_of(name: str, *, device: str, tensor_parallel: int) -> int:
@@ -68,7 +86,7 @@ def engine_for(
             timeout=timeout,
             concurrency=concurrency,
         )
-    from cai.engines.transformers import TransformersEngine, default_model
+    from cai.engines.transformers import TransformersEngine
 
     if name == "default":
         name = default_model()

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from cai.engines.naming import display_name
 from cai.markdown import plain
+from cai.records import named
 from cai.train.data import Counts
 from cai.train.models import Outline
 
@@ -23,10 +25,10 @@ def card(record: Mapping[str, Any]) -> str:
     if not settings["model"].startswith((".", "/")) and settings["model"] != "default":
         header["base_model"] = settings["model"]
     facts = {
-        "Trained from": f"{settings['model']} ({record['base']['identity'][:16]})",
+        "Trained from": named(display_name(settings["model"]), record["base"]["identity"]),
         "Data": f"{settings['data']}, sha256 {data['rows_digest'][:16]}",
         "Method": _method(settings),
-        "Updates": f"{record.get('steps', '?')} of {settings['batch_size']} rows, "
+        "Updates": f"{record.get('steps', '?')}, of up to {settings['batch_size']} rows each, "
         f"learning rate {settings['learning_rate']}",
         "Trained": _trained(record),
         "Seed": str(settings["seed"]),

@@ -267,6 +267,12 @@ class TrainSettings(BaseModel):
             raise ValueError("only dpo has pairs, and this is sft")
         return value
 
+    def as_data(self) -> dict[str, Any]:
+        """The settings as JSON data, without those that play no part in the method."""
+        return self.model_dump(
+            mode="json", exclude=set(PAIR_KEYS) if self.method == "sft" else None
+        )
+
     @property
     def dataset(self) -> DatasetName:
         """The dataset of a run that this method learns from."""

@@ -64,7 +64,7 @@ def _is_done(settings: TrainSettings, folder: Path) -> bool:
     if not (folder / RECORD).is_file() or (record := read_record(folder))["state"] != "done":
         return False
     dated = on_its_day(settings, record["settings"].get("date"))
-    return not changed_settings(record["settings"], dated.model_dump(mode="json"))
+    return not changed_settings(record["settings"], dated.as_data())
 
 
 def default_out(settings: TrainSettings) -> Path:
@@ -186,7 +186,7 @@ def _prepare(
         "version": VERSION,
         "state": "training",
         "method": settings.method,
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.as_data(),
         "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
         "model": model.model_dump(mode="json"),
         "template": chat_format.digest,
@@ -198,7 +198,7 @@ def _prepare(
         require_same(stood, record)
     write_record(folder, record)
     (folder / "train.yaml").write_text(
-        yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(settings.as_data(), sort_keys=False, allow_unicode=True)
     )
     return data, tokenizer, record
 
