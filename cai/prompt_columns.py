@@ -100,7 +100,8 @@ def whole_prompt(row: Mapping[str, Any], column: str, where: str) -> Any:
         if (column, name) == ("instruction", "input") and isinstance(value, str):
             if not isinstance(more, str):
                 message = f"must be text, not {a_kind_of(more)}"
-                raise RowError(f"{where}: {name}", "bad field", message, ignore(name).capitalize())
+                hint = f"Write a text; {ignore(name)}"
+                raise RowError(f"{where}: {name}", "bad field", message, hint)
             value = f"{value}\n\n{more}"
             continue
         message = f"`{name}` may belong to the {column}, and would be lost"

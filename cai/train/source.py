@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +14,6 @@ from cai.errors import CaiError, InputError
 from cai.records import (
     Message,
     Record,
-    canonical_json,
     digest,
     encodable,
     messages_as_data,
@@ -146,18 +146,29 @@ def _example(
     row: Mapping[str, Any], where: str, origin: str, dataset: DatasetName, probability: float
 ) -> Example:
     turns, answers = _conversation(row, where, dataset)
-    identity, pair_source = row.get("id"), row.get("pair_source")
+    identity, pair_source = (_name(row, key, where) for key in ("id", "pair_source"))
     if not encodable([turns, answers, identity, pair_source]):
         message = "half of a surrogate pair, which UTF-8 cannot hold"
         raise RowError(where, "lone surrogate", message)
     return Example(
-        id=digest([turns, *answers])[:16] if identity in (None, "") else str(identity),
+        id=identity or digest([turns, *answers])[:16],
         origin=origin,
         prompt=tuple(Message.model_validate(turn) for turn in turns),
         answers=tuple(answers),
         probability=probability,
-        pair_source=None if pair_source in (None, "") else str(pair_source),
+        pair_source=pair_source,
     )
+
+
+def _name(row: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = row.get(key)
+    if value in (None, ""):
+        return None
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    hint = "Write a text, or give the column another name."
+    message = f"must be text, not {a_kind_of(value)}"
+    raise RowError(f"{where}: {key}", "bad field", message, hint)
 
 
 def _useless(example: Example, where: str) -> Fault | None:
@@ -293,6 +304,7 @@ def _hashed(data: Iterable[dict[str, Any]], where: str, total: hashlib._Hash) ->
     """The rows of a dataset; when they are all read, `total` is the digest of their list."""
     total.update(b"[")
     for number, row in enumerate(data, 1):
-        total.update((b"," if number > 1 else b"") + canonical_json(row))
+        text = json.dumps(row, sort_keys=True, separators=(",", ":"), default=str)
+        total.update((b"," if number > 1 else b"") + text.encode())
         yield f"{where}: row {number}", row
     total.update(b"]")

@@ -271,6 +271,8 @@ def prompts(found: TrainData) -> list[str]:
         ({"prompt": turns("bard", "q")}, "unknown role"),
         ({"prompt": "[{'role': 'user', 'content': 'a'}\n {'role': 'user'}]"}, "unreadable text"),
         ({"rejected": None}, "no column"),
+        ({"id": ["a"]}, "bad field"),
+        ({"pair_source": True}, "bad field"),
     ],
 )
 def test_why_a_row_is_dropped(row: dict[str, Any], reason: Any) -> None:
@@ -919,3 +921,20 @@ def test_every_row_is_somewhere_in_the_counts(rows: Any, way: Any, wanted: int) 
         assert kept.probability >= 0.75
         assert kept.prompt_key not in held_out
     assert len({e.content_digest for e in found.kept}) == len(found.kept)
+
+
+def test_ids_of_any_kind_of_column(tmp_path: Path) -> None:
+    import datetime
+
+    table = pa.table(
+        {"prompt": ["q"], "completion": ["a"], "id": [datetime.date(2024, 1, 1)]},
+    )
+    pq.write_table(table, "rows.parquet")
+    settings = resolve_training("sft", {"data": "rows.parquet"})
+    with pytest.raises(InputError, match=r"row 1: id: must be text, not a value of type date"):
+        load_rows(settings, Words(), Path("cache"))
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    pq.write_table(table.set_column(2, "id", pa.array([7])), folder / "train.parquet")
+    settings = resolve_training("sft", {"data": f"hf:{folder}"})
+    assert prompts(load_rows(settings, Words(), Path("cache"))) == ["q"]
