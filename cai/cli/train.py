@@ -164,14 +164,15 @@ def _own_end() -> Iterator[None]:
     if not is_launched():
         yield
         return
-    code = 1
+    code, is_bug = 1, True
     try:
         yield
-        code = 0
+        code, is_bug = 0, False
     except CaiError as error:
         show_error(error, f" (process {rank()} of {processes()})" if rank() else "")
+        is_bug = False
     finally:
-        if sys.exception() is not None:
+        if is_bug:
             traceback.print_exc()
         leave(code)
 
@@ -204,7 +205,7 @@ def merge(
     ] = None,
 ) -> None:
     """Merge a trained adapter into its base model; the result is a model like any other."""
-    from cai.train.run import merge_run
+    from cai.train.merge import merge_run
 
     console.print(plain(f"Model: {merge_run(folder, out)}"), soft_wrap=True)
 
