@@ -167,14 +167,15 @@ def _own_end() -> Iterator[None]:
     if not is_launched():
         yield
         return
-    code = 1
+    code, is_bug = 1, True
     try:
         yield
-        code = 0
+        code, is_bug = 0, False
     except CaiError as error:
         show_error(error, f" (process {rank()} of {processes()})" if rank() else "")
+        is_bug = False
     finally:
-        if sys.exception() is not None:
+        if is_bug:
             traceback.print_exc()
         leave(code)
 
@@ -210,7 +211,7 @@ def merge(
     from cai.extras import require
 
     require("train", "cai train merge")
-    from cai.train.run import merge_run
+    from cai.train.merge import merge_run
 
     console.print(plain(f"Model: {merge_run(folder, out)}"), soft_wrap=True)
 

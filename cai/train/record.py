@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cai.errors import CaiError
 from cai.train.data import DataReport
 from cai.train.models import Outline
+from cai.train.ranks import is_main
 
 RECORD = "training.json"
 VERSION = 1
@@ -36,6 +38,54 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     temporary = folder / f".{RECORD}.tmp"
     temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     temporary.replace(folder / RECORD)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other trainings and merges out of a folder; only the first process does so."""
+    from cai.runtime.journal import Lock
+
+    if not is_main():
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
+        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
+    lock = Lock(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def standing(folder: Path, resume: bool) -> dict[str, Any] | None:
+    """The record of a run to go on with; refuses to write over one."""
+    there = [p.name for p in folder.iterdir() if p.name not in (".lock", ".data")]
+    if not there:
+        if resume:
+            raise CaiError(f"{folder}: nothing to resume", "Leave --resume out.")
+        return None
+    if RECORD not in there:
+        raise CaiError(
+            f"{folder}: holds other files ({there[0]}) and is no training run",
+            "Choose an empty or new folder for --out.",
+        )
+    record = read_record(folder)
+    if record["state"] == "done":
+        raise CaiError(
+            f"{folder}: this training has come to its end",
+            "Use the model, or choose another --out.",
+        )
+    return record if resume or last_checkpoint(folder) is not None else None
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint: one in which the trainer's state, written last, is there."""
+    found = [
+        path
+        for path in (folder / "checkpoints").glob("checkpoint-*")
+        if (path / "trainer_state.json").is_file()
+    ]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 # They may differ between a run and its resumption: what is learnt does not depend on them.

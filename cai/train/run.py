@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import shutil
 import time
@@ -21,6 +20,7 @@ from cai.errors import CaiError
 from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
 from cai.train.data import DataReport, TrainData
+from cai.train.merge import merge
 from cai.train.models import Outline, outline
 from cai.train.prepare import load_tokenizer, on_its_day, rows_of
 from cai.train.ranks import Word, is_main, rank
@@ -28,11 +28,14 @@ from cai.train.record import (
     RECORD,
     VERSION,
     changed_settings,
+    last_checkpoint,
+    locked,
     read_record,
     require_same,
+    standing,
     write_record,
 )
-from cai.train.saving import gathered, merge, release, save_adapter, write
+from cai.train.saving import gathered, release, save_adapter, write
 
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 LN_2_WITHIN = {"float32": 1e-4, "bfloat16": 2e-2}  # by number format
@@ -55,7 +58,7 @@ def train(settings: TrainSettings, *, resume: bool = False, console: Console | N
     if _is_done(settings, folder):
         console.print(f"{folder}: this training has come to its end.", markup=False)
         return folder
-    with _locked(folder):
+    with locked(folder):
         return _train(settings, folder, resume, console)
 
 
@@ -83,22 +86,6 @@ def model_folder(settings: TrainSettings) -> Path:
     if folder is None:
         raise CaiError(f"{name}: not found", "Give a folder, or a name on the Hub.")
     return folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Any:
-    from cai.runtime.journal import Lock
-
-    if not is_main():
-        yield
-        return
-    if folder.exists() and not folder.is_dir():
-        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
-    lock = Lock(folder)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -176,7 +163,7 @@ def _prepare(
     settings: TrainSettings, folder: Path, resume: bool
 ) -> tuple[TrainData, Any, dict[str, Any]]:
     """The data, the tokenizer and the record of a training that begins or goes on."""
-    stood = _standing(folder, resume)
+    stood = standing(folder, resume)
     settings = on_its_day(settings, stood["settings"].get("date") if stood else None)
     base = model_folder(settings)
     model = outline(base, settings.model, settings)  # before the data: it takes a second
@@ -252,37 +239,6 @@ def _save(
     return None
 
 
-def _standing(folder: Path, resume: bool) -> dict[str, Any] | None:
-    """The record of a run to go on with; refuses to write over one."""
-    there = [p.name for p in folder.iterdir() if p.name not in (".lock", ".data")]
-    if not there:
-        if resume:
-            raise CaiError(f"{folder}: nothing to resume", "Leave --resume out.")
-        return None
-    if RECORD not in there:
-        raise CaiError(
-            f"{folder}: holds other files ({there[0]}) and is no training run",
-            "Choose an empty or new folder for --out.",
-        )
-    record = read_record(folder)
-    if record["state"] == "done":
-        raise CaiError(
-            f"{folder}: this training has come to its end",
-            "Use the model, or choose another --out.",
-        )
-    return record if resume or last_checkpoint(folder) is not None else None
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint: one in which the trainer's state, written last, is there."""
-    found = [
-        path
-        for path in (folder / "checkpoints").glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file()
-    ]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
 def _say(report: DataReport, model: Outline, console: Console) -> None:
     for line in (*report.lines(), *model.lines()):
         console.print(line, markup=False, soft_wrap=True)
@@ -346,40 +302,3 @@ def plan(settings: TrainSettings) -> list[str]:
 def _trained_with(base: Path) -> str | None:
     """The chat template that a model of ours was trained with, as a digest."""
     return str(read_record(base)["template"]) if (base / RECORD).is_file() else None
-
-
-def merge_run(folder: Path, out: Path | None = None) -> Path:
-    """Merge the adapter of a training run, or of any folder, into its base.
-
-    Raises:
-        CaiError: There is no adapter, its base is gone or another one now, or `out` holds
-            something else.
-    """
-    from transformers import AutoTokenizer
-
-    from cai.engines._quiet import quiet_libraries
-
-    adapter = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
-    try:
-        named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise CaiError(f"{folder}: no adapter here", "Give the folder of a training run.") from None
-    target = out or (folder if adapter != folder else None)
-    if target is None:
-        raise CaiError(f"{folder}: where should the whole model go?", "Say --out FOLDER.")
-    base = resolve(named["base_model_name_or_path"])
-    if base is None or not (base / "config.json").is_file():
-        raise CaiError(
-            f"{named['base_model_name_or_path']}: the adapter's base is not there",
-            "Bring it back to where it was when the adapter was trained.",
-        )
-    record = read_record(folder) if (folder / RECORD).is_file() else None
-    if record is not None and record["base"]["identity"] != weights_identity(base, "as saved"):
-        raise CaiError(f"{base}: the base has changed since the adapter was trained on it")
-    with _locked(target):
-        if target != folder and (foreign := [p for p in target.iterdir() if p.name != ".lock"]):
-            raise CaiError(f"{target}: not empty ({foreign[0].name})", "Choose another --out.")
-        with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(adapter)
-        merge(adapter, base, target, tokenizer)
-    return target

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from cai.engines._quiet import quiet_libraries
 from cai.engines.architecture import (
     Stored,
     empty_model,
-    explained,
-    load_whole,
     stored_tensors,
 )
 from cai.errors import CaiError
@@ -37,14 +34,6 @@ _PROCESSOR_FILES = (
     "feature_extractor_config.json",
 )
 _INCOMPLETE = "Do not use the result; please report the class of the model."
-
-
-class Merged(NamedTuple):
-    """How many layers have an adapter, and in how many a weight changed: as computed, as saved."""
-
-    layers: int
-    changed: int
-    saved: int
 
 
 def whole_state(model: Any, *, trained: bool = False) -> dict[str, Tensor]:
@@ -75,8 +64,7 @@ def gathered(trainer: Any, *, adapter: bool) -> dict[str, Tensor]:
         adapter: Only the adapter's weights.
     """
     accelerator = trainer.accelerator
-    sharded = str(accelerator.distributed_type) in ("DistributedType.DEEPSPEED",)
-    if sharded or (trainer.is_fsdp_enabled and not accelerator.is_fsdp2):
+    if trainer.is_deepspeed_enabled or (trainer.is_fsdp_enabled and not accelerator.is_fsdp2):
         return dict(accelerator.get_state_dict(trainer.model_wrapped))
     return whole_state(accelerator.unwrap_model(trainer.model), trained=adapter)
 
@@ -94,74 +82,6 @@ def release(trainer: Any) -> None:
     for name in ("model", "model_wrapped", "ref_model", "optimizer", "lr_scheduler"):
         setattr(trainer, name, None)
     trainer.callback_handler.model = trainer.callback_handler.optimizer = None
-
-
-def merge(adapter: Path, base: Path, out: Path, tokenizer: Any) -> Merged:
-    """Merge an adapter into its base, computed in float32 and saved in the base's number formats.
-
-    Raises:
-        CaiError: The adapter is not this model's, or changes nothing; a tensor would be lost.
-    """
-    with quiet_libraries():
-        model = load_whole(base, dtype=torch.float32)
-        stored = stored_tensors(base)
-        dtypes = _dtypes(read_as(model, stored), stored)
-        wrapped = _with_adapter(model, adapter)
-        counts = _merge_layers(wrapped, dtypes, str(adapter))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="All adapters are already merged")
-            whole = wrapped.merge_and_unload()
-        for name, parameter in whole.named_parameters():  # one by one: two copies are too much
-            parameter.data = parameter.data.to(dtypes[name])
-        write(dict(whole.state_dict()), base, out, tokenizer)
-    return counts
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    """The model with the adapter on it, every weight of which has found its place."""
-    from peft import PeftConfig, get_peft_model
-
-    with warnings.catch_warnings(), explained(str(adapter)):
-        warnings.filterwarnings("ignore", module="peft")
-        wrapped = get_peft_model(model, PeftConfig.from_pretrained(str(adapter)))
-        report = wrapped.load_adapter(str(adapter), "default", is_trainable=False)
-    faults = [f"lacks {key}" for key in report.missing_keys]
-    faults += [f"has {key}, which has no place there" for key in report.unexpected_keys]
-    if faults:
-        raise CaiError(
-            f"{adapter}: no adapter of a {type(model).__name__}: it {faults[0]} "
-            f"(and {len(faults) - 1} more)",
-            "It was trained on another class of model than its base is: train it again.",
-        )
-    return wrapped
-
-
-def _merge_layers(wrapped: Any, dtypes: Mapping[str, torch.dtype], name: str) -> Merged:
-    """Merge each layer in place and count those that change.
-
-    Raises:
-        CaiError: The adapter has learnt something, and no weight changes by it.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    learnt = any(bool(p.any()) for n, p in wrapped.named_parameters() if "lora_B" in n)
-    names = {id(p): n.replace(".base_layer", "") for n, p in wrapped.model.named_parameters()}
-    layers = [module for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]
-    changed = saved = 0
-    for layer in layers:
-        weights = {names[id(p)]: p for p in layer.get_base_layer().parameters()}
-        before = {n: p.detach().clone() for n, p in weights.items()}
-        layer.merge(safe_merge=True)
-        moved = [n for n, p in weights.items() if not torch.equal(before[n], p)]
-        changed += bool(moved)
-        saved += any(
-            not torch.equal(before[n].to(dtypes[n]), weights[n].to(dtypes[n])) for n in moved
-        )
-    if learnt and not changed:
-        raise CaiError(
-            f"{name}: the adapter changes no weight of its base", "Raise learning_rate or epochs."
-        )
-    return Merged(len(layers), changed, saved)
 
 
 def write(
@@ -185,7 +105,7 @@ def write(
     """
     writer, stored = empty_model(base, str(base))
     names = read_as(writer, stored)
-    own = {} if dtype else _dtypes(names, stored)
+    own = {} if dtype else stored_as(names, stored)
     main = dtype or _main(stored)
     for name, tensor in state.items():
         if tensor.is_floating_point():
@@ -219,7 +139,7 @@ def _stop_at(tokenizer: Any, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _dtypes(
+def stored_as(
     names: Mapping[str, str | None], stored: Mapping[str, Stored]
 ) -> dict[str, torch.dtype]:
     """The number format of each tensor of the class, as its files have it."""

@@ -43,8 +43,9 @@ def save(base: Path, out: Path) -> None:
     from transformers import AutoTokenizer
 
     from cai.engines.architecture import load_whole
+    from cai.train.merge import merge
     from cai.train.ranks import is_main
-    from cai.train.saving import merge, save_adapter, whole_state, write
+    from cai.train.saving import save_adapter, whole_state, write
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = moved(load_whole(base, dtype="float32"))

@@ -932,9 +932,9 @@ def test_ids_of_any_kind_of_column(tmp_path: Path) -> None:
     pq.write_table(table, "rows.parquet")
     settings = resolve_training("sft", {"data": "rows.parquet"})
     with pytest.raises(InputError, match=r"row 1: id: must be text, not a value of type date"):
-        load_rows(settings, Words(), Path("cache"))
+        load_rows(settings, words(), Path("cache"))
     folder = tmp_path / "hub"
     folder.mkdir()
     pq.write_table(table.set_column(2, "id", pa.array([7])), folder / "train.parquet")
     settings = resolve_training("sft", {"data": f"hf:{folder}"})
-    assert prompts(load_rows(settings, Words(), Path("cache"))) == ["q"]
+    assert prompts(load_rows(settings, words(), Path("cache"))) == ["q"]

@@ -17,8 +17,9 @@ from cai.engines.transformers import TransformersEngine
 from cai.errors import CaiError
 from cai.train.callbacks import read_metrics
 from cai.train.config import resolve_training
+from cai.train.merge import merge_run
 from cai.train.record import read_record, summary
-from cai.train.run import merge_run, plan, train
+from cai.train.run import plan, train
 from tests.engines.conftest import TEXTS, drawn, user
 from tests.train.families import FAMILIES, save_family
 

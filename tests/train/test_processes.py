@@ -112,6 +112,7 @@ def test_two_processes_train_as_one(
         failed = launch(failing.__file__, *words(method, options))
         assert failed.returncode != 0
         assert "Error (process 1 of 2): the second process has failed\nTry again." in failed.stderr
+        assert "CaiError" not in failed.stderr
         assert not (tmp_path / "two" / "config.json").exists()
         assert read_record(tmp_path / "two")["state"] == "training"
     resume = ["--resume"] if (tmp_path / "two").exists() else []

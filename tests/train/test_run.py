@@ -20,8 +20,9 @@ from cai.records import user
 from cai.train import run as training
 from cai.train.callbacks import Guards, Metrics, read_metrics
 from cai.train.config import resolve_training
+from cai.train.merge import merge_run
 from cai.train.record import read_record, summary
-from cai.train.run import merge_run, plan, train
+from cai.train.run import plan, train
 from tests.engines.conftest import CHATML, save_tiny
 
 Train = Callable[..., Path]
