@@ -24,10 +24,10 @@ def missing(extra: str) -> list[str]:
 
 def install_command(extra: str) -> str:
     """The command that installs an extra into this Python, from the clone that runs or from one."""
-    pip = f"{shlex.quote(sys.executable)} -m pip install --constraint constraints.txt '.[{extra}]'"
+    pip = f"{shlex.quote(sys.executable)} -m pip install --constraint constraints.txt"
     if (_CLONE / "constraints.txt").is_file():
-        return f"cd {shlex.quote(str(_CLONE))} && {pip.replace(' .[', ' -e .[')}"
-    return f"{pip}, in a clone of the project"
+        return f"cd {shlex.quote(str(_CLONE))} && {pip} -e '.[{extra}]'"
+    return f"{pip} '.[{extra}]', in a clone of the project"
 
 
 def require(extra: str, what: str) -> None:

@@ -228,21 +228,21 @@ def test_a_full_disk_is_a_clear_error(
 def test_progress_bars_on_a_terminal(prompts_file: Callable[..., str]) -> None:
     path = prompts_file(5)
     parent, child = pty.openpty()
-    done = subprocess.run(
+    with subprocess.Popen(
         [*CAI, "generate", "--model", "scripted:latency=0.1", "--prompts", path, "--out", "run"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=child,
-        check=True,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(child)
-    screen = b""
-    with contextlib.suppress(OSError):  # the other end is closed
-        while part := os.read(parent, 65_536):
-            screen += part
+    ) as process:
+        os.close(child)
+        screen = b""
+        # Read while it runs: it waits where nobody takes what it writes. The end is an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(parent, 65_536):
+                screen += part
     os.close(parent)
-    assert done.returncode == 0
+    assert process.returncode == 0
     assert "generating" in screen.decode()
     assert "rows/s" in screen.decode()
     assert "tokens/s" in screen.decode()
