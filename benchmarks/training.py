@@ -1,10 +1,11 @@
 """What training teaches: a style by SFT, a rule by DPO, and a rule under labels of mixed quality.
 
-    python benchmarks/training.py sft|dpo|sampled|noise|untouched|all [--pairs 96] [--json FILE]
+    python benchmarks/training.py sft|dpo|sampled|noise|untouched|memory|all [--pairs 96]
+        [--json FILE]
 
 `sft` and `dpo` train the small real model on rules about the shipped seeds, `sampled` on pairs of
 its own answers; `noise` a tiny model from scratch, on labels that are flipped at a rate drawn per
-row; `untouched` takes two steps on labels that say nothing.
+row; `untouched` takes two steps on labels that say nothing; `memory` reads data and trains nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import os
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Sequence
@@ -32,7 +35,8 @@ from cai.prompts import read_prompts
 from cai.records import Completion, Sampling, user
 from cai.train.callbacks import read_metrics
 from cai.train.config import resolve_training
-from cai.train.run import read_record, train
+from cai.train.record import read_record
+from cai.train.run import train
 
 Rows = list[dict[str, Any]]
 KINDS = ["apple", "bread", "chair", "cloud", "dance", "earth", "field", "grape"]
@@ -505,15 +509,63 @@ def untouched(scratch: Path) -> dict[str, Any]:
     return {**apart, "seconds": round(time.monotonic() - begun)}
 
 
-PARTS = {"sft": sft, "dpo": dpo, "sampled": sampled, "noise": noise, "untouched": untouched}
+def memory(scratch: Path) -> dict[str, Any]:
+    """Peak memory of the data step by the number of pairs, each size in a process of its own."""
+    found = {}
+    for count in (1_000, 10_000):
+        path = scratch / f"{count}.jsonl"
+        with path.open("w") as file:
+            for n in range(count):
+                texts = {"chosen": f"Yes {n}. " + "so it is " * 60, "rejected": "no " * 200}
+                file.write(json.dumps({"prompt": f"Question {n}? " * 20, **texts}) + "\n")
+        done = subprocess.run(
+            [sys.executable, __file__, "read", str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found[f"{count:,} pairs"] = json.loads(done.stdout)
+    small, large = found.values()
+    grown = (large["MB"] - small["MB"]) / 9
+    return {**found, "MB per 1,000 pairs": round(grown, 2)}
+
+
+def read(path: str) -> None:
+    """Print what the data step of a file takes."""
+    import resource
+
+    from cai.train.prepare import load_tokenizer, rows_of
+
+    folder = resolve(default_model())
+    assert folder is not None
+    settings = resolve_training("dpo", {"data": path, "loss": "hard"})
+    _, chat_format = load_tokenizer(settings, folder, None)
+    with tempfile.TemporaryDirectory() as cache:
+        report = rows_of(settings, chat_format, Path(cache)).report
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"MB": round(peak), "tokens per pair": round(report.tokens.mean)}))
+
+
+PARTS = {
+    "sft": sft,
+    "dpo": dpo,
+    "sampled": sampled,
+    "noise": noise,
+    "untouched": untouched,
+    "memory": memory,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", choices=[*PARTS, "all"])
+    parser.add_argument("part", choices=[*PARTS, "all", "read"])
+    parser.add_argument("file", nargs="?", help="read: a file of pairs")
     parser.add_argument("--pairs", type=int, default=96, help="sampled: pairs to train on")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.part == "read":
+        read(options.file)
+        return
     result = {}
     for part in PARTS if options.part == "all" else [options.part]:
         with tempfile.TemporaryDirectory() as scratch:

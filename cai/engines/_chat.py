@@ -77,6 +77,24 @@ class _Shape(NamedTuple):
     problem: str | None
 
 
+class _Filled:
+    """A conversation with its template: texts with stand-ins for the control tokens in them."""
+
+    def __init__(self, nonce: str, turns: Turns, control: re.Pattern[str]) -> None:
+        self.turns, self.prompt = turns, ""
+        self.taken: list[str] = []
+        self.stand_in = re.compile(rf"\[{nonce}:(\d+)\]")
+        self._nonce, self._control = nonce, control
+
+    def safe(self, text: str) -> str:
+        """The text with stand-ins, which are told apart by their numbers."""
+        return self._control.sub(self._stand_in, text)
+
+    def _stand_in(self, token: re.Match[str]) -> str:
+        self.taken.append(token[0])
+        return f"[{self._nonce}:{len(self.taken) - 1}]"
+
+
 class Chat:
     """A tokenizer with its chat template, or with the plain transcript format if it has none.
 
@@ -119,27 +137,37 @@ class Chat:
                 be kept apart from the tokens that structure it.
         """
         with self._lock:
-            ids = self._encoded(self._placed(messages), answer)
+            filled = self._filled(self._placed(messages), [answer or ""])
+            text = filled.prompt
+            if answer is not None:
+                text += self._lead(answer) + filled.safe(answer)
+            ids = self._checked(self._ids(text, filled), filled, answer is not None)
         return Prompted(ids, answer is None and self.facts is not None and self.facts.opens)
 
-    def learnt(self, messages: Sequence[Message], answer: str, end: str) -> Learnt:
-        """The ids of a conversation with its answer and the end token, of which these are learnt.
+    def learnt(self, messages: Sequence[Message], answers: Sequence[str], end: str) -> list[Learnt]:
+        """The ids of a conversation with each answer and the end token, of which these are learnt.
 
         The prompt is the very one that an answer would be generated from.
 
         Raises:
-            CallError: As in `encode`, or nothing of the answer is left.
+            CallError: As in `encode`, or nothing of an answer is left.
         """
         if self.facts is not None and self.facts.trims:
-            answer = answer.strip()
+            answers = [answer.strip() for answer in answers]
         with self._lock:
-            turns = self._placed(messages)
-            before = self._encoded(turns, "", after_prompt=True)
-            ids = self._encoded(turns, answer, end, after_prompt=True)
-        start = shared(before, ids)
-        if start >= len(ids) - 1:
+            filled = self._filled(self._placed(messages), answers)
+            asked, lead = self._ids(filled.prompt, filled), self._lead(end)
+            before = self._after(asked, lead, filled) if lead else asked
+            rows = [
+                self._checked(
+                    self._after(asked, lead + filled.safe(a) + end, filled), filled, True, end
+                )
+                for a in answers
+            ]
+        found = [Learnt(ids, shared(before, ids)) for ids in rows]
+        if any(row.start >= len(row.ids) - 1 for row in found):
             raise CallError("the chat template leaves nothing of the answer")
-        return Learnt(ids, start)
+        return found
 
     def moves_system(self, messages: Sequence[Message]) -> bool:
         """Whether a system text of theirs goes into a user turn."""
@@ -263,55 +291,47 @@ class Chat:
             return transcript(turns)
         return render(self.tokenizer, self.template, turns, self._day, parts=self.facts.parts)
 
-    def _encoded(
-        self, turns: Turns, answer: str | None, end: str = "", *, after_prompt: bool = False
-    ) -> list[int]:
-        ids = self._tokenise(turns, answer, end, after_prompt=after_prompt)
-        if self._control_count(ids) != self._structure(turns, answer, end):
-            raise CallError("the text of a message would be read as control tokens of the template")
-        return ids
-
-    def _tokenise(
-        self, turns: Turns, answer: str | None, end: str = "", *, after_prompt: bool = False
-    ) -> list[int]:
-        """Render with stand-ins for control tokens in the texts, then put those in as plain text.
-
-        What holds none of them is tokenised in one piece, exactly as the template intends; but
-        `after_prompt`, where letters of an answer would join the prompt's last token, in two.
-        """
+    def _filled(self, turns: Turns, more: Sequence[str]) -> _Filled:
+        """Render with stand-ins for control tokens in the texts, so that they stay text."""
         nonce = secrets.token_hex(8)
-        while any(nonce in text for text in (*(t["content"] for t in turns), answer or "")):
+        while any(nonce in text for text in (*(t["content"] for t in turns), *more)):
             nonce = secrets.token_hex(8)
-        taken: list[str] = []
-
-        def stand_in(match: re.Match[str]) -> str:
-            taken.append(match[0])
-            return f"[{nonce}:{len(taken) - 1}]"
-
-        def ids_of(text: str, *, continued: bool = False) -> list[int]:
-            first, *pieces = re.split(rf"\[{nonce}:(\d+)\]", text)
-            if continued:
-                ids = self._continued(first)
-            else:
-                ids = [*self._bos, *self.tokenizer.encode(first, add_special_tokens=False)]
-            for number, after in zip(pieces[::2], pieces[1::2], strict=True):
-                ids += self._as_text(taken[int(number)])
-                ids += self._continued(after)
-            return ids
-
-        safe = [{**t, "content": self._control_pattern.sub(stand_in, t["content"])} for t in turns]
-        prompt = self._render(safe)
+        filled = _Filled(nonce, turns, self._control_pattern)
+        safe = [{**t, "content": filled.safe(t["content"])} for t in turns]
+        filled.prompt = self._render(safe)
         for turn in safe:
-            if turn["content"].strip() not in prompt:
+            if turn["content"].strip() not in filled.prompt:
                 who = turn["role"]
                 raise CallError(f"the chat template leaves out part of what the {who} says")
-        if answer is None:
-            return ids_of(prompt)
-        rest = self._lead(answer) + self._control_pattern.sub(stand_in, answer) + end
-        whole = ids_of(prompt + rest)
-        if after_prompt and whole[: len(asked := ids_of(prompt))] != asked:
-            return asked + ids_of(rest, continued=True)
-        return whole
+        return filled
+
+    def _ids(self, text: str, filled: _Filled, *, continued: bool = False) -> list[int]:
+        """Ids of a text in which stand-ins become the plain texts that they stand for.
+
+        What holds none of them is tokenised in one piece, exactly as the template intends.
+        """
+        first, *pieces = filled.stand_in.split(text)
+        if continued:
+            ids = self._continued(first)
+        else:
+            ids = [*self._bos, *self.tokenizer.encode(first, add_special_tokens=False)]
+        for number, after in zip(pieces[::2], pieces[1::2], strict=True):
+            ids += self._as_text(filled.taken[int(number)])
+            ids += self._continued(after)
+        return ids
+
+    def _after(self, asked: list[int], text: str, filled: _Filled) -> list[int]:
+        """Ids of the prompt and what follows; its letters must not join the prompt's last token."""
+        whole = self._ids(filled.prompt + text, filled)
+        if whole[: len(asked)] == asked:
+            return whole
+        return asked + self._ids(text, filled, continued=True)
+
+    def _checked(self, ids: list[int], filled: _Filled, answered: bool, end: str = "") -> list[int]:
+        """The ids, if no text in them is read as a control token."""
+        if self._control_count(ids) != self._structure(filled.turns, answered, end):
+            raise CallError("the text of a message would be read as control tokens of the template")
+        return ids
 
     def _lead(self, answer: str) -> str:
         if self.facts is not None:
@@ -349,13 +369,14 @@ class Chat:
     def _control_count(self, ids: Sequence[int]) -> Counter[int]:
         return Counter(i for i in ids if i in self._control_ids)
 
-    def _structure(self, turns: Turns, answer: str | None, end: str) -> Counter[int]:
+    def _structure(self, turns: Turns, answered: bool, end: str) -> Counter[int]:
         """How often each control token stands in such a conversation if its texts are harmless."""
-        key = (*((t["role"], bool(t["content"].strip())) for t in turns), answer is not None, end)
+        key = (*((t["role"], bool(t["content"].strip())) for t in turns), answered, end)
         if key not in self._counts:
             plain = [{**t, "content": "x" if t["content"].strip() else ""} for t in turns]
-            ids = self._tokenise(plain, None if answer is None else "x", end)
-            self._counts[key] = self._control_count(ids)
+            filled = self._filled(plain, [])
+            text = filled.prompt + (self._lead("x") + "x" + end if answered else "")
+            self._counts[key] = self._control_count(self._ids(text, filled))
         return self._counts[key]
 
     def _transcript_bos(self) -> list[int]:

@@ -137,13 +137,13 @@ def training_arguments(settings: TrainSettings, folder: Path, rows: int, evaluat
         "dataloader_pin_memory": not cpu,
     }
     if settings.method == "sft":
-        return _as_one(SFTConfig(**common, completion_only_loss=True))
+        return as_one(SFTConfig(**common, completion_only_loss=True))
     # Under FSDP a model is not on its GPUs before the training: it cannot be asked beforehand.
     beforehand = settings.precompute_reference and not is_sharded()
-    return _as_one(DPOConfig(**common, beta=settings.beta, precompute_ref_log_probs=beforehand))
+    return as_one(DPOConfig(**common, beta=settings.beta, precompute_ref_log_probs=beforehand))
 
 
-def _as_one(arguments: Any) -> Any:
+def as_one(arguments: Any) -> Any:
     """Refuse processes that would each train alone, with a part of the batch, into one folder."""
     if arguments.world_size != processes():
         raise CaiError(

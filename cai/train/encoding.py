@@ -44,9 +44,7 @@ class Encoder:
     def encode(self, example: Example) -> Encoded | None:
         """The ids of an example; None, and a refusal counted, where that is not possible."""
         try:
-            learnt = [
-                self._chat.learnt(example.prompt, answer, self._end) for answer in example.answers
-            ]
+            learnt = self._chat.learnt(example.prompt, example.answers, self._end)
         except CallError as error:
             self.refusals[str(error)] += 1
             return None

@@ -188,7 +188,7 @@ def test_system_text_stands_where_the_template_puts_it_also_with_an_answer() -> 
     talk = (SYSTEM, *user("One?"), assistant("Yes."), *user("Two?"))
     asked = chat.encode(talk).ids
     assert chat.tokenizer.decode(asked).endswith("[INST]Be brief.\n\nTwo?[/INST]")
-    learnt = chat.learnt(talk, "No.", "<|im_end|>")
+    learnt = chat.learnt(talk, ["No."], "<|im_end|>")[0]
     assert learnt.ids[: learnt.start] == asked
     assert chat.tokenizer.decode(learnt.ids[learnt.start :]) == "No.<|im_end|>"
 
@@ -260,7 +260,7 @@ def test_the_answer_and_its_end_are_learnt_and_nothing_else(
     template: str, tokens: list[str], end: str, before: str
 ) -> None:
     chat = Chat(tokenizer_with(template, tokens))
-    learnt = chat.learnt(user("Why?"), "Because.", end)
+    learnt = chat.learnt(user("Why?"), ["Because."], end)[0]
     assert chat.tokenizer.decode(learnt.ids[learnt.start :]) == f"Because.{end}"
     assert chat.tokenizer.decode(learnt.ids[: learnt.start]).endswith(before)
     asked = chat.encode(user("Why?")).ids
@@ -270,7 +270,7 @@ def test_the_answer_and_its_end_are_learnt_and_nothing_else(
 def test_an_answer_without_a_token_is_refused() -> None:
     chat = Chat(tokenizer_with(OPEN_END, ["<|user|>"]))
     with pytest.raises(CallError, match="nothing of the answer"):
-        chat.learnt(user("Why?"), "  ", "<|user|>")
+        chat.learnt(user("Why?"), ["  "], "<|user|>")
 
 
 # ---- what was written

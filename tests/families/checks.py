@@ -100,7 +100,7 @@ def check_talk(chat: Chat, talk: Sequence[Message], family: Family) -> None:
     assert all(m.content in text for m in talk)
     if not (facts.folds and talk[0].role == "system"):
         assert asked == own_ids(tokenizer, talk, facts.parts, add_generation_prompt=True)
-    learnt = chat.learnt(talk, ANSWER, family.end)
+    learnt = chat.learnt(talk, [ANSWER], family.end)[0]
     assert learnt.ids[: len(asked)] == asked
     assert spoken(tokenizer, learnt.ids[learnt.start :]).strip() == f"{ANSWER}{family.end}"
     assert learnt.ids.count(tokenizer.convert_tokens_to_ids(family.end)) == 1 + asked.count(

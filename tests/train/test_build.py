@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,8 @@ pytest.importorskip("trl")
 
 import torch
 
-from cai.train.build import dtype_of, training_arguments
+from cai.errors import CaiError
+from cai.train.build import as_one, dtype_of, training_arguments
 from cai.train.config import resolve_training
 
 
@@ -49,3 +51,22 @@ def test_bfloat16_only_where_the_gpu_has_it(
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
     settings = resolve_training("sft", {"data": "x", "model": "y", "device": device})
     assert dtype_of(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "fault"), [("cuda", "torch does not see it"), ("gpu", "no such device")]
+)
+def test_a_device_that_is_not_there_is_refused(device: str, fault: str, tmp_path: Path) -> None:
+    """Transformers would train on the CPU without a word."""
+    settings = resolve_training("sft", {"data": "x", "model": "y", "device": device})
+    with pytest.raises(CaiError, match=f"device {device}: {fault}"):
+        training_arguments(settings, tmp_path, rows=64, evaluates=False)
+
+
+def test_processes_that_would_each_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers' are where it makes no group of them: they would write into one folder."""
+    alone = SimpleNamespace(world_size=1)
+    assert as_one(alone) is alone
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(CaiError, match="2 processes, of which 1 would train together"):
+        as_one(alone)
