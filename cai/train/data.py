@@ -143,7 +143,7 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
     """The rows that a training run learns from, filtered, mixed, encoded, written below `cache`.
 
     The same data, settings and tokenizer give the same rows in the same order. All of them are in
-    memory until they are written: about 4 bytes a token and 2 a letter.
+    memory until they are written (docs/training.md says how much).
 
     Args:
         settings: Where the data is and what to leave out.
