@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
+from cai import servers
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.labels import Labels
@@ -52,9 +53,17 @@ def call_all(
         if journal.meta("settings") is not None:
             raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
         journal.set_meta({"date": day.isoformat() if day else None})
-        identities = {role: engine.identity for role, engine in engines.items()}
-        calls = Calls(journal, seed, identities, retry_failed=retry_failed)
-        calls.labels.update(labels.from_meta(journal.meta("labels")))
+        kept = labels.from_meta(journal.meta("labels"))
+        servers.recall(engines, [journal])
+
+        def whole(identities: Mapping[str, str]) -> bool:
+            calls = Calls(journal, seed, identities, labels=kept)
+            work = (one(value, calls.row(name)) for name, value in items)
+            return not retry_failed and all(servers.comes_to_its_end(one) for one in work)
+
+        identities = servers.settle(engines, progress.warn, whole)
+        journal.set_meta({"servers": servers.found(engines)})
+        calls = Calls(journal, seed, identities, retry_failed=retry_failed, labels=kept)
 
         def settle_labels(engine: Engine) -> None:
             calls.labels.setdefault(engine.identity, labels.pick(engine))

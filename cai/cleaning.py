@@ -70,7 +70,7 @@ def defect(
     read: tuple[str, ...] = (),
     instructions: tuple[str, ...] = (),
 ) -> str | None:
-    """Why a text can't be training data (`empty`, `truncated`, `echo`, `loop`), or None.
+    """Why a text can't be training data (`empty`, `truncated`, `leak`, `echo`, `loop`), or None.
 
     Args:
         completion: The completion that the text is from.
@@ -78,8 +78,11 @@ def defect(
         read: Texts that the model may have repeated instead of answering.
         instructions: Texts of ours, no part of which belongs in an answer.
     """
-    if completion.finish_reason == "length":
+    # What was cut off was no part of the answer, however long it went on.
+    if completion.finish_reason == "length" and completion.leak != "cut":
         return "truncated"
+    if completion.leak == "torn":
+        return "leak"
     if not text.strip():
         return "empty"
     if any(_echoes(text, source) for source in read):

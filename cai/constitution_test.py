@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai import servers
 from cai.checks import call_all
 from cai.config import Settings, resolve
 from cai.engines.base import Engine
@@ -104,6 +105,7 @@ def constitution_test(
     settings = on_its_day(settings, folder)
     made = make_engines(settings, engine)
     engines = {role: made[role] for role in dict.fromkeys(test.role for _, test in tests)}
+    servers.expect(engines, method)
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
 

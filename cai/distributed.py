@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
+from cai import servers
 from cai.config import ROLES
 from cai.engines.base import Engine
 from cai.engines.labels import Labels
@@ -121,8 +122,9 @@ class _Result:
 class _Worker:
     """Runs in an actor: the models of all roles, and rows through the chain at once."""
 
-    def __init__(self, method: Method, rows: int, retry_failed: bool) -> None:
+    def __init__(self, method: Method, rows: int, retry_failed: bool, known: servers.Found) -> None:
         self._method, self._rows, self._retry_failed = method, rows, retry_failed
+        self._known = known
         self._labels: dict[str, Labels] = {}
         self._watching: list[asyncio.Task[None]] = []
 
@@ -131,6 +133,8 @@ class _Worker:
         try:
             engines = make_engines(self._method.settings)
             self._engines: dict[str, Engine] = {r: engines[r] for r in self._method.roles}
+            servers.expect(self._engines, self._method)
+            servers.remember(self._engines, [self._known])
             self._identities: dict[str, str] = {r: e.identity for r, e in self._engines.items()}
         except CaiError as error:
             return version("constitutional-ai"), {}, (error.message, error.hint)
@@ -199,13 +203,14 @@ class Workers:
         rows: int,
         retry_failed: bool,
         warn: Callable[[str], None],
+        known: servers.Found,
     ) -> None:
         settings = method.settings
         self._settings, self._identities, self._warn = settings, identities, warn
         one = settings.model_copy(update={"replicas": 1, "distributed": None, "address": None})
         # Compiled templates do not travel: a worker compiles its own.
         sent = replace(method, settings=one, templates=Templates(dict(method.templates.texts)))
-        self._given = (sent, -(-rows // settings.replicas), retry_failed)
+        self._given = (sent, -(-rows // settings.replicas), retry_failed, known)
         self._places: list[_Place] = []
         self._changed = asyncio.Condition()
         self._problem: CaiError | None = None

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from cai.engines._addresses import parse_address
+from cai.engines.chat_template import today
 from cai.engines.openai import OpenAIEngine
 from cai.engines.vllm import gpu_memory, interpreter
 from cai.engines.weights import default_model
@@ -64,7 +65,7 @@ async def examine_server(name: str) -> list[Finding]:
     urls, served = parse_address(name)
     found: list[Finding] = []
     for url in urls:
-        engine = OpenAIEngine([url], served, timeout=60.0)
+        engine = OpenAIEngine([url], served, timeout=60.0, day=today())
         try:
             await engine.start()
             found += [Finding(url, *line) for line in await _abilities(engine)]
@@ -78,6 +79,7 @@ async def examine_server(name: str) -> list[Finding]:
 
 
 async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]:
+    able = engine.able
     better = "A server with log-probabilities gives sharper labels for one token each: vLLM."
     labels: dict[ChoiceMethod, tuple[bool | None, str, str]] = {
         "token": (True, "labels: by their token ids", ""),
@@ -85,15 +87,21 @@ async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]
         "votes": (None, "labels: by drawn votes (no log-probabilities)", better),
     }
     lines: list[tuple[bool | None, str, str]] = [
-        (True, f"serves {engine.name} through {engine.api}", ""),
-        labels[engine.method],
+        (True, f"serves {engine.name} through {able.api}", ""),
+        labels[able.method],
         _context(engine),
     ]
+    for name, words in able.words(engine.day).items():
+        lines.append((None, f"{name}: {words}", ""))
+    if able.mass is not None:
+        good = able.mass >= 0.1
+        lines.append((good, f"probability on the labels of a trial question: {able.mass:.2g}", ""))
+    lines.append((None, f"identity: {engine.identity}", ""))
     line = [user("Write a line about the sea.")]
     sampling = Sampling(temperature=1.0, max_tokens=16, seed=1)
     first, second = [(await engine.generate(line, sampling)).text for _ in range(2)]
     heard = first == second
-    lines.append((heard, "seeds: " + ("one seed, one answer" if heard else "not kept"), ""))
+    lines.append((heard or None, "seeds: " + ("one seed, one answer" if heard else "not kept"), ""))
     abilities = await engine.abilities()
     for ability, there in abilities.items():
         lines.append((None, f"{ability}: {'yes' if there else 'no'}", ""))

@@ -31,7 +31,19 @@ class NoAnswer(CaiError):
 
 
 class CallError(Exception):
-    """One model call cannot succeed and would not if sent again: the row fails, the run goes on."""
+    """One model call cannot succeed and would not if sent again: the row fails, the run goes on.
+
+    Args:
+        message: What the engine said.
+        status: The HTTP status, of a server.
+        alike: What refusals have in common that say nothing of the single call; many of them in
+            a row stop the run. Empty where it is the call itself, as with one that is too long.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None, alike: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.alike = alike
 
 
 class EngineBusy(Exception):

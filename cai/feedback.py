@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cai.cleaning import defect
+from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.method import Method
 from cai.records import (
@@ -19,6 +20,7 @@ from cai.records import (
     Comparison,
     Completion,
     Judgement,
+    Message,
     Pair,
     PreferenceLabel,
     Principle,
@@ -129,8 +131,8 @@ async def _one_order(
             [partial(_reasoned, read, p, method, labels, calls) for p in principles]
         )
     questions = [_question("judge_question", p, method, labels) for p in principles]
-    asked = await calls.choose("judge", [user(read)], questions, labels)
-    calls.enough_mass("judge", asked, method.settings.min_label_mass)
+    least = method.settings.min_label_mass
+    asked = await calls.choose("judge", [user(read)], questions, labels, least=least)
     return [_Asked(s.probabilities[0], s.mass, s.method, None) for s in asked]
 
 
@@ -148,9 +150,17 @@ async def _reasoned(
     reasoning = (await calls.generate("reason", 0, [asked], sampling, problem)).text.strip()
     choose = method.templates.render("judge_choose", **_names(labels))
     talk = [asked, assistant(reasoning)]
-    (scores,) = await calls.choose("judge", talk, [choose], labels)
-    calls.enough_mass("judge", [scores], method.settings.min_label_mass)
+    least = method.settings.min_label_mass
+    (scores,) = await calls.choose("judge", talk, [choose], labels, least=least)
     return _Asked(scores.probabilities[0], scores.mass, scores.method, reasoning)
+
+
+def asked_of_judge(
+    comparison: Comparison, principle: Principle, method: Method, labels: Labels
+) -> tuple[Message, ...]:
+    """The question for a label of one principle, as a judge gets it who does not reason first."""
+    read = judge_prompt(comparison, method, labels)
+    return joined([user(read)], _question("judge_question", principle, method, labels))
 
 
 def judge_prompt(comparison: Comparison, method: Method, labels: Labels) -> str:

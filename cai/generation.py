@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from cai import servers
 from cai.card import card
 from cai.config import Settings, resolve
 from cai.dataset import SPLITS, replacing, write_datasets
@@ -93,7 +94,7 @@ def generate(
     folder = run_folder(method, out)
     settings = on_its_day(settings, folder)
     engines = make_engines(settings, engine)
-    method = with_judge(replace(method, settings=settings), lambda: engines["judge"].identity)
+    method = replace(method, settings=settings)
     engines = {role: engines[role] for role in method.roles}
     try:
         with _opened(folder, reuse) as (journal, reused):
@@ -162,12 +163,6 @@ class _Job:
 
     def prepare(self, approve: Callable[[Plan], bool]) -> None:
         """Read the prompts if they changed, say what a changed setting costs, and settle on it."""
-        identities: dict[str, str] = {
-            role: engine.identity for role, engine in self.engines.items()
-        }
-        self.calls = Calls(self.journal, self.settings.seed, identities)
-        for journal in (*self.reuse, self.journal):
-            self.calls.labels.update(labels.from_meta(journal.meta("labels")))
         known = self.journal.meta("source")
         last = last_method(self.journal)[0].settings if known is not None else None
         found = digest_of_prompts(self.settings, last)
@@ -176,6 +171,8 @@ class _Job:
         if staged:
             self.progress.phase("reading prompts")
             source["duplicates"] = ingest(self.journal, self.settings, self.progress)
+        identities = self._settle_identities("staged" if staged else "prompts")
+        self.method = with_judge(self.method, lambda: identities.get("judge"))
         if known is not None:
             self._settle_changes(staged, approve)
         facts = {
@@ -185,12 +182,34 @@ class _Job:
             "identities": identities,
             "judge": self.method.judge.model_dump(),
             "source": source,
+            "servers": servers.found(self.engines),
         }
         warning = judge_warning(self.method)
         if warning is not None:
             self.progress.warn(warning)
         self.journal.adopt(facts, staged=staged)
         self.facts = facts
+
+    def _settle_identities(self, table: str) -> dict[str, str]:
+        """The models' identities; a server is asked first, unless it or all its calls are known."""
+        servers.expect(self.engines, self.method)
+        servers.recall(self.engines, (self.journal, *self.reuse))
+        self.calls = Calls(self.journal, self.settings.seed, {})
+        for journal in (*self.reuse, self.journal):
+            self.calls.labels.update(labels.from_meta(journal.meta("labels")))
+
+        def whole(identities: Mapping[str, str]) -> bool:
+            if self.journal.meta("identities") is None:
+                return False
+            calls = replace(self.calls, identities=identities, reuse=self.reuse, tally=Tally())
+            rows = (replay(prompt, self.method, calls) for prompt in self._prompts(table))
+            return not any(row.missing or (row.failures and self.retry_failed) for row in rows)
+
+        identities = servers.settle(self.engines, self.progress.warn, whole)
+        self.calls.identities = identities
+        if servers.unasked(self.engines) and self.journal.has_call('%"method":"to%_logprobs"%'):
+            self.progress.warn(servers.FIRST_LABELS)
+        return identities
 
     def _settle_changes(self, staged: bool, approve: Callable[[Plan], bool]) -> None:
         plan = Plan(
@@ -227,8 +246,11 @@ class _Job:
         # Where no model can be asked, what failed has failed.
         self.calls.reuse_errors = all(isinstance(e, Absent) for e in self.engines.values())
         at_once = min(rows, self.settings.max_open_rows)
-        with self._generating(rows):
-            await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
+        try:
+            with self._generating(rows):
+                await work_through(self.journal.prompts(), self._make_row, schedulers, at_once)
+        finally:
+            self.journal.set_meta({"servers": servers.found(self.engines)})
 
     async def make_calls_far(self) -> None:
         """As `make_calls`, by workers on a Ray cluster."""
@@ -242,6 +264,7 @@ class _Job:
             rows=rows,
             retry_failed=self.retry_failed,
             warn=self.progress.warn,
+            known=servers.found(self.engines),
         )
         far = Distributed(self.method, self.calls, workers, self._keep_labels)
 

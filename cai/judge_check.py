@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cai import judge_results, statistics
+from cai import judge_results, servers, statistics
 from cai.assets import pairs_file
 from cai.checks import call_all
 from cai.config import Settings, resolve
@@ -90,6 +90,7 @@ def judge_check(
     folder = Path(out) if out is not None else default_folder(settings)
     settings = on_its_day(settings, folder)
     engine = make_engines(settings, engine)["judge"]
+    servers.expect({"judge": engine}, method)
 
     async def one(pair: LabelledPair, calls: RowCalls) -> Scored:
         return await _score(pair, method, calls)

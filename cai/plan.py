@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cai import templates
+from cai import servers, templates
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
 from cai.engines import labels
 from cai.engines.base import Engine
@@ -129,7 +129,7 @@ def make_plan(
         retry_failed: As in `generate`.
         progress: Told of prompts that cannot be used.
     """
-    method = with_judge(load_method(settings), lambda: engines["judge"].known_identity())
+    method = load_method(settings)
     folder = run_folder(method, out)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -141,6 +141,8 @@ def make_plan(
         for journal in journals:
             stack.callback(journal.close)
         standing = journals[0] if paths[:1] == [folder] else None
+        servers.recall(engines, journals)
+        method = with_judge(method, lambda: engines["judge"].known_identity())
         identities: dict[str, str] = {
             role: engines[role].known_identity() or UNKNOWN for role in method.roles
         }

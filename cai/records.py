@@ -16,6 +16,7 @@ KINDS: tuple[Kind, ...] = ("red-team", "helpful", "borderline")
 FinishReason = Literal["stop", "length"]
 PairSource = Literal["revision", "sampled"]
 ChoiceMethod = Literal["token", "top_logprobs", "votes"]
+Leak = Literal["cut", "torn"]
 Stage = Literal["ingest", "respond", "critique", "verdict", "revise", "sample", "reason", "judge"]
 
 
@@ -172,12 +173,24 @@ class Usage(Record):
     output_tokens: int = 0
     cached_tokens: int | None = None
 
+    def plus(self, more: Usage) -> Usage:
+        """Of two calls together; what was cached is not added up."""
+        return Usage(
+            input_tokens=self.input_tokens + more.input_tokens,
+            output_tokens=self.output_tokens + more.output_tokens,
+        )
+
 
 class Completion(Record):
-    """What a model wrote. `text` holds no reasoning; that is in `reasoning`."""
+    """What a model wrote. `text` holds no reasoning; that is in `reasoning`.
+
+    `leak`: a server let tokens or turns of the model's template through; they are `cut` off a whole
+    answer, or the text is `torn` by them.
+    """
 
     text: str
     reasoning: str | None = None
+    leak: Leak | None = None
     finish_reason: FinishReason
     usage: Usage = Usage()
     model: str

@@ -97,12 +97,15 @@ async def ask_critique(
 async def ask_verdict(talk: tuple[Message, ...], method: Method, calls: RowCalls) -> Verdict:
     """Whether a change is needed: the labels' probabilities in both orders, never parsed text."""
     labels = await calls.labels("verdict")
-    asked = await calls.choose("verdict", talk, method.verdict_questions(labels), labels)
-    mass = calls.enough_mass("verdict", asked, method.settings.min_label_mass)
+    least = method.settings.min_label_mass
+    questions = method.verdict_questions(labels)
+    asked = await calls.choose("verdict", talk, questions, labels, least=least)
     # Of the first option in each order: a critic of positions gives the same, hence exactly 0.5.
     needed, fine = (scores.probabilities[0] for scores in asked)
     return Verdict(
-        p_change=(1 + (needed - fine)) / 2, order_gap=abs(needed + fine - 1), label_mass=mass
+        p_change=(1 + (needed - fine)) / 2,
+        order_gap=abs(needed + fine - 1),
+        label_mass=min(scores.mass for scores in asked),
     )
 
 
@@ -120,6 +123,6 @@ async def _revision(
     sampling = method.settings.sampling("reviser")
     completion = await calls.generate("revise", number, talk, sampling, problem)
     cleaned = clean_revision(completion.text)
-    if completion.reasoning is not None:
-        return cleaned.model_copy(update={"removed": ("reasoning", *cleaned.removed)})
-    return cleaned
+    taken = [*(["reasoning"] if completion.reasoning is not None else [])]
+    taken += ["leak"] if completion.leak is not None else []
+    return cleaned.model_copy(update={"removed": (*taken, *cleaned.removed)}) if taken else cleaned

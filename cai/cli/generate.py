@@ -285,6 +285,27 @@ def _run(
     finally:
         progress.close()
     _print_summary(run)
+    _refuse_nothing(run)
+
+
+def _refuse_nothing(run: Run) -> None:
+    """End with code 1 where prompts came to no row of any dataset, and say why."""
+    counts = run.manifest.counts
+    made = sum(n for name, n in counts.items() if name.startswith(("sft.", "preferences.")))
+    failures = run.failures
+    if made or not (failures or run.manifest.prompts["rows"]):
+        return
+    stderr.print(plain("No row was made.", "bold red"))
+    reasons = Counter((f.stage, f.error, f.message) for f in failures)
+    for (stage, error, message), count in reasons.most_common(10):
+        stderr.print(plain(f"  {count:,} x {stage}: {error}: {message}"), soft_wrap=True)
+    for name, count in counts.items():
+        if name.startswith("pairs.") and not name.endswith(".labelled"):
+            stderr.print(plain(f"  {count:,} x {name.replace('.', ', ')}"))
+    if failures:
+        again = "What failed is asked again by the same command with --retry-failed."
+        stderr.print(plain(again, "dim"), soft_wrap=True)
+    raise typer.Exit(1)
 
 
 def _print_changes(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from cai.engines.base import ROW
+from cai.engines.server.refusals import alike, message_of, short
 from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 
 CONNECT = 10.0  # seconds until a connection must stand
@@ -25,9 +26,12 @@ HOMES = 1 << 16  # rows whose replica is remembered
 SHORTEST_KEY = 12  # characters; fewer are a placeholder (`EMPTY`), or a word
 PATIENCE = 30.0  # seconds that a server may ask us to wait before a run
 REST, LONGEST_REST = 1.0, 60.0  # seconds that a replica which does not answer is left alone
-SAID = 300  # characters of a server's message that are shown
 OVERLOADED = frozenset({429, 503, 529})
-HOPELESS = frozenset({400, 413, 422})
+KEY_HINT = (
+    "Set the server's key in the environment: CAI_API_KEY, or CAI_API_KEY_<HOST> with every dot, "
+    "colon and dash of the host as _."
+)
+ADDRESS_HINT = "Check the address (it mostly ends in /v1) and the model's name."
 
 
 @dataclass
@@ -127,10 +131,10 @@ class Replicas:
         """Send a call to the row's replica and return the JSON object that it answers.
 
         Raises:
-            CallError: The server says that the call itself is wrong (400, 413, 422).
+            CallError: The server refuses this call (4xx).
             EngineBusy: Another try may succeed: 429, 5xx, a timeout, a dropped connection, an
                 answer that is no JSON object.
-            CaiError: The key, the address or the model is wrong.
+            CaiError: The key is wrong (401), or the address (3xx).
         """
         replica = self._replica()
         replica.running += 1
@@ -176,7 +180,7 @@ class Replicas:
             if isinstance(answer, dict):
                 return answer
             raise EngineBusy(f"{url}: no JSON object: {short(text)}", overloaded=False)
-        raise _refusal(status, headers, _message(text), url)
+        raise _refusal(status, headers, text, url)
 
     async def raw(
         self, replica: Replica, method: str, url: str, body: dict[str, Any] | None = None
@@ -213,20 +217,21 @@ async def _text(response: aiohttp.ClientResponse, url: str) -> str:
     return b"".join(parts).decode("utf-8", errors="replace")
 
 
-def _refusal(status: int, headers: Any, said: str, url: str) -> Exception:
+def _refusal(status: int, headers: Any, text: str, url: str) -> Exception:
+    said = message_of(text)
     what = f"{url}: {status}: {said}"
-    if status in HOPELESS:
-        return CallError(f"the server refuses the call ({status}): {said}")
+    if status == 401:
+        return CaiError(what, KEY_HINT)
     if status in OVERLOADED:
         return EngineBusy(what, retry_after(headers.get("Retry-After")))
-    if status in (401, 402, 403):
-        return CaiError(
-            what,
-            "Set the server's key in the environment: CAI_API_KEY, or CAI_API_KEY_<HOST> with "
-            "every dot, colon and dash of the host as _.",
-        )
+    if status < 400:
+        return CaiError(what, ADDRESS_HINT)
     if status < 500 and status not in (408, 409, 425):
-        return CaiError(what, "Check the address (it mostly ends in /v1) and the model's name.")
+        return CallError(
+            f"the server refuses the call ({status}): {said}",
+            status=status,
+            alike=alike(status, text),
+        )
     return EngineBusy(what, retry_after(headers.get("Retry-After")), overloaded=False)
 
 
@@ -242,23 +247,6 @@ def retry_after(value: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(600.0, seconds) if seconds > 0 else None
-
-
-def _message(text: str) -> str:
-    """What a server says of an error: the OpenAI form, FastAPI's, or its text."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return short(text)
-    for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    return short(found if isinstance(found, str) else json.dumps(found))
-
-
-def short(text: str) -> str:
-    text = " ".join(text.encode(errors="replace").decode().split())
-    return text if len(text) <= SAID else text[:SAID] + "…"
 
 
 async def steadily(call: Any, tries: int = 6) -> Any:

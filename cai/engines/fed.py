@@ -76,6 +76,13 @@ def undated(identity: str) -> str:
     return " ".join(part for part in identity.split(" ") if not part.startswith("date="))
 
 
+def of_texts(identity: str) -> str:
+    """The identity that the texts of a server depend on: how labels are asked for plays no part."""
+    if not identity.startswith("server:"):
+        return identity
+    return " ".join(p for p in identity.split(" ") if not p.startswith(_OF_LABELS))
+
+
 def why_fed_otherwise(old: str, new: str) -> str | None:
     """In words, why one model has another identity than before; None if it is another model."""
     before, after = old.split(" "), new.split(" ")
@@ -83,10 +90,17 @@ def why_fed_otherwise(old: str, new: str) -> str | None:
         return None
     changed = sorted({part.partition("=")[0] for part in set(before) ^ set(after)})
     words = [_WORDS[name] for name in changed if name in _WORDS]
-    return f"the same weights, but {'; '.join(words)}" if words else None
+    what = "served model" if new.startswith("server:") else "weights"
+    return f"the same {what}, but {'; '.join(words)}" if words else None
 
 
+_OF_LABELS = ("prefix=", "labels=")
 _WORDS = {
+    "api": "it is asked in chats, which it takes without arguments for its template",
+    "thinking": "it is told in another way not to reason first",
+    "prefix": "labels are asked for after the answer's first words in another way",
+    "labels": "labels are read after its reasoning",
+    "without": "the server refuses fields of a request, which are left out",
     "date": "its template writes the date, which is fixed for a run now",
     "lead": "labels are asked where its template lets an answer begin",
     "reasoning": "its reasoning is told from its answers by its template's own markers",

@@ -74,7 +74,7 @@ def engine_for(
         from cai.engines.openai import OpenAIEngine
 
         urls, served = parse_address(name)
-        return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency)
+        return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency, day=day)
     if name.startswith("vllm:"):
         from cai.engines.vllm import VllmEngine
 

@@ -7,31 +7,33 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from functools import partial
 from typing import Any
 
 from cai.engines._addresses import cards_of, only_name
 from cai.engines._answers import (
-    Api,
     choice_of,
     choices_of,
     context_of,
-    count_of,
-    names,
+    end_of,
     texts_of,
-    top_of,
+    usage_of,
 )
-from cai.engines._chat import TRANSCRIPT_STOPS, fold_system, transcript
-from cai.engines._http import CONNECT, Replica, Replicas, steadily
+from cai.engines._http import ADDRESS_HINT, CONNECT, KEY_HINT, Replica, Replicas, steadily
 from cai.engines._steering import Load, Steering, cache_hits_of, load_of
 from cai.engines.base import URGENCY, Capacity, joined
 from cai.engines.labels import CANDIDATES
+from cai.engines.server import requests
+from cai.engines.server.abilities import Abilities, Trial
+from cai.engines.server.leaks import trimmed
+from cai.engines.server.meeting import GENERAL, Line, meet
+from cai.engines.server.scores import by_ids, by_top, by_votes
 from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 from cai.records import (
     ChoiceMethod,
     ChoiceScores,
     Completion,
-    FinishReason,
     Message,
     Sampling,
     Usage,
@@ -39,26 +41,28 @@ from cai.records import (
     messages_as_data,
 )
 
-VOTES = 16  # answers drawn where a server has no log-probabilities
-VOTE_TOKENS = 8
-TOP = 20  # log-probabilities per token that the OpenAI protocol allows at most
 # Where a server cuts a conversation that does not fit, and says nothing, one of more than so many
 # bytes per token of its context is not sent: four or so is the mean of most languages.
 SURE_BYTES = 2
-_ASKED = "\n\nGo on after these words with the label and nothing else: "
+_NOBODY = "cai-no-such-model"
+
+
+class _NotListed(CaiError):
+    """A server names what it serves, and the model is not there."""
 
 
 class OpenAIEngine:
     """A served model.
 
-    Labels are scored by their token ids on vLLM, elsewhere from the log-probabilities of the
-    likeliest tokens, and where there are none by drawing answers; `ChoiceScores.method` says which.
+    What the server takes is found by asking it when it starts (`cai.engines.server.meeting`), and
+    what it is fed otherwise than by version 0.1.0 is part of its identity.
 
     Args:
         urls: Base addresses of replicas, ending in `/v1`.
         name: The model's name there; the only one that is served by default.
         timeout: Seconds until a call is given up and sent again.
         concurrency: Calls in flight per replica; by default as many as keep it busy.
+        day: The date for a chat template that writes one.
     """
 
     one_suffix_a_call = True
@@ -71,21 +75,22 @@ class OpenAIEngine:
         *,
         timeout: float = 600.0,
         concurrency: int | None = None,
+        day: date | None = None,
     ) -> None:
         self.name = name
         self.context: int | None = None
         self.cuts = False  # whether the server cuts what does not fit, and says nothing
-        self.api: Api = "chat"
-        self.method: ChoiceMethod = "token"
-        self._timeout, self._concurrency = timeout, concurrency
+        self.trial: Trial = GENERAL
+        self._timeout, self._concurrency, self.day = timeout, concurrency, day
+        self.asked = bool(urls)
         self._serve_at(urls)
-        self._is_vllm = self._orders_queue = False
+        self._able: Abilities | None = None
+        self._stored: Mapping[str, Abilities] = {}
+        self.unasked = False
         self._folds_system = False
-        self._limit_key = "max_tokens"
-        self._top = TOP
-        self._votes_a_call = VOTES
         self._labels: dict[tuple[tuple[str, ...], str], list[int] | CaiError] = {}
         self._silent: set[str] = set()  # replicas that do not tell their load
+        self._absent: set[str] = set()  # paths beside `/v1` that are not there
 
     def _serve_at(self, urls: Sequence[str]) -> None:
         self.urls = tuple(urls)
@@ -95,38 +100,124 @@ class OpenAIEngine:
     # --- who ------------------------------------------------------------------------------------
 
     @property
+    def able(self) -> Abilities:
+        """What is known of the server: found, or found before, or nothing yet."""
+        return self.known or Abilities()
+
+    @property
+    def known(self) -> Abilities | None:
+        return self._able or self._stored.get(self.name or "")
+
+    @property
+    def method(self) -> ChoiceMethod:
+        """How labels are scored."""
+        return self.able.method
+
+    @property
+    def unmet(self) -> bool:
+        """Whether the server has to be asked before its identity is known."""
+        return self.asked and self.known is None and not self.unasked
+
+    def recall(self, stored: Mapping[str, Abilities]) -> None:
+        """Take what was found before, by name of a model."""
+        self._stored = stored
+
+    def as_before(self) -> None:
+        """Go by version 0.1.0's identity: all its calls are there, and the server is not asked."""
+        self.unasked = True
+
+    @property
     def identity(self) -> str:
-        """The served name; asked of the server where none was given."""
+        """The served name, asked of the server where none was given, and what it is fed."""
         if self.name is None:
             with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
-                self.name = thread.submit(asyncio.run, only_name(self.urls)).result()
+                asked = thread.submit(asyncio.run, only_name(self.urls))
+            try:
+                self.name = asked.result()
+            except CaiError:
+                if len(self._stored) != 1:
+                    raise
+                self.name = next(iter(self._stored))
+        more = self.known.differences(self.day) if self.known is not None else {}
+        return " ".join([self.first_identity, *(f"{k}={v}" for k, v in sorted(more.items()))])
+
+    @property
+    def first_identity(self) -> str:
+        """The identity of version 0.1.0."""
         return f"server:{self.name}"
 
     def known_identity(self) -> str | None:
+        if self.name is None and len(self._stored) == 1:
+            self.name = next(iter(self._stored))
         return None if self.name is None else self.identity
 
     def feeding(self) -> dict[str, str]:
-        return {}
+        if self.known is None:
+            return {"server": "not asked yet what it takes"} if self.asked else {}
+        return self.known.words(self.day)
+
+    def warnings(self) -> list[str]:
+        """What was found that a user has to know."""
+        told = self.known.warnings() if self.known is not None else []
+        return [f"{self.name}: {warning}" for warning in told]
 
     # --- start and end --------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Find out what the server can do; raises `CaiError` where it does not serve the model."""
+        """Find out what the server can do.
+
+        Raises:
+            CaiError: It does not serve the model, refuses a short question, or is no longer fed as
+                the identity says that was known before.
+        """
         if self.name is None:
             self.name = await only_name(self.urls)
+        before = self.identity if self.asked and not self.unmet else None
         self._replicas.open()
         try:
             await self._meet()
         except CallError as error:
             await self.close()
-            raise CaiError(
-                f"{self.urls[0]}: {error}", "It refuses a short question: look into its log."
-            ) from None
+            raise self._refused(error) from None
         except BaseException:
             await self.close()
             raise
+        self.unasked = False
+        if before is not None and self.identity != before:
+            await self.close()
+            raise CaiError(
+                f"{self.urls[0]}: has come to take other requests than before: {self.identity}, "
+                f"not {before}",
+                "Run the same command again: it asks anew what it has to.",
+            )
+
+    def _refused(self, error: CallError) -> CaiError:
+        hint = "It refuses a short question: look into its log."
+        if error.status in (402, 403):
+            hint = KEY_HINT
+        if error.status in (404, 405):
+            hint = ADDRESS_HINT
+        return CaiError(f"{self.urls[0]}: {error}", hint)
 
     async def _meet(self) -> None:
+        owners = await self._cards()
+        if self._able is None:
+            metrics = await self._metrics(self._replicas.any()) or ""
+            self._able = await meet(
+                Line(self.name or "", self._post, self._beside, self._ids_or_none),
+                self.trial,
+                self.day,
+                owner=min(owners, default=""),
+                orders="vllm:" in metrics,
+                known=self.known,
+            )
+        if self.context is None:
+            await self._learn_context()
+        if self.able.method == "token":
+            await self._read_labels()
+
+    async def _cards(self) -> set[str]:
+        """Ask each replica what it serves; who owns the model."""
         found = await asyncio.gather(
             *(steadily(lambda r=r: self._card(r)) for r in self._replicas.all),
             return_exceptions=True,
@@ -140,106 +231,102 @@ class OpenAIEngine:
             else:
                 replica.known = True
         lengths = [n for card in cards if isinstance(n := card.get("max_model_len"), int)]
-        self.context = min(lengths, default=None)
-        self._is_vllm = any(card.get("owned_by") == "vllm" for card in cards)
-        self._orders_queue = self._is_vllm
-        await self._settle_api()
-        if self.context is None:
-            await self._learn_context({str(card.get("owned_by")) for card in cards})
-        if self._is_vllm and self.api == "chat":
-            await self._read_labels()
+        self.context = min(lengths, default=self.context)
+        owners = {str(card["owned_by"]) for card in cards if card.get("owned_by")}
+        return {"vllm"} if "vllm" in owners else owners
 
     async def _card(self, replica: Replica) -> dict[str, Any]:
-        """What a replica says of the model."""
-        cards = await cards_of(self._replicas, replica)
-        self._recognise(replica, cards)
+        """What a replica says of the model; nothing where it does not say what it serves."""
+        try:
+            cards = await cards_of(self._replicas, replica)
+        except CallError:
+            cards = {}
+        try:
+            self._recognise(replica, cards)
+        except _NotListed:
+            if not await self._goes_by_name(replica):
+                raise
         return cards.get(self.name or "", {})
 
     def _recognise(self, replica: Replica, served: Collection[str]) -> None:
         """Raise `CaiError` if a replica names what it serves, and the model is not there."""
-        if served and self.name not in served:
+        if served and not {self.name, f"models/{self.name}"} & set(served):
             told = ", ".join(sorted(served)[:10])
-            raise CaiError(f"{replica.url}: serves no model {self.name}", f"It serves: {told}.")
+            raise _NotListed(f"{replica.url}: serves no model {self.name}", f"It serves: {told}.")
 
-    async def _learn_context(self, owners: set[str]) -> None:
-        """Ask llama.cpp and Ollama for the context, and try if more than fits is refused or cut."""
-        replica = self._replicas.any()
-        path = {"llamacpp": "/props", "library": "/api/ps"}.get(owners.pop() if owners else "")
-        if path is None:
-            return
+    async def _goes_by_name(self, replica: Replica) -> bool:
+        """Whether a server refuses a name that nobody has; then not all that it has is listed."""
+        turns = [{"role": "user", "content": "Say A."}]
+        body = {"model": _NOBODY, "messages": turns, "max_tokens": 1}
         try:
-            told = await self._replicas.ask(replica, "GET", replica.root + path)
-        except (EngineBusy, CallError, CaiError):
-            return
-        self.context = context_of(told, self.name or "")
+            await self._replicas.ask(replica, "POST", f"{replica.url}/chat/completions", body)
+        except CallError:
+            return True
+        except CaiError:
+            return False
+        return False
+
+    async def _beside(
+        self, path: str, body: dict[str, Any], tries: int = 2
+    ) -> dict[str, Any] | None:
+        """What a replica answers at an address beside `/v1`; None where it has none there."""
+        if path in self._absent:
+            return None
+        try:
+            answer: dict[str, Any] = await steadily(lambda: self._ask_beside(path, body), tries)
+        except CallError as error:
+            if error.status != 400:  # else it is this body that it does not take
+                self._absent.add(path)
+            return None
+        except CaiError:
+            self._absent.add(path)
+            return None
+        return answer
+
+    async def _ask_beside(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        replica = self._replicas.any()
+        try:
+            return await self._replicas.ask(replica, "POST", replica.root + path, body)
+        except EngineBusy as busy:
+            if "no JSON" in str(busy):  # a page for people
+                raise CallError(str(busy)) from None
+            replica.failed()
+            raise
+
+    async def _learn_context(self) -> None:
+        """The context, where it is told (llama.cpp, Ollama), and if more is refused or cut."""
+        replica = self._replicas.any()
+        for path in ("/props", "/api/ps"):
+            try:
+                told = await self._replicas.ask(replica, "GET", replica.root + path)
+            except (EngineBusy, CallError, CaiError):
+                continue
+            self.context = context_of(told, self.name or "")
+            if self.context is not None:
+                break
         if self.context is None:
             return
         long = self._body([{"role": "user", "content": "a " * (self.context + 64)}])
         try:
-            await steadily(lambda: self._post({**long, self._limit_key: 1}))
+            await steadily(lambda: self._post({**long, self.able.limit_key: 1}))
         except (CallError, NoAnswer):  # a fault is no cut
             return
         self.cuts = True
-
-    async def _settle_api(self) -> None:
-        """Chat or completions, and whether there are log-probabilities: one token each tells."""
-        probe = [{"role": "user", "content": "Say A."}]
-        told: list[str] = []
-        for _ in range(4):
-            body = {**self._body(probe), self._limit_key: 1, **self._logprobs()}
-            if self._orders_queue:
-                body["priority"] = 1  # refused where the server takes calls as they come
-            try:
-                choice = await steadily(lambda body=body: self._first_choice(body))
-            except CallError as error:
-                if not self._adapt(str(error)) or str(error) in told:
-                    break
-                told.append(str(error))
-                continue
-            self.method = "token" if self._is_vllm and self.api == "chat" else "top_logprobs"
-            try:
-                top_of(choice, self.api)
-                return
-            except EngineBusy:
-                break
-        self.method = "votes"
-        body = {**self._body(probe), self._limit_key: VOTE_TOKENS}
-        try:
-            await steadily(lambda: self._first_choice({**body, "n": 2}))
-        except CallError:
-            self._votes_a_call = 1
-            await steadily(lambda: self._first_choice(body))
-
-    async def _first_choice(self, body: dict[str, Any]) -> dict[str, Any]:
-        return choice_of(await self._post(body))
-
-    def _adapt(self, said: str) -> bool:
-        """Change what a server does not take; False if nothing is known to help."""
-        low = said.lower()
-        if "max_completion_tokens" in low and self._limit_key == "max_tokens":
-            self._limit_key = "max_completion_tokens"
-        elif "chat template" in low or "chat_template" in low:
-            self.api = "completions"
-        elif "top_logprobs" in low and self._top == TOP:
-            self._top = 5
-        elif "priority" in low and self._orders_queue:
-            self._orders_queue = False
-        else:
-            return False
-        return True
 
     async def _read_labels(self) -> None:
         """The token ids of the labels that may be asked for."""
         for labels in CANDIDATES:
             key = (labels.names, labels.answer_prefix)
             try:
-                self._labels[key] = await steadily(lambda key=key: self._label_ids(*key))
-            except CallError as error:
-                self._labels[key] = CaiError(f"{self.name}: {error}")
-            except NoAnswer:
-                raise
+                self._labels[key] = await self._label_ids(*key)
             except CaiError as error:
                 self._labels[key] = error
+
+    async def _ids_or_none(self, choices: Sequence[str], answer_prefix: str) -> list[int] | None:
+        try:
+            return await self._label_ids(choices, answer_prefix)
+        except CaiError:
+            return None
 
     async def _label_ids(self, choices: Sequence[str], answer_prefix: str) -> list[int]:
         before = await self._tokens(answer_prefix)
@@ -256,20 +343,15 @@ class OpenAIEngine:
         return ids
 
     async def _tokens(self, text: str) -> list[int]:
-        replica = self._replicas.any()
         body = {"model": self.name, "prompt": text, "add_special_tokens": False}
-        try:
-            answer = await self._replicas.ask(replica, "POST", f"{replica.root}/tokenize", body)
-        except EngineBusy:
-            replica.failed()
-            raise
+        answer = await self._beside("/tokenize", body, 6) or {}
         tokens = answer.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
-            raise EngineBusy(f"{replica.root}/tokenize: no tokens", overloaded=False)
+            raise CaiError(f"{self.name}: the server does not tell its tokens")
         return tokens
 
     def check_labels(self, choices: Sequence[str], answer_prefix: str) -> None:
-        if self.method == "token":
+        if self.able.method == "token":
             found = self._labels.get((tuple(choices), answer_prefix))
             if isinstance(found, CaiError):
                 raise found
@@ -280,26 +362,18 @@ class OpenAIEngine:
     # --- calls ----------------------------------------------------------------------------------
 
     async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        how = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            self._limit_key: sampling.max_tokens,
-            "seed": sampling.seed,
-        }
+        how = requests.drawing(sampling, self.able)
         answer = await self._adapted(lambda: self._body(messages_as_data(messages)) | how)
         choice = choice_of(answer)
-        text, reasoning = texts_of(choice, self.api)
-        finish = choice.get("finish_reason")
-        if finish == "content_filter":
-            raise CallError("the server's content filter stopped the answer")
-        if finish not in ("stop", "length", "eos"):
-            raise EngineBusy(f"the server ended an answer with {finish!r}", overloaded=False)
-        ended: FinishReason = "length" if finish == "length" else "stop"
+        text, reasoning = texts_of(choice, self.able.api, opened=self.able.opens)
+        ended = end_of(choice, wordless=not text and reasoning is None)
+        text, leak = trimmed(text)
         return Completion(
             text=text,
             reasoning=reasoning,
+            leak=leak,
             finish_reason=ended,
-            usage=self._usage(answer),
+            usage=usage_of(answer),
             model=self.name or "",
         )
 
@@ -312,7 +386,7 @@ class OpenAIEngine:
     ) -> list[ChoiceScores]:
         """One call per suffix, one after the other: the first fills the server's prefix cache."""
         how = {"token": self._by_token, "top_logprobs": self._by_top, "votes": self._by_votes}
-        score = how[self.method]
+        score = how[self.able.method]
         return [await score(joined(prefix, suffix), choices, answer_prefix) for suffix in suffixes]
 
     async def _by_token(
@@ -325,40 +399,20 @@ class OpenAIEngine:
         ids = self._labels[key]
         if isinstance(ids, CaiError):
             raise ids
-        turns = messages_as_data(messages)
-        if answer_prefix:
-            turns.append({"role": "assistant", "content": answer_prefix})
-        how: dict[str, Any] = {
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": True,
-            "logprob_token_ids": ids,
-            "return_tokens_as_token_ids": True,
-        }
-        if answer_prefix:
-            how |= {"continue_final_message": True, "add_generation_prompt": False}
-        answer = await self._adapted(lambda: self._body(turns) | how)
-        top = top_of(choice_of(answer), self.api)
-        try:
-            found = tuple(top[f"token_id:{i}"] for i in ids)
-        except KeyError as missing:
-            raise EngineBusy(f"no log-probability of {missing}", overloaded=False) from None
-        return ChoiceScores(logprobs=found, usage=self._usage(answer), model=self.name or "")
+        how = requests.scoring(self.able, ids)
+        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+        found = by_ids(choice_of(answer), ids, self.able)
+        return ChoiceScores(logprobs=found, usage=usage_of(answer), model=self.name or "")
 
     async def _by_top(
         self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
     ) -> ChoiceScores:
         """The labels among the likeliest tokens; a label that is not there has probability 0."""
-        how = {self._limit_key: 1, "temperature": 0, **self._logprobs()}
-        answer = await self._adapted(partial(self._asking, messages, answer_prefix, how))
-        top = top_of(choice_of(answer), self.api)
-        shares = [
-            math.fsum(math.exp(p) for token, p in top.items() if names(token, choice))
-            for choice in choices
-        ]
-        found = tuple(math.log(share) if share else -math.inf for share in shares)
+        how = requests.scoring(self.able, context=self.context)
+        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+        found = by_top(choice_of(answer), choices, answer_prefix, self.able)
         return ChoiceScores(
-            logprobs=found, usage=self._usage(answer), model=self.name or "", method="top_logprobs"
+            logprobs=found, usage=usage_of(answer), model=self.name or "", method="top_logprobs"
         )
 
     async def _by_votes(
@@ -367,54 +421,35 @@ class OpenAIEngine:
         """The share of drawn answers that name a label."""
         data = canonical_json([messages_as_data(messages), list(choices), answer_prefix])
         seed = int.from_bytes(hashlib.sha256(data).digest()[:4], "big") >> 1
-        votes: list[str] = []
-        usage = Usage()
-        while len(votes) < VOTES:
-            how = {
-                self._limit_key: VOTE_TOKENS,
-                "n": min(self._votes_a_call, VOTES - len(votes)),
-                "temperature": 1,
-                "seed": (seed + len(votes)) % 2**31,
-            }
-            answer = await self._adapted(partial(self._asking, messages, answer_prefix, how))
-            drawn = [texts_of(choice, self.api)[0] for choice in choices_of(answer)]
-            votes += drawn[: VOTES - len(votes)]
-            more = self._usage(answer)
-            usage = Usage(
-                input_tokens=usage.input_tokens + more.input_tokens,
-                output_tokens=usage.output_tokens + more.output_tokens,
-            )
-        counts = [sum(names(vote, choice) for vote in votes) for choice in choices]
-        found = tuple(math.log(count / VOTES) if count else -math.inf for count in counts)
+        counts, usage, drawn = [0] * len(choices), Usage(), 0
+        while drawn < requests.VOTES:
+            some = min(self.able.votes_a_call, requests.VOTES - drawn)
+            how = requests.voting(self.able, some, seed + drawn)
+            answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+            votes = choices_of(answer)[: requests.VOTES - drawn]
+            named = by_votes(votes, choices, answer_prefix, self.able)
+            counts = [count + more for count, more in zip(counts, named, strict=True)]
+            drawn += len(votes)
+            usage = usage.plus(usage_of(answer))
+        shares = [count / requests.VOTES for count in counts]
+        found = tuple(math.log(share) if share else -math.inf for share in shares)
         return ChoiceScores(logprobs=found, usage=usage, model=self.name or "", method="votes")
 
-    def _asking(
+    def _for_label(
         self, messages: Sequence[Message], answer_prefix: str, how: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A request for a label: base models go on after the words, others are told them."""
-        turns = messages_as_data(messages)
-        if self.api == "completions":
-            body = self._body(turns)
-            return {**body, "prompt": f"{body['prompt']} {answer_prefix}", **how}
-        turns[-1]["content"] += _ASKED + answer_prefix
-        return {**self._body(turns), **how}
+        turns, folds = messages_as_data(messages), self._folds_system
+        body = requests.for_label(self.name, turns, answer_prefix, self.able, self.day, folds=folds)
+        return {**self._urgent(body), **how}
 
     def _body(self, turns: list[dict[str, str]]) -> dict[str, Any]:
-        if self._folds_system:
-            turns = fold_system(turns)
-        body: dict[str, Any] = {"model": self.name}
-        if self.api == "completions":
-            return body | {"prompt": transcript(turns), "stop": list(TRANSCRIPT_STOPS)}
-        if self._is_vllm:
-            body["chat_template_kwargs"] = {"enable_thinking": False}
-        if self._orders_queue:
-            body["priority"] = URGENCY.get()
-        return body | {"messages": turns}
+        return self._urgent(
+            requests.conversation(self.name, turns, self.able, self.day, folds=self._folds_system)
+        )
 
-    def _logprobs(self) -> dict[str, Any]:
-        if self.api == "completions":
-            return {"logprobs": self._top}
-        return {"logprobs": True, "top_logprobs": self._top}
+    def _urgent(self, body: dict[str, Any]) -> dict[str, Any]:
+        orders = self.able.orders and "messages" in body
+        return {**body, "priority": URGENCY.get()} if orders else body
 
     async def _adapted(self, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Send a call; once more, where the server's words say what it does not take.
@@ -423,7 +458,7 @@ class OpenAIEngine:
         calls as they come is told no priority.
         """
         body = build()
-        folds, orders = self._folds_system, self._orders_queue
+        folds, able = self._folds_system, self.able
         self._refuse_too_long(body)
         try:
             return await self._post(body)
@@ -433,13 +468,13 @@ class OpenAIEngine:
             if system and "system" in low and "role" in low:
                 self._folds_system = True
             elif "priority" in body and "priority" in low:
-                self._orders_queue = False
+                self._able = able.model_copy(update={"orders": False})
             else:
                 raise
             try:
                 return await self._post(build())
             except CallError:  # it was not that
-                self._folds_system, self._orders_queue = folds, orders
+                self._folds_system, self._able = folds, able
                 raise
 
     def _refuse_too_long(self, body: Mapping[str, Any]) -> None:
@@ -461,28 +496,18 @@ class OpenAIEngine:
         path = "/completions" if "prompt" in body else "/chat/completions"
         return await self._replicas.post(path, body)
 
-    def _usage(self, answer: Mapping[str, Any]) -> Usage:
-        said = answer.get("usage")
-        said = said if isinstance(said, dict) else {}
-        details = said.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        return Usage(
-            input_tokens=count_of(said.get("prompt_tokens")),
-            output_tokens=count_of(said.get("completion_tokens")),
-            cached_tokens=None if cached is None else count_of(cached),
-        )
-
     async def abilities(self) -> dict[str, bool]:
         """Further abilities of a started server, by trial; none of them is needed."""
         replica = self._replicas.all[0]
         found = {
             "load is told (/metrics)": await self._load(replica) is not None,
-            "priorities": self._orders_queue,
+            "priorities": self.able.orders,
         }
-        long = self._body([{"role": "user", "content": "Read this. " * 100}]) | {self._limit_key: 1}
+        long = self._body([{"role": "user", "content": "Read this. " * 100}])
+        long |= {self.able.limit_key: 1}
         hits = cache_hits_of(await self._metrics(replica) or "")
         for _ in range(2):
-            cached = self._usage(await self._post(long)).cached_tokens
+            cached = usage_of(await self._post(long)).cached_tokens
         hit = (cache_hits_of(await self._metrics(replica) or "") or 0) > (hits or 0)
         found["prefix cache"] = bool(cached) or hit
         found["cached tokens are told"] = cached is not None

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from cai.engines.base import ROW, joined
+from cai.engines.fed import of_texts
 from cai.engines.labels import DEFAULT, Labels
 from cai.errors import CallError
 from cai.records import (
@@ -173,14 +174,6 @@ class RowCalls:
             await calls.schedulers[role].start()
         return calls.labels.get(identity, DEFAULT)
 
-    def enough_mass(self, stage: Stage, asked: Sequence[ChoiceScores], least: float) -> float:
-        """The smallest label mass; raises `Rejected` if it is less than `least`."""
-        mass = min(scores.mass for scores in asked)
-        if mass < least:
-            share = f"{mass:.2g} of the probability fell on the labels"
-            raise Rejected(stage, "label mass", f"{share}, less than {least}")
-        return mass
-
     async def generate(
         self,
         stage: Stage,
@@ -214,7 +207,8 @@ class RowCalls:
     def _address(self, draw: _Draw) -> str:
         """The key of the first attempt: other settings have other attempts."""
         how = self._drawn(draw, 0).model_dump()
-        return call_key(self._calls.identities[draw.role], "generate", draw.messages, how).hex()
+        identity = of_texts(self._calls.identities[draw.role])
+        return call_key(identity, "generate", draw.messages, how).hex()
 
     async def _first_attempt(self, address: str) -> int:
         calls = self._calls
@@ -241,7 +235,8 @@ class RowCalls:
     async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
         calls, role = self._calls, draw.role
         self.depth += 1
-        key = call_key(calls.identities[role], "generate", draw.messages, sampling.model_dump())
+        identity = of_texts(calls.identities[role])
+        key = call_key(identity, "generate", draw.messages, sampling.model_dump())
         stored = await self._stored(key)
         if stored is None:
             scheduler, draw.made = self._scheduler(role), True
@@ -266,11 +261,14 @@ class RowCalls:
         prefix: Sequence[Message],
         suffixes: Sequence[str],
         labels: Labels,
+        *,
+        least: float = 0.0,
     ) -> list[ChoiceScores]:
         """Scores of the labels after each suffix, one journal entry each, made in one call.
 
         Raises:
-            Rejected: The call cannot succeed, or a score is not a number.
+            Rejected: The call cannot succeed, a score is not a number, or less than `least` of the
+                probability fell on the labels.
             MissingCall: In a replay.
         """
         calls, role = self._calls, _ROLE[stage]
@@ -278,7 +276,7 @@ class RowCalls:
         how = [list(labels.names), labels.answer_prefix]
         identity = calls.identities[role]
         keys = [call_key(identity, "choose", joined(prefix, suffix), how) for suffix in suffixes]
-        stored = {key: await self._stored(key, overwrite_errors=True) for key in keys}
+        stored = {key: await self._stored(key, partial(_is_unusable, least=least)) for key in keys}
         for text in filter(None, stored.values()):
             self._unless_error(stage, text)
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
@@ -288,6 +286,10 @@ class RowCalls:
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
         scores = [ChoiceScores.model_validate_json(text) for text in texts]
         self._replayed(role, scores)
+        mass = min((score.mass for score in scores), default=1.0)
+        if mass < least:
+            share = f"{mass:.2g} of the probability fell on the labels"
+            raise Rejected(stage, "label mass", f"{share}, less than {least}")
         return scores
 
     async def _scored(
@@ -332,11 +334,16 @@ class RowCalls:
         texts = [score.model_dump_json(exclude_none=True) for score in scores]
         return dict(zip(suffixes, texts, strict=True))
 
-    async def _stored(self, key: bytes, overwrite_errors: bool = False) -> str | None:
-        """The journalled result, or that of a reused run, which is then the journal's own."""
+    async def _stored(
+        self, key: bytes, unusable: Callable[[str], bool] | None = None
+    ) -> str | None:
+        """The journalled result, or that of a reused run, which is then the journal's own.
+
+        Where what failed is made again, one that is `unusable` is as if it were not there.
+        """
         calls = self._calls
         value = calls.store.get(key)
-        if value is not None and overwrite_errors and calls.retry_failed and is_error(value):
+        if value is not None and unusable and calls.retry_failed and unusable(value):
             value = None
         if value is None:
             found = filter(None, (store.get(key) for store in calls.reuse))
@@ -380,6 +387,11 @@ class RowCalls:
                 self._count_tokens(role, result.usage)
 
 
+def _is_unusable(stored: str, least: float) -> bool:
+    """Whether labels were not scored, or with less than `least` of the probability."""
+    return is_error(stored) or ChoiceScores.model_validate_json(stored).mass < least
+
+
 def _is_answer(logprobs: Sequence[float]) -> bool:
     """Whether these are log-probabilities of which at least one is more than -inf."""
     return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
@@ -388,6 +400,7 @@ def _is_answer(logprobs: Sequence[float]) -> bool:
 _MEANING = {
     "empty": "nothing was written",
     "truncated": "the text was cut at the token limit",
+    "leak": "tokens or turns of a template stand in the text, and no whole answer before them",
     "echo": "the text repeats what was asked and nothing else",
     "loop": "the text repeats itself",
 }

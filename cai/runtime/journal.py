@@ -151,6 +151,11 @@ class Journal:
         row = self._db.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
 
+    def has_call(self, pattern: str) -> bool:
+        """Whether a result is like a pattern of SQL."""
+        query = "SELECT 1 FROM calls WHERE value LIKE ? LIMIT 1"
+        return self._db.execute(query, (pattern,)).fetchone() is not None
+
     def _first_raised(self) -> str | None:
         row = self._db.execute("SELECT address FROM attempts LIMIT 1").fetchone()
         return None if row is None else str(row[0])

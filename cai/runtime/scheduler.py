@@ -19,6 +19,7 @@ TAIL_ROWS_PER_SLOT = 8  # deepest first until this many rows per slot are left, 
 TRIES = 10  # and a last one, if the model answers something else
 SILENT = 3  # tries without any answer to any call, after which the model is asked if it is there
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+ALIKE = 20  # refusals in a row, of one kind and with no call that passed between, that stop a run
 
 
 class _Place(NamedTuple):
@@ -60,6 +61,7 @@ class Scheduler:
         self._came = 0
         self._passed = 0
         self._shrunk_at = -1
+        self._refusals = ("", 0)  # what the last of them have in common, and how many they are
 
     async def start(self) -> None:
         """Load the engine and ask how many calls it holds; a second call does nothing."""
@@ -102,7 +104,8 @@ class Scheduler:
 
         Raises:
             CallError: The call cannot succeed, or did not in all tries while the model answers.
-            CaiError: The model does not answer, a short question of ours neither.
+            CaiError: The model does not answer, a short question of ours neither; or it refuses
+                one call after the other alike.
         """
         if not self.started:
             await self.start()
@@ -127,6 +130,9 @@ class Scheduler:
                 if busy.overloaded:
                     self._shrink()
                 problem, wait = str(busy), busy.retry_after
+            except CallError as error:
+                self._count_refusal(error)
+                raise
             else:
                 self._grow()
                 return result
@@ -136,6 +142,20 @@ class Scheduler:
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
                 await asyncio.sleep(max(wait or 0.0, pause))  # jitter, not data
         raise CallError(f"not answered in {TRIES + 1} tries: {problem}")
+
+    def _count_refusal(self, error: CallError) -> None:
+        """One refused call is a row's failure; many that are alike are the key, or the model."""
+        if not error.alike:
+            return
+        last, count = self._refusals
+        count = count + 1 if error.alike == last else 1
+        self._refusals = (error.alike, count)
+        if count >= ALIKE:
+            raise CaiError(
+                f"{count} calls in a row failed alike: {error}",
+                "Nothing that was made is lost: mend it, and run the same command again with "
+                "--retry-failed.",
+            ) from error
 
     async def _answers(self) -> bool:
         """Whether the model answers a short question of ours."""
@@ -178,6 +198,7 @@ class Scheduler:
 
     def _grow(self) -> None:
         self._passed += 1
+        self._refusals = ("", 0)
         if self._held is not None:
             self._held += 1 / self._held
             if self._held >= self._slots:

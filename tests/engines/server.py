@@ -16,6 +16,7 @@ from aiohttp import web
 
 import cai
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
+from cai.engines.server.abilities import SWITCHES
 from cai.records import Message, Sampling
 from cai.run import Run
 
@@ -47,16 +48,32 @@ def turns_of(body: dict[str, Any]) -> list[Message]:
     """The conversation of a chat, or the prompt of a completion as its only turn."""
     if "prompt" in body:
         return [Message(role="user", content=body["prompt"])]
-    return [Message(**turn) for turn in body["messages"]]
+    return [Message(role=turn["role"], content=turn["content"]) for turn in body["messages"]]
+
+
+def manner_of(body: dict[str, Any]) -> str:
+    """How the first words of the answer are given."""
+    last = body["messages"][-1] if "messages" in body else {"role": "user"}
+    if last["role"] != "assistant":
+        return "asked"
+    if "prefix" in last:
+        return "prefix"
+    return "continued" if body.get("continue_final_message") else "assistant"
+
+
+def chatml(turns: list[dict[str, Any]], arguments: dict[str, Any]) -> str:
+    said = "".join(f"<|im_start|>{t['role']}\n{t['content']}<|im_end|>\n" for t in turns)
+    return f"{said}<|im_start|>assistant\n"
 
 
 class FakeServer:
     """Serves in a thread of its own.
 
     Args:
-        kind: `vllm` (token ids), `fcfs` (the same, without priorities), `top` (log-probabilities),
-            `plain` (neither), `base` (completions alone, with log-probabilities), `llamacpp` or
-            `library` (Ollama), which cuts what does not fit.
+        kind: `vllm` (token ids), `fcfs` (the same, without priorities), `old` (vLLM before it knew
+            them), `sglang`, `top` (log-probabilities), `plain` (neither), `base` (completions
+            alone, with log-probabilities), `llamacpp` or `library` (Ollama), which cuts what does
+            not fit.
         fault: What happens to every `every`th call at its first try.
         port: Taken again after `stop`; any free one by default.
     """
@@ -78,6 +95,13 @@ class FakeServer:
         self.heard: set[str] = set()
         self.say: str | None = None  # a text instead of that of the engine
         self.refuse: tuple[int, str] | None = None
+        self.refuses: dict[str, str] = {}  # fields, and the words of the refusal
+        self.template = chatml
+        self.thinks: str | None = None  # by what it can be told not to reason; "" by nothing
+        self.parser = False  # whether reasoning comes in a field of its own
+        # How much of the probability falls on labels: after the first words, and in words.
+        self.prefills = {"vllm": 1.0, "fcfs": 1.0, "old": 0.9, "sglang": 0.9}.get(kind, 0.02)
+        self.asked_mass = 1.0
         self.also: list[str] = []  # more names of the model
         self.delay = 0.0
         self.most = self.running = 0
@@ -111,6 +135,8 @@ class FakeServer:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._chat)
         app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
+        app.router.add_post("/apply-template", self._apply_template)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._models)
         app.router.add_get("/props", self._props)
@@ -126,24 +152,48 @@ class FakeServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         self.heard.add(request.headers.get("Authorization", ""))
-        owner = {"vllm": "vllm", "fcfs": "vllm", "top": "someone", "plain": "someone"}
+        owner = {"vllm": "vllm", "fcfs": "vllm", "old": "vllm", "top": "someone", "plain": "you"}
         card: dict[str, Any] = {"id": self.name, "owned_by": owner.get(self.kind, self.kind)}
-        if self.kind in owner:
+        if self.kind in owner or self.kind == "sglang":
             card["max_model_len"] = 4096
         return web.json_response({"data": [card, *({**card, "id": n} for n in self.also)]})
 
     async def _props(self, request: web.Request) -> web.Response:
+        if self.kind != "llamacpp":
+            raise web.HTTPNotFound
         return web.json_response({"default_generation_settings": {"n_ctx": CONTEXT}})
 
     async def _loaded(self, request: web.Request) -> web.Response:
+        if self.kind != "library":
+            raise web.HTTPNotFound
         return web.json_response({"models": [{"name": self.name, "context_length": CONTEXT}]})
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        text = (await request.json())["prompt"]
+        body = await request.json()
+        if self.kind == "llamacpp":
+            return web.json_response({"tokens": [ord(c) for c in body.get("content", "")]})
+        if self.kind not in ("vllm", "fcfs", "old", "sglang"):
+            raise web.HTTPNotFound
+        if "prompt" not in body and self.kind == "sglang":
+            return web.json_response({"message": "prompt: Field required"}, status=400)
+        text = body.get("prompt")
+        if text is None:
+            text = self.template(body["messages"], body.get("chat_template_kwargs", {}))
         return web.json_response({"tokens": [ord(c) for c in text]})
 
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        text = "".join(map(chr, (await request.json())["tokens"]))
+        return web.json_response({"prompt": text})
+
+    async def _apply_template(self, request: web.Request) -> web.Response:
+        if self.kind != "llamacpp":
+            raise web.HTTPNotFound
+        body = await request.json()
+        text = self.template(body["messages"], body.get("chat_template_kwargs", {}))
+        return web.json_response({"prompt": text})
+
     async def _metrics(self, request: web.Request) -> web.Response:
-        if self.kind in ("top", "plain", "library"):
+        if self.kind in ("top", "plain", "library", "sglang", "base"):
             raise web.HTTPNotFound
         lines = [f'vllm:num_requests_running{{engine="0"}} {self.running}.0']
         lines += ['vllm:num_requests_waiting{engine="0"} 0.0']
@@ -171,6 +221,9 @@ class FakeServer:
     def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
         if self.refuse is not None:
             return self.refuse
+        for field, said in self.refuses.items():
+            if field in body:
+                return 400, said
         if self.kind == "base" and "messages" in body:
             return 400, "This model has no chat template, and none was given."
         if body.pop("priority", 0) and self.kind == "fcfs":
@@ -215,20 +268,36 @@ class FakeServer:
         share = int.from_bytes(hashlib.sha256(repr(messages).encode()).digest()[:4], "big") / 2**32
         usage = {"prompt_tokens": 10, "completion_tokens": 1}
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-        names = {"A": share, "B": 1 - share}
+        thought = "Let me see." if self._reasons(body) else ""
+        mass = self.prefills if manner_of(body) != "asked" else 0.01 if thought else self.asked_mass
+        if manner_of(body) == "assistant" and self.kind == "sglang":
+            mass = 0.02  # it takes this for a user's turn
+        names = {"A": share * mass, "B": (1 - share) * mass}
+        if mass < 1:
+            names["The"] = 1 - mass
         if body.get("logprob_token_ids") and self.kind in ("vllm", "fcfs"):
             names = {f"token_id:{i}": names[chr(i)] for i in body["logprob_token_ids"]}
-        label = max(names, key=names.__getitem__)
+        label = max(list(names)[:2], key=names.__getitem__)
         if body.get("logprobs") and "prompt" in body:
             tops = {f" {name}": math.log(max(p, 1e-9)) for name, p in names.items()}
             choice |= {"text": f" {label}", "logprobs": {"top_logprobs": [tops]}}
             return {"choices": [choice], "usage": usage}
         if body.get("logprobs") and self.kind != "plain":
             top = [{"token": n, "logprob": math.log(max(p, 1e-9))} for n, p in names.items()]
-            choice["logprobs"] = {"content": [{"token": label, "top_logprobs": top}]}
-            choice["message"] = {"role": "assistant", "content": label}
+            content = [{"token": label, "top_logprobs": top}]
+            said = label
+            if thought and manner_of(body) == "asked" and body["max_tokens"] >= 64:
+                sure = [{"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -2.4}]
+                before = ["<think>", "A or B?", "</think>", "\n\n"]
+                none = [{"token": "x", "logprob": -0.1}]
+                content = [{"token": token, "top_logprobs": none} for token in before]
+                content.append({"token": "A", "top_logprobs": sure})
+                said = "".join(before) + "A"
+            choice["logprobs"] = {"content": content}
+            choice["message"] = {"role": "assistant", "content": said}
             return {"choices": [choice], "usage": usage}
-        if "n" in body:
+        if body["max_tokens"] == 8 or "n" in body:
+            body = {"n": 1, **body}
             votes = ["A"] * round(share * body["n"])
             votes += ["(B)"] * (body["n"] - len(votes))
             drawn = [{**choice, "message": {"role": "assistant", "content": v}} for v in votes]
@@ -239,7 +308,18 @@ class FakeServer:
             seed=body.get("seed", 0),
         )
         made = await self.engine.generate(messages, sampling)
-        choice["message"] = {"role": "assistant", "content": self.say or made.text}
+        text = self.say or made.text
+        choice["message"] = {"role": "assistant", "content": text}
         choice["text"] = f" {made.text}"
         usage["completion_tokens"] = made.usage.output_tokens
+        if thought and self.parser:
+            choice["message"]["reasoning_content"] = thought
+        elif thought:
+            choice["message"]["content"] = f"<think>{thought}</think>\n\n{text}"
         return {"choices": [choice], "usage": usage}
+
+    def _reasons(self, body: dict[str, Any]) -> bool:
+        if self.thinks is None:
+            return False
+        told = SWITCHES.get(self.thinks, {"": None})
+        return any(body.get(key) != value for key, value in told.items())

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import cai
+from cai.cli import app
 from cai.engines import _http
 from cai.engines._steering import load_of
 from cai.engines.base import ROW
@@ -17,7 +20,7 @@ from cai.errors import CaiError, CallError
 from cai.merge import merge
 from cai.records import Message, user
 from cai.runtime import scheduler
-from tests.engines.server import SAMPLING, FakeServer, data, go, turns_of
+from tests.engines.server import SAMPLING, FakeServer, data, go, prompts, turns_of
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 
@@ -44,6 +47,11 @@ class Particular(FakeServer):
         return answer
 
 
+def calls_of(server: FakeServer) -> list[dict[str, Any]]:
+    """Without the question whether the server goes by names at all."""
+    return [body for body in server.asked if body["model"] != "cai-no-such-model"]
+
+
 TOO_LONG = (400, "maximum context length exceeded")
 
 
@@ -60,7 +68,9 @@ def test_a_label_call_that_is_refused_fails_its_row_alone(tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize(
-    "answer", [{"refuse": (500, "internal error")}, {"finish_reason": None}], ids=["500", "no end"]
+    "answer",
+    [{"refuse": (500, "internal error")}, {"finish_reason": "abort"}],
+    ids=["500", "broken off"],
 )
 def test_one_prompt_that_never_passes_is_a_failure_and_not_a_dead_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any]
@@ -94,7 +104,7 @@ def test_a_replica_with_another_model_is_never_asked(tmp_path: Path) -> None:
     with FakeServer("llamacpp") as first, FakeServer("llamacpp", name="other") as second:
         with pytest.raises(CaiError, match=r"serves no model m\nIt serves: other"):
             go(tmp_path, f"{first.url},{second.url}#m")
-        assert not second.asked
+        assert not calls_of(second)
 
 
 def test_a_replica_that_comes_back_with_another_model_is_never_asked(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_a_replica_that_comes_back_with_another_model_is_never_asked(tmp_path: P
                 asyncio.run(ask())
         finally:
             changed.stop()
-        assert not changed.asked
+        assert not calls_of(changed)
 
 
 def test_the_first_replica_may_be_dead_at_the_start() -> None:
@@ -233,3 +243,86 @@ def test_the_name_is_asked_of_the_replica_that_answers() -> None:
 def test_a_load_that_is_no_number_is_not_told(gauge: str) -> None:
     lines = f"vllm:num_requests_running {gauge}\nvllm:num_requests_waiting 0.0\n"
     assert load_of(lines) is None
+
+
+FLAGGED = (403, "This input was flagged by our moderation")
+
+
+@pytest.mark.parametrize("refusal", [FLAGGED, (400, "content management policy"), (404, "gone")])
+def test_one_flagged_prompt_of_forty_is_a_failed_row(
+    tmp_path: Path, refusal: tuple[int, str]
+) -> None:
+    with Particular("Question 7?", refuse=refusal) as server:
+        run = go(tmp_path, server.url, 40, stages=["sft"])
+    (failure,) = run.failures
+    assert failure.error == "call"
+    assert f"({refusal[0]}): {refusal[1]}" in failure.message
+    assert len(run.sft["train"]) == 39
+
+
+def started(tmp_path: Path, server: FakeServer, refusal: tuple[int, str]) -> None:
+    """Prompts that fail alike, one after the other, of a server that was well at the start."""
+
+    class Changing:
+        def phase(self, name: str, total: int | None = None) -> None:
+            if name == "generating":
+                server.refuse = refusal
+
+        def advance(self, **_: Any) -> None: ...
+        def warn(self, message: str) -> None: ...
+        def close(self) -> None: ...
+
+    go(tmp_path, server.url, 40, stages=["sft"], concurrency=4, progress=Changing())
+
+
+def test_twenty_refusals_alike_stop_the_run_and_a_mended_server_makes_all(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        with pytest.raises(CaiError, match=r"20 calls in a row failed alike.*\(403\)") as error:
+            started(tmp_path, server, FLAGGED)
+        assert "--retry-failed" in error.value.hint
+        server.refuse = None
+        run = go(tmp_path, server.url, 40, stages=["sft"], retry_failed=True)
+    assert not run.failures
+    assert len(run.sft["train"]) == 40
+
+
+def test_refusals_of_calls_that_are_too_long_do_not_add_up(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        started(tmp_path, server, TOO_LONG)
+        run = cai.Run.load(tmp_path / "run")
+    assert len(run.failures) == 40
+
+
+def test_a_wrong_key_in_the_middle_stops_at_once(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        with pytest.raises(CaiError, match="401: no such key"):
+            started(tmp_path, server, (401, "no such key"))
+        server.refuse = None
+        assert not go(tmp_path, server.url, 40, stages=["sft"]).failures
+
+
+def test_a_run_that_makes_nothing_ends_with_code_1_and_the_reasons(tmp_path: Path) -> None:
+    with Particular("Question", refuse=FLAGGED) as server:
+        arguments = ["generate", "--model", server.url, "--prompts", prompts(tmp_path, 6)]
+        arguments += ["--out", str(tmp_path / "run"), "--stages", "sft"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1, result.output
+        assert "No row was made" in result.stderr
+        assert "6 x respond: call: the server refuses the call (403)" in result.stderr
+        server.answer = {}
+        result = CliRunner().invoke(app, [*arguments, "--retry-failed"])
+        assert result.exit_code == 0, result.output
+
+
+def test_labels_of_too_little_mass_are_asked_again(tmp_path: Path) -> None:
+    given = {"stages": ["preferences"], "pairs": ["sampled"], "min_label_mass": 0.5}
+    with FakeServer("top") as server:
+        server.asked_mass = 0.3
+        run = go(tmp_path, server.url, 6, **given)
+        assert {f.error for f in run.failures} == {"label mass"}
+        server.asked_mass = 0.9
+        assert len(go(tmp_path, server.url, 6, **given).failures) == 6
+        again = go(tmp_path, server.url, 6, retry_failed=True, **given)
+        assert not again.failures
+        assert again.manifest.calls["made"] == 6 * 2 * 2  # the labels alone
+        assert go(tmp_path, server.url, 6, **given).manifest.calls["made"] == 0

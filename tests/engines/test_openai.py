@@ -140,8 +140,8 @@ def test_every_fault_is_mended_and_nothing_is_doubled(tmp_path: Path, fault: str
         run = go(tmp_path, f"{server.url}#m", request_timeout=1.0)
         failed = [key for key, times in server.tried.items() if times > 1]
         assert failed  # the fault was met
-        probe = 1  # asked at the start, no call of the run
-        assert sum(server.answered.values()) == run.manifest.calls["made"] + probe
+        tried = 4  # at the start, no calls of the run: two kinds of sampling, two label questions
+        assert sum(server.answered.values()) == run.manifest.calls["made"] + tried
         assert set(server.answered.values()) == {1}
     assert data(run) == data(expected)
     assert not run.failures
@@ -303,7 +303,7 @@ def test_a_system_text_moves_where_the_template_has_no_place_for_it() -> None:
 
     with Strict() as server:
         asyncio.run(ask(server))
-        firsts = [body["messages"][0] for body in server.asked[1:]]
+        firsts = [body["messages"][0] for body in server.asked[2:]]  # after what is tried
     assert [m["role"] for m in firsts] == ["system", "user", "user"]
     assert firsts[-1]["content"] == "Be kind.\n\nHi"
 
