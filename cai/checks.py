@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,11 +47,13 @@ def call_all(
     """
     refuse_foreign(folder)
     found: dict[int, R] = {}
+    new = not folder.exists()
     with ExitStack() as stack:
         lock = Lock(folder)
         stack.callback(lock.release)
         journal = Journal(folder / "calls.sqlite")
         stack.callback(journal.close)
+        stack.push(partial(_leave_nothing, folder, journal, new))
         if journal.meta("settings") is not None:
             raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
         journal.set_meta({"date": day.isoformat() if day else None})
@@ -82,3 +86,11 @@ def call_all(
         except sqlite3.Error as error:
             raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
         return [found[n] for n in range(len(items))], dict(calls.labels)
+
+
+def _leave_nothing(
+    folder: Path, journal: Journal, new: bool, error: type[BaseException] | None, *_: object
+) -> None:
+    """Take a new folder away if the job came to nothing."""
+    if error is not None and new and not journal.has_call("%"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -14,13 +14,8 @@ from cai.engines.openai import OpenAIEngine
 from cai.engines.vllm import gpu_memory, interpreter
 from cai.engines.weights import default_model
 from cai.errors import CaiError, CallError, EngineBusy
+from cai.extras import EXTRAS, install_command
 from cai.records import ChoiceMethod, Sampling, user
-
-_EXTRAS = {
-    "local": ("torch", "transformers", "gguf", "accelerate"),
-    "train": ("trl", "peft"),
-    "ray": ("ray",),
-}
 
 
 class Finding(NamedTuple):
@@ -35,11 +30,11 @@ class Finding(NamedTuple):
 def examine_machine() -> list[Finding]:
     """Python, the packages of each extra, the small model, GPUs, vLLM."""
     found = [Finding("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")]
-    for extra, names in _EXTRAS.items():
+    for extra, names in EXTRAS.items():
         there = {name: _version(name) for name in names}
         missing = [name for name, number in there.items() if number is None]
         said = ", ".join(f"{name} {number}" for name, number in there.items() if number)
-        mend = f"pip install 'constitutional-ai[{extra}]'" if missing else ""
+        mend = install_command(extra) if missing else ""
         lacks = f"missing: {', '.join(missing)}" if missing else ""
         found.append(Finding(extra, not missing, "; ".join(filter(None, [said, lacks])), mend))
     try:

@@ -108,9 +108,12 @@ def generate(
     except sqlite3.Error as error:
         raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
     except OSError as error:
+        kept = (folder / "calls.sqlite").is_file()
         raise CaiError(
             f"{error.filename or folder}: {error.strerror or error}",
-            "What is in the journal is safe: mend it and run the same command again.",
+            "What is in the journal is safe: make room or rights, and run the same command again."
+            if kept
+            else "Choose another --out, where you may write.",
         ) from error
     return Run.load(folder)
 
@@ -135,7 +138,7 @@ def _opened(folder: Path, reuse: Sequence[str | Path]) -> Iterator[tuple[Journal
         try:
             yield journal, others
         except BaseException:
-            if new and journal.meta("settings") is None:
+            if new and not journal.has_call("%"):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 

@@ -58,16 +58,16 @@ def judge_warning(method: Method) -> str | None:
     if not method.sources or method.judge.usable:
         return None
     name = method.settings.model_of("judge")
-    if method.judge.usable is None:
-        what = "was never checked: nobody knows whether its labels are better than chance"
-    else:
+    filtered = "No revision is filtered by it."
+    if method.judge.usable is not None:
         what = "did not pass its check: its labels may be no better than chance"
+        return f"The judge {name} {what}. {filtered} Choose another one with --judge."
     options = " --cot" if method.settings.cot else ""
     if method.settings.templates is not None:
         options += f" --templates {method.settings.templates}"
     return (
-        f"The judge {name} {what}. No revision is filtered by it. "
-        f"Check it: cai judge-check --judge {name}{options}"
+        f"The judge {name} was never checked: nobody knows whether its labels are better than "
+        f"chance. {filtered} Check it: cai judge-check --judge {name}{options}"
     )
 
 

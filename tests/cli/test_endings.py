@@ -189,3 +189,27 @@ def test_a_log_has_a_line_also_while_no_row_is_done(monkeypatch: pytest.MonkeyPa
         time.sleep(0.02)
     shown.close()
     assert log.getvalue().splitlines()[0].strip() == "generating: 0/10"
+
+
+# ---- starts that fail
+
+
+def test_a_start_that_fails_leaves_nothing(prompts_file: Callable[..., str]) -> None:
+    Path("broken").mkdir()
+    given = ["--prompts", prompts_file(2), "--out", "run"]
+    for model in ("broken", "nowhere/at/all", "http://127.0.0.1:9/v1#m"):
+        ended = CliRunner().invoke(app, ["generate", "--model", model, *given])
+        assert isinstance(ended.exception, CaiError), ended.output
+        checked = ["judge-check", "--judge", model, "--out", "run"]
+        assert isinstance(CliRunner().invoke(app, checked).exception, CaiError)
+        assert not Path("run").exists()
+
+
+def test_a_folder_that_cannot_be_made_speaks_of_no_journal(
+    prompts_file: Callable[..., str],
+) -> None:
+    ended = CliRunner().invoke(
+        app, ["generate", "--model", "scripted", "--prompts", prompts_file(2), "--out", "/proc/run"]
+    )
+    assert isinstance(ended.exception, CaiError)
+    assert ended.exception.hint == "Choose another --out, where you may write."
