@@ -52,19 +52,19 @@ def make_trainer(
     base: Path,
     folder: Path,
     tokenizer: Any,
-    rows: tuple[Any, Any],
+    rows: tuple[Any, ...],
     console: Console,
 ) -> Any:
     """The trainer of a method; its reference is the model in `base` as it is saved.
 
-    `rows` are the datasets to train on and to evaluate on; the latter may be None.
+    `rows` begins with the datasets to train on and to evaluate on; the latter may be None.
     """
     from cai.engines.architecture import empty_model
     from cai.train.callbacks import tracked
     from cai.train.models import adapter_config
     from cai.train.trainers import dpo_trainer, sft_trainer
 
-    train, test = rows
+    train, test = rows[:2]
     arguments = training_arguments(settings, folder, len(train), test is not None)
     adapter = adapter_config(settings, empty_model(base, settings.model)[0])
     if settings.method == "sft":
