@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.families,
     pytest.mark.skipif("CAI_FAMILIES" not in os.environ, reason="no CAI_FAMILIES"),
 ]
+WITHOUT_ADAPTER = {"nemotron_h"}  # peft takes none for its layers
 found: dict[str, dict[str, str]] = {}  # for the page
 
 
@@ -40,9 +42,12 @@ def test_a_family(family: Family, tmp_path: Path) -> None:
     facts = check_format(tokenizer, family)
     ends = tokenizer.convert_tokens_to_ids(list(family.ends))
     kind = save_model(family.model, tokenizer, ends, tmp_path / "base")
-    for method, lora in (("sft", 4), ("dpo", None)):
+    adapter = family.model not in WITHOUT_ADAPTER
+    for method, lora in (("sft", 4 if adapter else None), ("dpo", None)):
         check_training(method, lora, tmp_path)
-    found[family.name] = {**facts, "trained as": kind.__name__}
+    how = kind.__name__ if adapter else f"{kind.__name__}, all weights only"
+    found[family.name] = {**facts, "trained as": how}
+    gc.freeze()  # a tokenizer's files are a million objects, which each later collection visits
 
 
 def check_training(method: Any, lora: int | None, folder: Path) -> None:
