@@ -1,10 +1,13 @@
-"""Three ways to decode a mixed load on one machine: ours, transformers' own, padded batches.
+"""Our batches beside transformers' own, on one machine.
 
-    python benchmarks/batching.py [--rows 48] [--check 12] [--repeats 2] [--json FILE]
+    python benchmarks/batching.py even [--prompts 64] [--batches 16,64] [--rounds 5] [--json FILE]
+    python benchmarks/batching.py mixed [--prompts 48] [--batch 32] [--rounds 2] [--json FILE]
 
-Prompts come from `prompts/seeds`, answers have 16 to 160 tokens (end tokens are ignored), greedy.
-Speed is measured in bfloat16 in alternating repeats; the median counts. Correctness is measured
-in float32 against one row at a time through `model.generate`.
+Even: 96 tokens after each prompt, drawn at temperature 1; padded `generate` loses nothing there.
+Mixed: prompts of one to eight texts, 16 to 160 tokens after each, greedy, and continuous batching
+too; there correctness is measured, in float32, against one row at a time through `generate`.
+Prompts come from `prompts/seeds`, end tokens are ignored. Speed is measured in bfloat16, in rounds
+in which each way takes its turn, since other work may run; the median of their ratios counts.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +43,28 @@ SEEDS_NOTE = (
     "transformers' continuous batching draws all rows from one generator; temperature, top-k and "
     "top-p go with a request, a seed does not (only through a processor on its internal classes)."
 )
-
+EVEN = 96  # tokens
 PAGE = 32  # tokens in a page of the cache of continuous batching
 
 Load = list[tuple[list[int], int]]  # prompt ids, tokens to generate
-Way = Callable[[LocalModel, Load, int], list[list[int]]]
+Way = Callable[[LocalModel, Load, int], object]
+
+
+def seed_texts() -> list[str]:
+    lines = [json.loads(x) for f in sorted(SEEDS.glob("*.jsonl")) for x in f.open(encoding="utf-8")]
+    return [x["prompt"] for x in lines if "prompt" in x]
+
+
+def even_load(chat: Chat, rows: int) -> Load:
+    """Prompts as they are, answers of one length; the same for every run."""
+    texts = random.Random(0).sample(seed_texts(), rows)
+    return [(chat.encode([Message(role="user", content=text)]).ids, EVEN) for text in texts]
 
 
 def mixed_load(chat: Chat, rows: int) -> Load:
     """Short and long prompts, short and long answers; the same for every run."""
     draw = random.Random(0)
-    lines = [json.loads(x) for f in sorted(SEEDS.glob("*.jsonl")) for x in f.open(encoding="utf-8")]
-    texts = [x["prompt"] for x in lines if "prompt" in x]
+    texts = seed_texts()
     load: Load = []
     for _ in range(rows):
         text = "\n\n".join(draw.sample(texts, draw.choice([1, 1, 1, 2, 4, 8])))
@@ -58,11 +73,11 @@ def mixed_load(chat: Chat, rows: int) -> Load:
     return load
 
 
-def ours(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
+def ours(model: LocalModel, load: Load, batch: int, temperature: float = 0.0) -> list[list[int]]:
     worker = Worker(model, Chat(model.tokenizer), batch)
     try:
         futures = [
-            worker.generate(ids, Sampling(temperature=0, max_tokens=n, seed=i))
+            worker.generate(ids, Sampling(temperature=temperature, max_tokens=n, seed=i))
             for i, (ids, n) in enumerate(load)
         ]
         return [f.result().ids for f in futures]
@@ -79,7 +94,7 @@ def continuous(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
         max_requests_per_batch=batch,
     )
     with model.model.continuous_batching_context_manager(
-        generation_config=_greedy(160), continuous_batching_config=settings
+        generation_config=_settings(160), continuous_batching_config=settings
     ) as manager:
         names = [manager.add_request(ids, max_new_tokens=n) for ids, n in load]
         found: dict[str, list[int]] = {}
@@ -94,7 +109,7 @@ def continuous(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
     return [found[name] for name in names]
 
 
-def padded(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
+def padded(model: LocalModel, load: Load, batch: int, temperature: float = 0.0) -> list[list[int]]:
     """Batches in the order of arrival, each as long as its longest answer."""
     found: list[list[int]] = []
     for at in range(0, len(load), batch):
@@ -103,7 +118,8 @@ def padded(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
         rows = model.tensor([[0] * (width - len(ids)) + ids for ids, _ in part])
         mask = model.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in part])
         steps = max(n for _, n in part)
-        out = model.model.generate(rows, attention_mask=mask, generation_config=_greedy(steps))
+        how = _settings(steps, temperature)
+        out = model.model.generate(rows, attention_mask=mask, generation_config=how)
         found += [row[width : width + n].tolist() for row, (_, n) in zip(out, part, strict=True)]
     return found
 
@@ -113,34 +129,61 @@ def one_by_one(model: LocalModel, load: Load, batch: int) -> list[list[int]]:
     return padded(model, load, 1)
 
 
-def _greedy(tokens: int) -> GenerationConfig:
+def _settings(tokens: int, temperature: float = 0.0) -> GenerationConfig:
+    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
     return GenerationConfig(
-        max_new_tokens=tokens, do_sample=False, eos_token_id=-1, pad_token_id=0, use_cache=True
+        **{"do_sample": False, **drawn},
+        max_new_tokens=tokens,
+        eos_token_id=-1,
+        pad_token_id=0,
+        use_cache=True,
     )
 
 
-WAYS: dict[str, Way] = {"cai": ours, "continuous batching": continuous, "padded batches": padded}
+EVENLY: dict[str, Way] = {
+    "cai": partial(ours, temperature=1.0),
+    "padded generate": partial(padded, temperature=1.0),
+}
+MIXED: dict[str, Way] = {
+    "cai": ours,
+    "padded generate": padded,
+    "continuous batching": continuous,
+}
 
 
-def speeds(model: LocalModel, load: Load, batch: int, repeats: int) -> dict[str, list[float]]:
-    """Generated tokens a second, per way and repeat; the first of each is a warm-up."""
+def speeds(
+    ways: dict[str, Way], model: LocalModel, load: Load, batch: int, rounds: int
+) -> dict[str, Any]:
+    """Tokens a second in each round, and the median over the rounds of a way's ratio to ours."""
     tokens = sum(n for _, n in load)
-    found: dict[str, list[float]] = {name: [] for name in WAYS}
-    for repeat in range(repeats + 1):
-        for name, way in WAYS.items():
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        order = list(ways.items())
+        for name, way in order if number % 2 else reversed(order):
             start = time.perf_counter()
-            way(model, load if repeat else load[:4], batch)
-            if repeat:
-                found[name].append(tokens / (time.perf_counter() - start))
-    return found
+            way(model, load if number else load[:4], batch)  # first a warm-up
+            if number:
+                rates[name].append(tokens / (time.perf_counter() - start))
+                print(f"  batch {batch}, {name}: {rates[name][-1]:.1f}", file=sys.stderr)
+    ratios = {
+        name: [ours / theirs for ours, theirs in zip(rates["cai"], values, strict=True)]
+        for name, values in rates.items()
+    }
+    return {
+        "batch": batch,
+        "tokens_per_second": {n: [round(v, 1) for v in values] for n, values in rates.items()},
+        "median": {n: round(statistics.median(values), 1) for n, values in rates.items()},
+        "cai_is_faster_by": {n: round(statistics.median(r), 2) for n, r in ratios.items()},
+        "from_to": {n: [round(min(r), 2), round(max(r), 2)] for n, r in ratios.items()},
+    }
 
 
 def differing(model: LocalModel, load: Load, batch: int) -> dict[str, int]:
     """How many rows are not what the model gives them alone."""
-    alone = one_by_one(model, load, 1)
+    alone = padded(model, load, 1)
     return {
         name: sum(a != b for a, b in zip(alone, way(model, load, batch), strict=True))
-        for name, way in WAYS.items()
+        for name, way in MIXED.items()
     }
 
 
@@ -152,50 +195,71 @@ def read(name: str, dtype: str) -> LocalModel:
     return model
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    with quiet_libraries():
-        model = read(args.model, "bfloat16")
-        chat = Chat(model.tokenizer)
-        rates = speeds(model, mixed_load(chat, args.rows), args.batch, args.repeats)
-        exact = read(args.model, "float32")
-        wrong = differing(exact, mixed_load(chat, args.check), args.batch)
-    median = {name: statistics.median(values) for name, values in rates.items()}
+def measure_even(args: argparse.Namespace) -> dict[str, Any]:
+    model = read(args.model, "bfloat16")
+    prompts = even_load(Chat(model.tokenizer), args.prompts or 64)
     return {
-        "model": args.model,
-        "rows": args.rows,
-        "batch": args.batch,
+        "prompts": len(prompts),
+        "prompt_tokens": [min(len(ids) for ids, _ in prompts), max(len(ids) for ids, _ in prompts)],
+        "rounds": args.rounds or 5,
+        "speeds": [
+            speeds(EVENLY, model, prompts, batch, args.rounds or 5) for batch in args.batches
+        ],
+    }
+
+
+def measure_mixed(args: argparse.Namespace) -> dict[str, Any]:
+    model = read(args.model, "bfloat16")
+    chat = Chat(model.tokenizer)
+    prompts = mixed_load(chat, args.prompts or 48)
+    found = speeds(MIXED, model, prompts, args.batch, args.rounds or 2)
+    exact = read(args.model, "float32")
+    wrong = differing(exact, mixed_load(chat, args.check), args.batch)
+    return {
+        "prompts": len(prompts),
+        "rounds": args.rounds or 2,
+        "speeds": [found],
         "rows_checked": args.check,
-        "tokens_per_second": {n: [round(v, 1) for v in values] for n, values in rates.items()},
-        "median": {n: round(v, 1) for n, v in median.items()},
-        "ratio_to_cai": {n: round(v / median["cai"], 2) for n, v in median.items()},
         "rows_that_differ_in_float32": wrong,
         "seeds": SEEDS_NOTE,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
 
 
 def show(result: dict[str, Any]) -> None:
-    print(f"{result['model']}, {result['rows']} rows, batch {result['batch']}, bfloat16 on CPU")
+    print(f"{result['model']}, {result['prompts']} prompts, {result['rounds']} rounds, bfloat16")
     print(f"{result['versions']}, {result['machine']}\n")
-    print(f"{'':22}{'tokens/s':>10}{'ratio':>8}   rows that differ (float32)")
-    for name in WAYS:
-        wrong = f"{result['rows_that_differ_in_float32'][name]} of {result['rows_checked']}"
-        rate, ratio = result["median"][name], result["ratio_to_cai"][name]
-        print(f"{name:22}{rate:>10.1f}{ratio:>8.2f}   {wrong}")
-    print(f"\n{result['seeds']}")
+    for found in result["speeds"]:
+        print(f"{'batch ' + str(found['batch']):22}{'tokens/s':>10}{'cai faster by':>16}")
+        for name, rate in found["median"].items():
+            least, most = found["from_to"][name]
+            faster = f"{found['cai_is_faster_by'][name]:.2f} ({least:.2f} to {most:.2f})"
+            print(f"{name:22}{rate:>10.1f}  {faster if name != 'cai' else ''}")
+    for name, wrong in result.get("rows_that_differ_in_float32", {}).items():
+        print(f"{name}: {wrong} of {result['rows_checked']} rows differ in float32")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("load", choices=["even", "mixed"])
     parser.add_argument("--model", default=default_model())
-    parser.add_argument("--rows", type=int, default=48)
-    parser.add_argument("--check", type=int, default=12, help="rows for the float32 check")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--prompts", type=int, help="64 even ones, 48 mixed ones")
+    parser.add_argument("--rounds", type=int, help="5 with the even load, 2 with the mixed one")
+    parser.add_argument(
+        "--batches", type=lambda text: [int(n) for n in text.split(",")], default=[16, 64]
+    )
+    parser.add_argument("--batch", type=int, default=32, help="of the mixed load")
+    parser.add_argument("--check", type=int, default=12, help="mixed: rows for the float32 check")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    result = measure(args)
+    with quiet_libraries():
+        found = (measure_even if args.load == "even" else measure_mixed)(args)
+    result = {
+        "model": args.model,
+        "load": args.load,
+        **found,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", "utf-8")

@@ -60,6 +60,18 @@ class LocalModel:
 
         return DynamicCache(config=self.config)
 
+    @torch.inference_mode()
+    def cached_bytes(self, tokens: int) -> int:
+        """Bytes that the cache of a row of so many tokens takes; a token is tried."""
+        cache = self.new_cache()
+        self.forward(self.tensor([[0]]), cache=cache)
+        held = [layer for layer in cache.layers if layer.is_initialized]
+        return sum(
+            (layer.keys.nbytes + layer.values.nbytes)
+            * min(tokens, getattr(layer, "sliding_window", tokens))
+            for layer in held
+        )
+
     def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.long, device=self.device)
 

@@ -196,11 +196,11 @@ class Worker:
             self._patience = min(2 * self._patience, _CALMEST)
         self.room, self._calm, self._grew = max(1, len(rows) // 2), 0, False
         rows = [r for r in rows if not r.generated or not self._done(r)]
-        self._waiting.extendleft(sorted(rows, key=lambda r: len(r.ids)))
+        self._waiting.extendleft(sorted(rows, key=len))
 
     def _fail_large(self, row: Row) -> None:
         """A row that does not fit alone fails, and the others have their room again."""
-        _fail(row.owner, _too_large(len(row.ids)))
+        _fail(row.owner, _too_large(len(row)))
         self.room = self.batch_size
 
     def _grow(self) -> None:

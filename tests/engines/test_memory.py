@@ -12,15 +12,16 @@ import pytest
 import torch
 
 import cai
+from cai.engines import _memory
 from cai.engines._batching import Batch, Row, groups
 from cai.engines._memory import attempt, ran_out
-from cai.engines._model import LocalModel
-from cai.engines.transformers import TransformersEngine
+from cai.engines._model import LocalModel, load
+from cai.engines.transformers import TransformersEngine, _rows_in_memory
 from cai.errors import CallError
 from cai.records import Completion, Sampling
 
 from .conftest import TEXTS, drawn, user
-from .test_transformers import CALLS, SUFFIXES, complete, with_engine
+from .test_transformers import CALLS, SUFFIXES, complete, save_mistral, with_engine
 
 LONG = "zqxj 0192 " * 20  # 209 tokens; the others have 16 to 63, with their answers at most 91
 
@@ -287,4 +288,47 @@ def test_a_tensor_that_no_memory_holds_is_noticed_on_a_cpu() -> None:
 def test_groups_have_like_lengths_and_the_longest_come_first() -> None:
     rows = [Row([0] * n, drawn(0)) for n in (10, 3000, 12, 100, 15, 2000, 90, 9000)]
     lengths = [[len(row.prompt) for row in group] for group in groups(rows)]
-    assert lengths == [[9000], [3000], [2000], [100, 90], [15, 12, 10]]
+    assert lengths == [[9000], [3000], [2000], [100, 90], [15, 12], [10]]
+
+
+# ---- how large the batch is
+
+
+def test_the_batch_is_as_large_as_memory_allows(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny model: 2 layers, 2 heads of 16 in float32, a context of 512, some 400 tokens."""
+    model = load(tiny_folder, "tiny", dtype="float32", device="cpu", trust_remote_code=False)
+    row = 2 * 2 * 2 * 16 * 4 * 512
+    assert model.cached_bytes(512) == row
+    drawing = 12 * model.config.vocab_size
+    for free, rows in ((2 * 10 * (row + drawing), 10), (10**15, 256), (1000, 1)):
+        monkeypatch.setattr(_memory, "free_memory", lambda device, free=free: free)
+        assert _rows_in_memory(model) == rows
+    model.splittable = False
+    assert _rows_in_memory(model) == 1
+
+
+def test_a_sliding_window_is_not_counted_whole(tmp_path: Path) -> None:
+    folder = save_mistral(tmp_path, 20)
+    model = load(folder, "tiny", dtype="float32", device="cpu", trust_remote_code=False)
+    assert model.cached_bytes(512) == 2 * 2 * 2 * 16 * 4 * 20
+
+
+def test_main_memory_is_what_is_free_within_the_limits_of_the_container(tmp_path: Path) -> None:
+    proc, groups_ = tmp_path / "proc", tmp_path / "cgroup"
+    inner = groups_ / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (proc / "self").mkdir(parents=True)
+    (proc / "self/cgroup").write_text("0::/outer/inner\n")
+    (proc / "meminfo").write_text("MemTotal:  9000 kB\nMemAvailable:  8000 kB\n")
+    assert _memory.host_memory(proc, groups_) == 8000 * 1024
+    (inner / "memory.max").write_text("max\n")
+    assert _memory.host_memory(proc, groups_) == 8000 * 1024
+    for folder, most in ((groups_ / "outer", 5_000_000), (groups_, 6_000_000)):
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text("3000000\n")
+        (folder / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
+    assert _memory.host_memory(proc, groups_) == 3_000_000
+    assert 10**6 < _memory.host_memory() < 10**14
+    assert _memory.host_memory(tmp_path, groups_) > 10**6  # no /proc: not Linux
