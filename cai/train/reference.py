@@ -72,6 +72,18 @@ def to_train(
     return model
 
 
+def without_dropout(model: Any) -> None:
+    """Switch off dropout that is no layer of its own: TRL's switch reaches layers alone.
+
+    Seed-OSS drops a tenth of its activations by default: its first preference loss was 0.61 in the
+    place of ln 2.
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
 def as_saved(saved: str, model: Any, args: DPOConfig | SFTConfig) -> Any:
     """A copy from the folder, in the number format and on the devices that TRL would choose."""
     chosen = {"dtype": "float32", "trust_remote_code": args.trust_remote_code}

@@ -27,7 +27,7 @@ from trl.trainer import dpo_trainer as trl_dpo
 from cai.errors import CaiError
 from cai.train.losses import Loss, delta_of, nll, preference_loss
 from cai.train.mixins import Checkpoints, Updates
-from cai.train.reference import as_saved, saved_at, to_train
+from cai.train.reference import as_saved, saved_at, to_train, without_dropout
 
 PROBABILITY = "chosen_probability"
 MASK = "completion_mask"
@@ -314,6 +314,8 @@ def dpo_trainer(
     if peft_config is None and not args.precompute_ref_log_probs:
         frozen = as_saved(saved, model, args).eval().requires_grad_(False)
     loaded = to_train(model, saved, args, peft_config, frozen)
+    if args.disable_dropout:
+        without_dropout(loaded)
     return CaiDPOTrainer(
         model=loaded,
         ref_model=frozen,

@@ -179,6 +179,16 @@ def test_a_resume_refuses_other_settings_and_other_data(
         go(data=str(file), save_every=1, resume=True)
 
 
+@pytest.mark.parametrize("lora", [4, None])
+def test_a_model_that_drops_activations_still_starts_at_its_reference(
+    go: Train, tmp_path: Path, lora: int | None
+) -> None:
+    base = save_tiny(tmp_path / "base", attention_dropout=0.3)
+    made = go("dpo", model=str(base), lora=lora, max_steps=1)
+    line = next(m for m in read_metrics(made / "metrics.jsonl") if "preference_loss" in m)
+    assert line["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
 def test_all_weights_without_an_adapter(go: Train, tmp_path: Path, tiny: Path) -> None:
     made = go("dpo", lora=None, precompute_reference=False, learning_rate=1e-4)
     assert not (made / "adapter").exists()
