@@ -18,8 +18,8 @@ from cai.engines._scoring import label_logprobs
 from cai.errors import CaiError, CallError
 from cai.records import FinishReason, Sampling
 
-# Rows are let in when a quarter of the batch is free (or nothing runs): each time, the whole
-# cache is copied and the weights are read once more for a few prompts.
+# Rows are let in when a quarter of the batch is free (or nothing runs): each time the weights are
+# read once more. On two cores 40 mixed prompts took the same time with a tenth and with any.
 _REFILL = 4
 _CALM = 16  # steps after which a batch that memory made smaller grows by half
 _CALMEST = 1024  # the same where growing was too much again and again
