@@ -122,9 +122,15 @@ class _Result:
 class _Worker:
     """Runs in an actor: the models of all roles, and rows through the chain at once."""
 
-    def __init__(self, method: Method, rows: int, retry_failed: bool, known: servers.Found) -> None:
+    def __init__(
+        self,
+        method: Method,
+        rows: int,
+        retry_failed: bool,
+        known: servers.Found | None = None,
+    ) -> None:
         self._method, self._rows, self._retry_failed = method, rows, retry_failed
-        self._known = known
+        self._known = known or {}
         self._labels: dict[str, Labels] = {}
         self._watching: list[asyncio.Task[None]] = []
 

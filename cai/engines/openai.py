@@ -201,6 +201,8 @@ class OpenAIEngine:
 
     async def _meet(self) -> None:
         owners = await self._cards()
+        tells_late = await self._told_context() if self.context is None else None
+        self.context = self.context or tells_late
         if self._able is None:
             metrics = await self._metrics(self._replicas.any()) or ""
             self._able = await meet(
@@ -209,10 +211,11 @@ class OpenAIEngine:
                 self.day,
                 owner=min(owners, default=""),
                 orders="vllm:" in metrics,
+                context=self.context,
                 known=self.known,
             )
-        if self.context is None:
-            await self._learn_context()
+        if tells_late:
+            self.cuts = await self._cuts(tells_late)
         if self.able.method == "token":
             await self._read_labels()
 
@@ -293,25 +296,26 @@ class OpenAIEngine:
             replica.failed()
             raise
 
-    async def _learn_context(self) -> None:
-        """The context, where it is told (llama.cpp, Ollama), and if more is refused or cut."""
+    async def _told_context(self) -> int | None:
+        """The context, as llama.cpp and Ollama tell it."""
         replica = self._replicas.any()
         for path in ("/props", "/api/ps"):
             try:
                 told = await self._replicas.ask(replica, "GET", replica.root + path)
             except (EngineBusy, CallError, CaiError):
                 continue
-            self.context = context_of(told, self.name or "")
-            if self.context is not None:
-                break
-        if self.context is None:
-            return
-        long = self._body([{"role": "user", "content": "a " * (self.context + 64)}])
+            if (context := context_of(told, self.name or "")) is not None:
+                return context
+        return None
+
+    async def _cuts(self, context: int) -> bool:
+        """Whether a conversation that is longer than the context is cut, by trial."""
+        long = self._body([{"role": "user", "content": "a " * (context + 64)}])
         try:
             await steadily(lambda: self._post({**long, self.able.limit_key: 1}))
         except (CallError, NoAnswer):  # a fault is no cut
-            return
-        self.cuts = True
+            return False
+        return True
 
     async def _read_labels(self) -> None:
         """The token ids of the labels that may be asked for."""
@@ -424,7 +428,7 @@ class OpenAIEngine:
         counts, usage, drawn = [0] * len(choices), Usage(), 0
         while drawn < requests.VOTES:
             some = min(self.able.votes_a_call, requests.VOTES - drawn)
-            how = requests.voting(self.able, some, seed + drawn)
+            how = requests.voting(self.able, some, seed + drawn, self.context)
             answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
             votes = choices_of(answer)[: requests.VOTES - drawn]
             named = by_votes(votes, choices, answer_prefix, self.able)

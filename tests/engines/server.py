@@ -25,6 +25,7 @@ FAULTS = (
 )  # fmt: skip
 
 SAMPLING = Sampling(temperature=0.7, max_tokens=64, seed=5)
+TRIED = ("What is 2 + 3?", "red wine stain", "name of a colour")  # the questions of a trial
 CONTEXT = 2048  # tokens, of those kinds that tell it elsewhere than vLLM
 
 
@@ -91,6 +92,7 @@ class FakeServer:
         self.engine = ScriptedEngine(ScriptedOptions())
         self.answered: Counter[str] = Counter()
         self.tried: Counter[str] = Counter()
+        self.trials: set[str] = set()  # what was asked to find out what the server takes
         self.asked: list[dict[str, Any]] = []
         self.heard: set[str] = set()
         self.say: str | None = None  # a text instead of that of the engine
@@ -101,7 +103,7 @@ class FakeServer:
         self.parser = False  # whether reasoning comes in a field of its own
         # How much of the probability falls on labels: after the first words, and in words.
         self.prefills = {"vllm": 1.0, "fcfs": 1.0, "old": 0.9, "sglang": 0.9}.get(kind, 0.02)
-        self.asked_mass = 1.0
+        self.asked_mass = 0.04 if kind in ("old", "sglang") else 1.0
         self.also: list[str] = []  # more names of the model
         self.delay = 0.0
         self.most = self.running = 0
@@ -260,6 +262,8 @@ class FakeServer:
         text = json.dumps(answer)
         if fault == "half":
             return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        if any(words in json.dumps(body) for words in TRIED):
+            self.trials.add(key)
         self.answered[key] += fault is None
         return web.Response(text=text, content_type="application/json")
 
@@ -321,5 +325,6 @@ class FakeServer:
     def _reasons(self, body: dict[str, Any]) -> bool:
         if self.thinks is None:
             return False
-        told = SWITCHES.get(self.thinks, {"": None})
-        return any(body.get(key) != value for key, value in told.items())
+        if not self.thinks:
+            return True
+        return any(body.get(key) != value for key, value in SWITCHES[self.thinks].items())

@@ -80,6 +80,7 @@ async def meet(
     *,
     owner: str,
     orders: bool,
+    context: int | None = None,
     known: Abilities | None = None,
 ) -> Abilities:
     """What a server takes and does.
@@ -90,6 +91,7 @@ async def meet(
         day: The date for its template.
         owner: Who owns the model, as it says.
         orders: Whether it may take priorities.
+        context: Of the model, in tokens, where that is told.
         known: What was found before; it is kept while all of it still works.
 
     Raises:
@@ -98,11 +100,13 @@ async def meet(
         NoAnswer: It does not answer.
     """
     if known is not None:
-        meeting = _Meeting(line, trial, day, known.model_copy(update={"orders": orders}))
+        kept = known.model_copy(update={"orders": orders})
+        meeting = _Meeting(line, trial, day, context, kept)
         if await meeting.still():
             return meeting.able
     switch = "enable_thinking" if owner == "vllm" else ""
-    meeting = _Meeting(line, trial, day, Abilities(owner=owner, orders=orders, switch=switch))
+    able = Abilities(owner=owner, orders=orders, switch=switch)
+    meeting = _Meeting(line, trial, day, context, able)
     await meeting.settle()
     return meeting.able
 
@@ -110,8 +114,11 @@ async def meet(
 class _Meeting:
     """What is known so far; each question changes it."""
 
-    def __init__(self, line: Line, trial: Trial, day: date | None, able: Abilities) -> None:
-        self._line, self._trial, self._day, self.able = line, trial, day, able
+    def __init__(
+        self, line: Line, trial: Trial, day: date | None, context: int | None, able: Abilities
+    ) -> None:
+        self._line, self._trial, self._day, self._context = line, trial, day, context
+        self.able = able
 
     def _learn(self, **found: Any) -> None:
         self.able = self.able.model_copy(update=found)
@@ -407,7 +414,7 @@ class _Meeting:
             ids = await self._line.label_ids(question.labels, question.answer_prefix)
             if ids is None:
                 return None
-        body = self._for_label(question) | requests.scoring(able, ids or ())
+        body = self._for_label(question) | requests.scoring(able, ids or (), self._context)
         for _ in range(2):  # an answer without them may be a fault
             choice = choice_of(await self._post(body))
             try:
@@ -428,7 +435,9 @@ class _Meeting:
     async def _settle_votes(self) -> None:
         """Where there are no log-probabilities: how many answers a call gives, and the words."""
         self._learn(method="votes", manner="asked", waits=self.able.thinks)
-        body = self._for_label(self._trial.questions[0]) | requests.voting(self.able, 2, 1)
+        body = self._for_label(self._trial.questions[0]) | requests.voting(
+            self.able, 2, 1, self._context
+        )
         try:
             single = len(choices_of(await self._post(body))) < 2
         except CallError:
@@ -450,7 +459,7 @@ class _Meeting:
     async def _share_of_votes(self, question: Question) -> float:
         body, named, drawn = self._for_label(question), 0, 0
         while drawn < _VOTES:
-            how = requests.voting(self.able, _VOTES - drawn, 1 + drawn)
+            how = requests.voting(self.able, _VOTES - drawn, 1 + drawn, self._context)
             choices = choices_of(await self._post(body | how))[: _VOTES - drawn]
             named += sum(by_votes(choices, question.labels, question.answer_prefix, self.able))
             drawn += len(choices)

@@ -73,10 +73,7 @@ def for_label(
 
 def scoring(able: Abilities, ids: Sequence[int] = (), context: int | None = None) -> dict[str, Any]:
     """How a label is scored in one answer: by the tokens `ids`, or among the likeliest."""
-    most = WAIT_TOKENS if able.waits else 1
-    if context is not None and able.waits:
-        most = min(most, context // 2)
-    how: dict[str, Any] = {able.limit_key: most}
+    how: dict[str, Any] = {able.limit_key: _room(context) if able.waits else 1}
     if "temperature" not in able.left_out:
         how["temperature"] = 0
     if ids:
@@ -87,10 +84,15 @@ def scoring(able: Abilities, ids: Sequence[int] = (), context: int | None = None
     return {**how, "logprobs": True, "top_logprobs": able.top}
 
 
-def voting(able: Abilities, count: int, seed: int) -> dict[str, Any]:
+def _room(context: int | None) -> int:
+    """Tokens for reasoning and the label after it; the prompt has half of the context."""
+    return WAIT_TOKENS if context is None else min(WAIT_TOKENS, context // 2)
+
+
+def voting(able: Abilities, count: int, seed: int, context: int | None = None) -> dict[str, Any]:
     """How `count` answers are drawn of which each names a label."""
     how = {
-        able.limit_key: WAIT_TOKENS if able.waits else VOTE_TOKENS,
+        able.limit_key: _room(context) if able.waits else VOTE_TOKENS,
         "temperature": 1,
         "seed": seed % 2**31,
         **({"n": count} if able.votes_a_call > 1 else {}),
