@@ -62,7 +62,8 @@ def measure_run(rows: int, folder: Path, open_rows: int) -> dict[str, object]:
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     total = time.monotonic() - begun
-    seconds = run.manifest.timings["seconds"]
+    timings = run.manifest.timings
+    seconds = {**timings["seconds"], "generate": timings["last"]["seconds"]}
     names = ("sft/train.parquet", "traces/train.parquet", "sft/test.parquet", "failures.jsonl")
     data = hashlib.sha256(b"".join((run.folder / n).read_bytes() for n in names)).hexdigest()
     return {

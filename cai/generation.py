@@ -358,6 +358,13 @@ class _Job:
             file.write("\n")
         self.journal.set_meta({"published": self.facts})
 
+    def _first_start(self, started: float) -> str:
+        """When the run was started first, which its journal keeps."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+        first = self.journal.meta("started") or now
+        self.journal.set_meta({"started": first})
+        return str(first)
+
     def _cost(self, counts: Counter[str], whole: Tally) -> dict[str, Any]:
         """Of all sessions of the run; per row: per row of a dataset to train on."""
         if self.price is None:
@@ -412,9 +419,15 @@ class _Job:
             },
             cost=self._cost(counts, whole),
             timings={
-                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-                "tokens_written": sum(tally.output_tokens.values()),
-                "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+                "started": self._first_start(started),
+                "seconds": {
+                    "generate": round(self.journal.meta("seconds") or 0.0, 3),
+                    "write": round(self.seconds["write"], 3),
+                },
+                "last": {
+                    "seconds": round(self.seconds["generate"], 3),
+                    "tokens_written": sum(tally.output_tokens.values()),
+                },
             },
         )
 

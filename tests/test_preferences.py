@@ -181,7 +181,7 @@ def test_a_replay_counts_what_was_made(go: Go, tmp_path: Path, cot: bool) -> Non
     run = go(engines={"sampler": bad("sampler"), "judge": bad("judge")}, cot=cot)
     assert run.failures
     written = sum(row["output"] for row in run.manifest.tokens.values())
-    assert written == run.manifest.timings["tokens_written"]
+    assert written == run.manifest.timings["last"]["tokens_written"]
 
 
 def test_stages_and_pairs_pick(go: Go, tmp_path: Path) -> None:

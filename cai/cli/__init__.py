@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all verbs: they inherit it
     help="Constitutional AI as a tool: a YAML constitution and prompts in, revised data out.",
 )
 app.command()(generate.generate)

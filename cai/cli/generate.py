@@ -330,8 +330,8 @@ def _print_summary(run: Run) -> None:
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in manifest.prompts["kinds"].items())
     counts = manifest.counts
     outputs = sum(row["output"] for row in manifest.tokens.values())
-    now = manifest.timings["tokens_written"]
-    seconds = manifest.timings["seconds"].get("generate", 0.0)
+    now, seconds = (manifest.timings["last"][key] for key in ("tokens_written", "seconds"))
+    whole = manifest.timings["seconds"]["generate"]
     rows = {
         "prompts": f"{manifest.prompts['rows']:,} ({kinds}), "
         f"{manifest.prompts['duplicates']:,} duplicates dropped",
@@ -351,7 +351,7 @@ def _print_summary(run: Run) -> None:
             + (f" ({n['cached']:,} cached)" if "cached" in n else "")
             for role, n in manifest.tokens.items()
         ),
-        "time": f"{seconds:,.1f} s",
+        "time": f"{whole:,.1f} s" + (f", {seconds:,.1f} s of it now" if whole > seconds else ""),
         **_cost(manifest.cost),
     }
     for name, value in rows.items():

@@ -74,6 +74,8 @@ def save_adapter(model: Any, state: dict[str, Tensor], tokenizer: Any, folder: P
     with quiet_libraries():
         model.save_pretrained(folder, state_dict=state, safe_serialization=True)
         tokenizer.save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):
+        path.chmod((folder / "adapter_config.json").stat().st_mode)
 
 
 def release(trainer: Any) -> None:
@@ -197,10 +199,12 @@ def _require_whole(
 
 def _move(temporary: Path, out: Path) -> None:
     (out / "config.json").unlink(missing_ok=True)
+    mode = (temporary / "config.json").stat().st_mode
     new = {path.name for path in temporary.iterdir()}
     for old in (*out.glob("model*.safetensors"), out / INDEX):
         if old.name not in new:
             old.unlink(missing_ok=True)  # of an earlier merge; transformers might read it instead
     for path in sorted(temporary.iterdir(), key=lambda path: path.name == "config.json"):
+        path.chmod(mode)  # safetensors writes for the owner alone
         path.replace(out / path.name)
     temporary.rmdir()

@@ -213,3 +213,18 @@ def test_a_folder_that_cannot_be_made_speaks_of_no_journal(
     )
     assert isinstance(ended.exception, CaiError)
     assert ended.exception.hint == "Choose another --out, where you may write."
+
+
+def test_the_short_option_of_help_works_for_every_verb() -> None:
+    for verb in ((), ("generate",), ("train", "sft"), ("constitution", "lint")):
+        assert said(*verb, "-h") == said(*verb, "--help") != ""
+
+
+def test_timings_are_of_the_whole_run(prompts_file: Callable[..., str]) -> None:
+    given = {"model": "scripted:latency=0.01", "out": "run", "stages": ("sft",)}
+    first = cai.generate(prompts=prompts_file(10), **given).manifest.timings
+    again = cai.generate(prompts=prompts_file(20), **given, approve=lambda plan: True)
+    timings = again.manifest.timings
+    assert timings["started"] == first["started"]
+    added = timings["seconds"]["generate"] - first["seconds"]["generate"]
+    assert added == pytest.approx(timings["last"]["seconds"], abs=0.01)
