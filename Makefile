@@ -7,7 +7,7 @@ PYTHON ?= python3
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo test test-families test-vllm benchmark check format
+.PHONY: demo test test-families test-servers test-vllm benchmark check format
 
 demo: $(VENV)/.local
 	@# So small a model rambles: short answers, examples and a low temperature help it.
@@ -20,6 +20,12 @@ demo: $(VENV)/.local
 test: export HF_HUB_OFFLINE = 1
 test: $(VENV)/.dev check
 	$(BIN)/pytest
+
+# The tests with real servers on the CPU, llama.cpp's and vLLM's; some minutes.
+test-servers: export HF_HUB_OFFLINE = 1
+test-servers: $(VENV)/.dev $(VLLM_VENV)/.done
+	CAI_TEST_SERVERS=1 CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python \
+		$(BIN)/pytest -m "llamacpp or vllm" -rP --durations 8
 
 # The tests with a real vLLM server on the CPU; installs it in an environment of its own (3.4 GB).
 test-vllm: export HF_HUB_OFFLINE = 1
