@@ -32,6 +32,7 @@ MLA: dict[str, Any] = {
     "qk_nope_head_dim": 8,
     "qk_rope_head_dim": 4,
     "v_head_dim": 8,
+    "head_dim": 4,
     "n_group": 1,
     "topk_group": 1,
     "num_key_value_heads": 2,

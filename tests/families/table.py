@@ -46,7 +46,7 @@ def page(found: Mapping[str, Mapping[str, str]]) -> str:
     """The page with a line for each family."""
     lines = [_line("family", COLUMNS), "|---" * (len(COLUMNS) + 1) + "|"]
     for name, facts in found.items():
-        cells = [facts.get(column, "").replace("|", "&#124;") for column in COLUMNS]
+        cells = [facts.get(column, "").replace("|", r"\|") for column in COLUMNS]
         lines.append(_line(name, cells))
     return HEAD + "\n".join(lines) + "\n"
 
