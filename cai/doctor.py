@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from cai.engines._addresses import parse_address
+from cai.engines._gpus import gpu_memory
 from cai.engines.chat_template import today
 from cai.engines.openai import OpenAIEngine
-from cai.engines.vllm import gpu_memory, interpreter
+from cai.engines.vllm import interpreter
 from cai.engines.weights import default_model
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.extras import EXTRAS, install_command
@@ -42,7 +43,8 @@ def examine_machine() -> list[Finding]:
     except CaiError as error:
         found.append(Finding("default model", False, error.message, error.hint))
     memory = gpu_memory()
-    gpus = ", ".join(f"{m:,} MiB" for m in memory) or "none that nvidia-smi knows"
+    sizes = ["memory not told" if size is None else f"{size:,} MiB" for size in memory]
+    gpus = ", ".join(sizes) or "none that nvidia-smi, rocm-smi or a device file tells of"
     found.append(Finding("GPUs", None, gpus))
     try:
         found.append(Finding("vllm:", True, interpreter()))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cai.engines._gpus import model_is_gone, take_for_model
 from cai.engines._quiet import quiet_libraries
 from cai.engines.architecture import explained, model_class, require_all
 
@@ -19,9 +20,11 @@ class LocalModel:
     Args:
         model: A transformers causal language model in evaluation mode.
         tokenizer: Its tokenizer.
+        gpu: The GPU that it has, by its name in the environment.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, gpu: str | None = None) -> None:
+        self._gpu = gpu
         self.model = model
         self.tokenizer = tokenizer
         self.device: torch.device = model.device
@@ -30,6 +33,14 @@ class LocalModel:
         self.context = _context(self.config, tokenizer)
         self._accepted = set(inspect.signature(model.forward).parameters)
         self.splittable = _has_plain_cache(self.config)
+
+    def let_go(self) -> None:
+        """Leave the GPU to others: the model is gone from it."""
+        gpu, self._gpu = self._gpu, None
+        if gpu is not None:
+            self.model = None
+            torch.cuda.empty_cache()
+            model_is_gone(gpu)
 
     def forward(
         self,
@@ -82,8 +93,24 @@ def load(
     """Read a model into memory.
 
     Raises:
-        CaiError: It is no causal language model, needs its own code, or its weights are incomplete.
+        CaiError: It is no causal language model, needs its own code, its weights are incomplete, or
+            the GPU is not free.
     """
+    gpu = None
+    if device.partition(":")[0] == "cuda":
+        device, gpu = take_for_model(name, device, torch.cuda.device_count())
+    try:
+        return LocalModel(*_read(folder, name, dtype, device, trust_remote_code), gpu)
+    except BaseException:
+        if gpu is not None:
+            model_is_gone(gpu)
+        raise
+
+
+def _read(
+    folder: Path, name: str, dtype: str, device: str, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """The model and its tokenizer."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -103,7 +130,7 @@ def load(
         )
         require_all(report, name)
         model.to(device).eval()
-    return LocalModel(model, tokenizer)
+    return model, tokenizer
 
 
 def pick_device(device: str) -> str:

@@ -76,11 +76,12 @@ class Worker:
         return future
 
     def close(self) -> None:
-        """End the thread after the step it is in; calls that wait fail."""
+        """End the thread after the step it is in; calls that wait fail, a GPU is given back."""
         with self._wake:
             self._over = self._over or CaiError("the engine was closed")
             self._wake.notify()
         self._thread.join()
+        self._model.let_go()
 
     def _submit(self, call: Row | Scoring) -> None:
         with self._wake:

@@ -46,7 +46,7 @@ def gpus_of(name: str, *, device: str, tensor_parallel: int) -> int:
     """GPUs that the engine of a name holds in the process that starts it."""
     if name.startswith("vllm:"):
         return tensor_parallel
-    return 0 if "://" in name or _is_scripted(name) else int(device != "cpu")
+    return 0 if "://" in name or _is_scripted(name) else int(device not in ("cpu", "mps"))
 
 
 def engine_for(
@@ -82,6 +82,7 @@ def engine_for(
             name.removeprefix("vllm:") or "default",
             tensor_parallel=tensor_parallel,
             replicas=replicas,
+            device=device,
             args=vllm_args,
             timeout=timeout,
             concurrency=concurrency,

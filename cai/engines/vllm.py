@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cai.assets import cache_dir
+from cai.engines import _gpus
 from cai.engines._http import Replica
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, EngineBusy
@@ -33,7 +34,6 @@ CPU_CONTEXT = 4096
 CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
 _SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
 _SECRET_FLAGS = {"--api-key": "VLLM_API_KEY and CAI_API_KEY", "--hf-token": "HF_TOKEN"}
-_gpus_taken: set[str] = set()  # by the servers of this process
 _number = itertools.count()  # of the logs of this process
 
 
@@ -47,6 +47,7 @@ class VllmEngine(OpenAIEngine):
         model: A folder or a Hub name, `@revision` included.
         tensor_parallel: GPUs per server.
         replicas: Servers.
+        device: Of models in this process: the GPU that it names, if it does, is taken last.
         args: More flags for each, as on a command line.
         timeout: As in `OpenAIEngine`.
         concurrency: As in `OpenAIEngine`.
@@ -58,12 +59,14 @@ class VllmEngine(OpenAIEngine):
         *,
         tensor_parallel: int = 1,
         replicas: int = 1,
+        device: str = "auto",
         args: str = "",
         timeout: float = 600.0,
         concurrency: int | None = None,
     ) -> None:
         super().__init__([], "model", timeout=timeout, concurrency=concurrency)
         self._model, self._parallel, self._count = model, tensor_parallel, replicas
+        self._device = device
         try:
             self._args = shlex.split(args)
         except ValueError as error:
@@ -111,12 +114,15 @@ class VllmEngine(OpenAIEngine):
         """Start the servers and wait until they serve; a failure shows their last lines."""
         python = interpreter()
         ports = [_free_port() for _ in range(self._count)]
-        memory = gpu_memory()
-        self._gpus = self._take_gpus(len(memory)) if memory else []
+        found = await asyncio.to_thread(_gpus.gpus_for, python)
+        if found.memory and found.variable:
+            self._gpus = _gpus.take_for_servers(
+                found.ids, self._count, self._parallel, last=self._device
+            )
         try:
             for number, port in enumerate(ports):
                 first = number * self._parallel
-                self._launch(python, port, self._gpus[first : first + self._parallel], memory)
+                self._launch(python, port, self._gpus[first : first + self._parallel], found)
             self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
             await self._until_ready()
             await super().start()
@@ -124,35 +130,19 @@ class VllmEngine(OpenAIEngine):
             await self.close()
             raise
 
-    def _take_gpus(self, there: int) -> list[str]:
-        """GPUs that no other server of ours has, of those that a cluster gave us, else of all."""
-        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        ours = given.split(",") if given else [str(n) for n in range(there)]
-        free = [gpu for gpu in ours if gpu not in _gpus_taken]
-        wanted = self._count * self._parallel
-        if wanted > len(free):
-            taken = f", {len(ours) - len(free)} of them taken" if len(free) < len(ours) else ""
-            raise CaiError(
-                f"{self._count} servers of {self._parallel} GPUs on a machine with "
-                f"{len(ours)}{taken}",
-                "Lower --replicas or --tensor-parallel, or name one model for several roles.",
-            )
-        _gpus_taken.update(free[:wanted])
-        return free[:wanted]
-
-    def _launch(self, python: str, port: int, gpus: Sequence[str], memory: Sequence[int]) -> None:
+    def _launch(self, python: str, port: int, gpus: Sequence[str], there: _gpus.Gpus) -> None:
         folder = cache_dir() / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / f"vllm-{os.getpid()}-{next(_number)}.log"
         env = {k: v for k, v in os.environ.items() if not k.startswith(_SECRET)}
         env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         if gpus:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        else:
+            env |= _gpus.restricted(gpus, there.variable)
+        elif not there.memory:
             env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
             env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         command = [python, "-m", "vllm.entrypoints.openai.api_server"]
-        command += flags(self._source, self._parallel, self._args, memory)
+        command += flags(self._source, self._parallel, self._args, there.memory)
         command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
         command += ["--served-model-name", "model", self._nonce]
         with log.open("wb") as file:
@@ -200,7 +190,7 @@ class VllmEngine(OpenAIEngine):
         await super().close()
         processes, self._processes = self._processes, []
         await asyncio.to_thread(_end, processes)
-        _gpus_taken.difference_update(self._gpus)
+        _gpus.let_go(self._gpus)
         self._gpus = []
 
 
@@ -227,21 +217,17 @@ def interpreter() -> str:
     )
 
 
-def gpu_memory() -> list[int]:
-    """Memory of each NVIDIA GPU in MiB; none where there is no driver."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
-        return [int(line) for line in said.split()]
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return []
+def flags(
+    model: str, parallel: int, given: Sequence[str], memory: Sequence[int | None]
+) -> list[str]:
+    """Flags of a server for many short calls with shared beginnings; those `given` win.
 
-
-def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]) -> list[str]:
-    """Flags of a server for many short calls with shared beginnings; those `given` win."""
+    Args:
+        model: As `VllmEngine` has it.
+        parallel: GPUs of the server.
+        given: The user's own flags.
+        memory: MiB of each GPU, None where nobody knows; empty for a server on the CPU.
+    """
     from cai.engines.weights import split_revision
 
     name, revision = split_revision(model)
@@ -254,8 +240,10 @@ def flags(model: str, parallel: int, given: Sequence[str], memory: Sequence[int]
     if revision:
         chosen["--revision"] = revision
     if memory:
-        # Room for the cache of about so many answers beside weights that fill half a GPU.
-        chosen["--max-num-seqs"] = str(min(512, max(32, min(memory) // 160)))
+        known = [size for size in memory if size is not None]
+        if known:
+            # Room for the cache of about so many answers beside weights that fill half a GPU.
+            chosen["--max-num-seqs"] = str(min(512, max(32, min(known) // 160)))
         chosen["--tensor-parallel-size"] = str(parallel)
     else:
         # Prefilling a seeded request in parts ends vLLM 0.32 on a CPU.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import torch
 
-from cai.engines import smollm
+from cai.engines import _gpus, smollm
 from cai.engines._batching import Batch
 from cai.engines._chat import Chat
 from cai.engines._model import LocalModel, load
@@ -122,6 +122,23 @@ def test_finish_reason_and_usage(tiny_folder: Path) -> None:
         assert "<|im_end|>" not in completion.text
     prompt = Chat(tiny_tokenizer(CHATML)).encode(user(TEXTS[1])).ids
     assert {c.usage.input_tokens for c in found} == {len(prompt)}
+
+
+def test_a_device_that_is_not_there_is_an_error(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+
+    async def use(engine: TransformersEngine) -> None:
+        raise AssertionError("it started")
+
+    with pytest.raises(CaiError, match="torch sees 0 GPUs, and the device is cuda:1"):
+        with_engine(tiny_folder, use, device="cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(AssertionError, match="not compiled with CUDA"):
+        with_engine(tiny_folder, use, device="cuda:1")
+    assert not _gpus._of_models  # what failed to load has given it back
 
 
 def test_end_token_stops_a_row(tiny_folder: Path) -> None:
