@@ -57,6 +57,7 @@ class Abilities(Record):
         opens: Whether a prompt ends inside a block of reasoning; None if the server does not tell.
         method: How labels are scored.
         manner: How the answer's first words are given.
+        zero: Whether it takes a temperature of 0.
         top: Log-probabilities of the likeliest tokens that it gives.
         votes_a_call: Answers that it draws in one call.
         mass: Of the probability, what fell on the labels of the trial's questions.
@@ -76,6 +77,7 @@ class Abilities(Record):
     opens: bool | None = None
     method: ChoiceMethod = "top_logprobs"
     manner: Manner = "asked"
+    zero: bool = True
     top: int = 20
     votes_a_call: int = 16
     mass: float | None = None
