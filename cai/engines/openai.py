@@ -101,7 +101,9 @@ class OpenAIEngine(Contact):
     @property
     def unmet(self) -> bool:
         """Whether the server has to be asked before its identity is known."""
-        return self.asked and self.known is None and not self.unasked
+        if not self.asked or self.unasked:
+            return False
+        return self.known is None or (bool(self.trial.questions) and not self.known.labelled)
 
     def recall(self, stored: Mapping[str, Abilities]) -> None:
         """Take what was found before, by name of a model."""

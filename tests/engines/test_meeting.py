@@ -460,7 +460,7 @@ def test_the_length_of_a_prompt_tells_of_an_argument_where_the_prompt_is_not_tol
 
 def test_what_is_as_in_the_first_version_leaves_the_identity_alone() -> None:
     for owner in ("vllm", "llamacpp"):
-        able = Abilities(owner=owner, limit_key="max_completion_tokens", top=5, orders=True)
+        able = Abilities(owner=owner, limit_key="max_completion_tokens", labelled=True, orders=True)
         able = able.model_copy(update={"switch": able.first_switch, "manner": able.first_manner})
         assert able.differences(DAY) == {}
 

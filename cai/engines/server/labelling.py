@@ -25,6 +25,7 @@ _GIVEN: tuple[Manner, ...] = ("continued", "assistant", "prefix")
 
 async def settle_labels(trying: Trying) -> None:
     """How labels are scored and asked for: the way in which most probability falls on them."""
+    trying.learn(labelled=True)
     tokens = await _by_tokens(trying) if trying.able.api == "chat" else None
     if tokens is not None and (tokens.mass is None or tokens.mass >= _GOOD):
         trying.able = tokens

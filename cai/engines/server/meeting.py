@@ -82,6 +82,8 @@ async def _settle(trying: Trying) -> None:
 async def _still(trying: Trying) -> bool:
     """Whether what was known works as before."""
     able = trying.able
+    if trying.trial.questions and not able.labelled:
+        return False
     try:
         for sampling in trying.samplings():
             answer = await trying.post(trying.drawn(sampling))
