@@ -116,7 +116,10 @@ class _Server:
     async def tokenize(self, request: Any) -> Any:
         from aiohttp import web
 
-        return web.json_response({"tokens": [ord(c) for c in (await request.json())["prompt"]]})
+        text = (await request.json()).get("prompt")
+        if text is None:
+            raise web.HTTPBadRequest(text="prompt: field required")
+        return web.json_response({"tokens": [ord(c) for c in text]})
 
     async def metrics(self, request: Any) -> Any:
         from aiohttp import web

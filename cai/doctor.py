@@ -88,6 +88,9 @@ async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]
         labels[able.method],
         _context(engine),
     ]
+    fields = ("temperature", "top_p", able.limit_key, "seed")
+    taken = ", ".join(field for field in fields if field not in able.left_out)
+    lines.append((None, f"fields of a request that it takes: {taken}", ""))
     for name, words in able.words(engine.day).items():
         lines.append((None, f"{name}: {words}", ""))
     if able.mass is not None:

@@ -45,8 +45,6 @@ class Server(Protocol):
     asked: bool  # False of one that is started for the run: it has an identity without being asked
 
     @property
-    def first_identity(self) -> str: ...
-    @property
     def known(self) -> Abilities | None: ...
     @property
     def unmet(self) -> bool: ...
@@ -140,11 +138,10 @@ def settle(
     unmet = [e for e in distinct(engines) if isinstance(e, Server) and e.unmet]
     if not unmet:
         return identities
-    first = {r: e.first_identity if e in unmet else identities[r] for r, e in engines.items()}
-    if whole(first):
+    if whole(identities):  # of one that was never asked: as in version 0.1.0
         for engine in unmet:
             engine.as_before()
-        return first
+        return identities
     run(_ask(unmet))
     for engine in unmet:
         for warning in engine.warnings():

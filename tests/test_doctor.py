@@ -30,6 +30,8 @@ def test_what_a_server_supports(kind: str, labels: str) -> None:
     assert lines[0] == "serves m through chat"
     assert labels in lines[1]
     assert "context: 4,096 tokens" in lines
+    assert "fields of a request that it takes: temperature, top_p, max_tokens, seed" in lines
+    assert "identity: server:m" in lines
     assert "seeds: one seed, one answer" in lines
     assert f"load is told (/metrics): {'yes' if kind == 'vllm' else 'no'}" in lines
     assert f"prefix cache: {'yes' if kind == 'vllm' else 'no'}" in lines
@@ -54,3 +56,18 @@ def test_this_machine_and_nobody_there() -> None:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
     assert "python" in result.stdout
+
+
+def test_what_was_tried_and_came_out() -> None:
+    with FakeServer("llamacpp") as server:
+        server.refuses = {"seed": "no `seed` here"}
+        server.asked_mass, server.prefills, server.thinks = 0.04, 0.9, "reasoning_effort"
+        code, found = report(server.url)
+    lines = found[server.url]
+    assert code == 0
+    assert "fields of a request that it takes: temperature, top_p, max_tokens" in lines
+    assert "left out, as the server refuses it: seed" in lines
+    assert "thinking: switched off (reasoning_effort)" in lines
+    assert "probability on the labels of a trial question: 0.9" in lines
+    said = "server:m prefix=continued thinking=reasoning_effort without=seed"
+    assert f"identity: {said}" in lines

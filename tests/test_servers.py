@@ -268,3 +268,15 @@ def test_two_servers_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert run.manifest.models["policy"] == "server:m"
     assert run.manifest.models["judge"] == "server:m without=seed"
     assert again.manifest.models == run.manifest.models
+
+
+def test_a_role_that_picks_labels_and_comes_later_is_asked_about(tmp_path: Path) -> None:
+    with FakeServer("top") as server:
+        better_with_words(server)
+        first = go(tmp_path, f"{server.url}#m", 3, stages=["sft"], verdict=False)
+        assert first.manifest.models["policy"] == "server:m"
+        made = first.manifest.calls["made"]
+        run = go(tmp_path, f"{server.url}#m", 3, verdict=False)
+    assert run.manifest.models["judge"] == "server:m prefix=continued"
+    assert not run.failures
+    assert run.manifest.calls["reused"] == made > 0  # the texts serve on

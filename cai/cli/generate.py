@@ -179,7 +179,7 @@ def generate(
         typer.Option(help="A run folder whose calls are used where they fit; may be repeated."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Draw again what failed before.")
+        bool, typer.Option("--retry-failed", help="Make again what failed before.")
     ] = False,
     price: Annotated[
         str | None,

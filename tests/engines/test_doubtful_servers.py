@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,21 @@ def test_labels_of_too_little_mass_are_asked_again(tmp_path: Path) -> None:
         assert not again.failures
         assert again.manifest.calls["made"] == 6 * 2 * 2  # the labels alone
         assert go(tmp_path, server.url, 6, **given).manifest.calls["made"] == 0
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_that_fails_for_a_while_costs_no_row(tmp_path: Path, status: int) -> None:
+    with FakeServer() as server:
+
+        class Falling:
+            def phase(self, name: str, total: int | None = None) -> None:
+                if name == "generating":
+                    server.refuse = (status, "starting")
+                    threading.Timer(0.6, lambda: setattr(server, "refuse", None)).start()
+
+            def advance(self, **_: Any) -> None: ...
+            def warn(self, message: str) -> None: ...
+            def close(self) -> None: ...
+
+        run = go(tmp_path, server.url, 6, progress=Falling())
+    assert not run.failures

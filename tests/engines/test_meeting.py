@@ -460,6 +460,53 @@ def test_the_length_of_a_prompt_tells_of_an_argument_where_the_prompt_is_not_tol
 
 def test_what_is_as_in_the_first_version_leaves_the_identity_alone() -> None:
     for owner in ("vllm", "llamacpp"):
-        able = Abilities(owner=owner, limit_key="max_completion_tokens", top=5, orders=True)
+        able = Abilities(owner=owner, limit_key="max_completion_tokens", labelled=True, orders=True)
         able = able.model_copy(update={"switch": able.first_switch, "manner": able.first_manner})
         assert able.differences(DAY) == {}
+
+
+def test_labels_by_ids_of_a_model_whose_letters_are_no_single_tokens(tmp_path: Path) -> None:
+    from aiohttp import web
+
+    class Digits(FakeServer):
+        async def _tokenize(self, request: web.Request) -> web.Response:
+            text = (await request.json()).get("prompt", "")
+            merged = text.replace("(A", "\u0100").replace("(B", "\u0101")
+            return web.json_response({"tokens": [ord(c) for c in merged]})
+
+        async def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
+            if ids := body.get("logprob_token_ids"):
+                top = [{"token": f"token_id:{i}", "logprob": -0.7} for i in ids]
+                body = {**body, "logprob_token_ids": [ord("A"), ord("B")]}
+                answer = await super()._completion(body)
+                answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"] = top
+                return answer
+            return await super()._completion(body)
+
+    with Digits("vllm") as server:
+        assert met(server).method == "token"
+        run = go(tmp_path, server.url, 3)
+    assert not run.failures
+    assert run.manifest.labels["judge"][:2] == ["1", "2"]
+
+
+def test_a_weak_model_on_vllm_is_asked_by_ids_all_the_same() -> None:
+    with FakeServer("vllm") as server:
+        server.prefills, server.asked_mass = 0.3, 0.3
+        engine = met(server)
+        assert (engine.method, engine.able.manner) == ("token", "continued")
+        assert engine.identity == "server:m"
+
+
+def test_a_server_that_takes_no_temperature_of_zero() -> None:
+    class Warm(FakeServer):
+        def _refused(self, body: dict[str, Any]) -> tuple[int, str] | None:
+            if body.get("temperature") == 0:
+                return 422, "`temperature` must be strictly positive"
+            return super()._refused(body)
+
+    with Warm("top") as server:
+        engine = met(server)
+        assert engine.method == "top_logprobs"
+        assert engine.identity == "server:m"
+        called(engine)

@@ -57,8 +57,10 @@ class Abilities(Record):
         opens: Whether a prompt ends inside a block of reasoning; None if the server does not tell.
         method: How labels are scored.
         manner: How the answer's first words are given.
+        zero: Whether it takes a temperature of 0.
         top: Log-probabilities of the likeliest tokens that it gives.
         votes_a_call: Answers that it draws in one call.
+        labelled: Whether a label question was tried.
         mass: Of the probability, what fell on the labels of the trial's questions.
         dated: Whether its template writes today's date; None if the server does not tell.
         date_argument: The argument by which its template takes another date.
@@ -76,8 +78,10 @@ class Abilities(Record):
     opens: bool | None = None
     method: ChoiceMethod = "top_logprobs"
     manner: Manner = "asked"
+    zero: bool = True
     top: int = 20
     votes_a_call: int = 16
+    labelled: bool = False
     mass: float | None = None
     dated: bool | None = None
     date_argument: str = ""
@@ -113,7 +117,7 @@ class Abilities(Record):
                 found["api"] = "chat"
             elif self.switch != self.first_switch:
                 found["thinking"] = self.switch
-            if self.manner != self.first_manner:
+            if self.labelled and self.manner != self.first_manner:
                 found["prefix"] = self.manner
             if self.waits:
                 found["labels"] = "waited"
@@ -136,7 +140,7 @@ class Abilities(Record):
         if self.thinks:
             read = "; labels are read after it" if self.waits else ""
             found["thinking"] = f"cannot be switched off{read}"
-        if self.api == "chat":
+        if self.api == "chat" and self.labelled:
             found["labels"] = _MANNERS[self.manner]
         if self.date_argument and day is not None:
             found["date in the template"] = f"{day.isoformat()} ({self.date_argument})"

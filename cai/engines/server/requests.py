@@ -74,7 +74,7 @@ def for_label(
 def scoring(able: Abilities, ids: Sequence[int] = (), context: int | None = None) -> dict[str, Any]:
     """How a label is scored in one answer: by the tokens `ids`, or among the likeliest."""
     how: dict[str, Any] = {able.limit_key: _room(context) if able.waits else 1}
-    if "temperature" not in able.left_out:
+    if able.zero and "temperature" not in able.left_out:
         how["temperature"] = 0
     if ids:
         named = {"logprob_token_ids": list(ids), "return_tokens_as_token_ids": True}
