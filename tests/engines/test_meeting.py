@@ -320,6 +320,15 @@ def test_what_a_template_can_switch_is_switched_off_though_it_did_not_think_just
         assert engine.able.opens is False
 
 
+def test_a_tag_in_an_answer_to_a_prompt_that_opens_no_block_is_no_reasoning() -> None:
+    with FakeServer("llamacpp") as server:
+        server.say = "Write the number\n</think>\nand then the next."
+        engine = met(server)
+        assert (engine.able.thinks, engine.able.opens) == (False, False)
+        made, _ = called(engine)
+        assert (made.text, made.reasoning) == (server.say, None)
+
+
 def test_labels_wait_for_the_end_of_thinking_that_cannot_be_switched_off(tmp_path: Path) -> None:
     with FakeServer("top") as server:
         server.thinks = ""

@@ -22,7 +22,7 @@ from cai.errors import CaiError, CallError
 def reasons(trying: Trying, answer: Mapping[str, Any]) -> bool:
     """Whether there is reasoning in an answer; raises `CaiError` for channels as one text."""
     choice = choice_of(answer)
-    text, reasoning = texts_of(choice, trying.able.api)
+    text, reasoning = texts_of(choice, trying.able.api, opened=trying.able.opens)
     if is_channels(text):
         raise CaiError(
             f"{trying.line.model}: the server gives the model's channels as one text: "
@@ -37,19 +37,24 @@ def reasons(trying: Trying, answer: Mapping[str, Any]) -> bool:
 
 async def settle_reasoning(trying: Trying, answer: dict[str, Any]) -> None:
     """Whether the model reasons first, and how it is told not to."""
+    prompt = await _look(trying)
+    if not reasons(trying, answer):
+        if prompt is not None and not trying.able.switch:
+            await _switch_of_template(trying, prompt)
+        return
+    if await _switched_off(trying):
+        return
+    await _look(trying)
+    # Where a parser tells reasoning apart, what is left is the answer.
+    opens = trying.able.opens and not _told_apart(answer)
+    trying.learn(thinks=True, opens=opens)
+
+
+async def _look(trying: Trying) -> str | None:
+    """The prompt that the server makes, if it tells: is a block of reasoning open at its end."""
     prompt = await _rendered(trying, trying.able)
-    thinks = reasons(trying, answer) or (prompt is not None and opens_reasoning(prompt))
-    if thinks:
-        thinks = not await _switched_off(trying)
-    elif prompt is not None and not trying.able.switch:
-        await _switch_of_template(trying, prompt)
-    if thinks:
-        prompt = await _rendered(trying, trying.able)
-        # Where a parser tells reasoning apart, what is left is the answer.
-        opens = prompt and opens_reasoning(prompt) and not _told_apart(answer)
-        trying.learn(thinks=True, opens=None if prompt is None else bool(opens))
-    else:
-        trying.learn(opens=None if prompt is None else False)
+    trying.learn(opens=None if prompt is None else opens_reasoning(prompt))
+    return prompt
 
 
 async def _switched_off(trying: Trying) -> bool:
@@ -63,8 +68,8 @@ async def _switched_off(trying: Trying) -> bool:
             answer = await trying.post(trying.drawn(sampling))
         except CallError:
             continue
-        prompt = await _rendered(trying, trying.able)
-        if not reasons(trying, answer) and not (prompt and opens_reasoning(prompt)):
+        await _look(trying)
+        if not reasons(trying, answer):
             return True
     trying.able = before
     return False
@@ -83,6 +88,8 @@ async def _switch_of_template(trying: Trying, prompt: str) -> None:
         await trying.post(trying.drawn(trying.samplings()[0]))
     except CallError:
         trying.able = before
+        return
+    await _look(trying)
 
 
 async def _rendered(trying: Trying, able: Abilities, **more: Any) -> str | None:
