@@ -29,6 +29,7 @@ from cai.errors import CaiError, EngineBusy
 
 READY_WITHIN = 1800.0  # seconds until a server must serve: large weights load slowly
 END_WITHIN = 20.0  # seconds until a server that was told to end is killed
+ENDING = 0.5  # seconds that a killed process may take to be gone
 LAST_LINES = 15
 CPU_CONTEXT = 4096
 CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
@@ -181,10 +182,19 @@ class VllmEngine(OpenAIEngine):
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
             return await super()._post(body)
-        except EngineBusy:
-            if self._processes and all(process.poll() is not None for process in self._processes):
+        except EngineBusy as error:
+            if not error.overloaded and await self._have_ended():
                 raise _ended(f"while it served {self._model}", self.logs[-1]) from None
             raise
+
+    async def _have_ended(self) -> bool:
+        """Whether all servers are gone; a connection drops a moment before its process is."""
+        until = time.monotonic() + ENDING
+        while any(process.poll() is None for process in self._processes):
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(ENDING / 10)
+        return bool(self._processes)
 
     async def close(self) -> None:
         await super().close()
