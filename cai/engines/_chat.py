@@ -109,7 +109,7 @@ class Chat:
 
     def __init__(self, tokenizer: Any, name: str = "the model", day: date | None = None) -> None:
         self.tokenizer = tokenizer
-        self._name, self._day = name, day or today()
+        self._day = day or today()
         # Encoding changes the tokenizer's state for a moment, and the worker decodes meanwhile.
         self._lock = threading.Lock()
         self.template = template_text(tokenizer, name)

@@ -6,7 +6,7 @@ many of them are another matter: then the file is not what the reader takes it f
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from cai.errors import InputError
 
@@ -14,8 +14,8 @@ MAX_BAD_ROWS = 0.05  # share of the rows; more says that the file is another one
 SHOWN = 10  # of the bad rows are named in an error or a warning
 _HOPELESS = 1000  # rows, all bad: the rest need not be read
 
-Fault = Literal[
-    # The row is not what its file or its columns promise.
+# The row is not what its file or its columns promise.
+Malformed = Literal[
     "broken line",
     "no column",
     "wrong type",
@@ -24,7 +24,10 @@ Fault = Literal[
     "bad field",
     "lost column",
     "no answers between",
-    # The row is well formed, and there is nothing in it that could be used.
+]
+# Or it is well formed, and there is nothing in it that could be used.
+Fault = Literal[
+    Malformed,
     "tool call",
     "not text",
     "null content",
@@ -38,16 +41,6 @@ Fault = Literal[
     "other prompt",
     "no preference",
 ]
-_MALFORMED: tuple[Fault, ...] = (
-    "broken line",
-    "no column",
-    "wrong type",
-    "unknown role",
-    "unreadable text",
-    "bad field",
-    "lost column",
-    "no answers between",
-)
 
 
 class RowError(InputError):
@@ -60,7 +53,7 @@ class RowError(InputError):
     @property
     def malformed(self) -> bool:
         """Whether the row is wrong in itself, and not only of no use here."""
-        return self.fault in _MALFORMED
+        return self.fault in get_args(Malformed)
 
     def inside(self, row: str) -> str:
         """What is wrong, with the field but without the row, whose place is told beside it."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Row = dict[str, Any]
+# "degenerate" stands in records of before: now each row's own fault is told.
 Reason = Literal[
     Fault, "degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"
 ]
@@ -251,7 +252,6 @@ def select(
     """
     parsed = [e for e in source.train if isinstance(e, Example)]
     filters: list[tuple[Reason, Callable[[Sequence[Example]], list[Example]]]] = [
-        ("degenerate", without_degenerate),
         ("duplicate", lambda rows: without_duplicates(rows, seen)),
         ("leak", lambda rows: without_leaks(rows, held_out)),
         ("pair source", lambda rows: of_pair_source(rows, settings.pair_source)),
@@ -293,17 +293,6 @@ def select(
         unused=len(rows) - measured,
     )
     return Selection(kept, encoded, counts, longest, measured)
-
-
-def without_degenerate(rows: Iterable[Example]) -> list[Example]:
-    """Leave out empty answers, pairs of one text, and labels that prefer nothing or no number."""
-    return [
-        e
-        for e in rows
-        if all(a.strip() for a in e.answers)
-        and len({a.strip() for a in e.answers}) == len(e.answers)
-        and 0.5 < e.probability <= 1
-    ]
 
 
 def without_duplicates(rows: Iterable[Example], seen: Collection[str] = ()) -> list[Example]:
