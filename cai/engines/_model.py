@@ -12,6 +12,7 @@ import torch
 from cai.engines._gpus import model_is_gone, take_for_model
 from cai.engines._quiet import quiet_libraries
 from cai.engines.architecture import explained, model_class, require_all
+from cai.engines.chat_template import load_tokenizer
 
 
 class LocalModel:
@@ -111,11 +112,11 @@ def _read(
     folder: Path, name: str, dtype: str, device: str, trust_remote_code: bool
 ) -> tuple[Any, Any]:
     """The model and its tokenizer."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     with quiet_libraries(), explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         # Where both exist, the causal class: it leaves a vision tower out and answers the same.
         known: Any = AutoModelForCausalLM

@@ -7,9 +7,11 @@ the template makes of conversations whose texts are marks.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any
 
 from cai.engines.reasoning import TAGS
@@ -41,6 +43,7 @@ class TemplateFacts(Record):
         dated: Whether today's date is written.
         own_system: System text that the template adds where a conversation has none.
         first_lead: The lead that version 0.1.0 took for labels.
+        of_processor: Whether it lies beside the processor alone, where 0.1.0 did not look.
     """
 
     lead: str
@@ -55,6 +58,7 @@ class TemplateFacts(Record):
     dated: bool
     own_system: str | None
     first_lead: str
+    of_processor: bool = False
 
     def differences(self, day: date) -> dict[str, str]:
         """What a model is fed, or read by, otherwise than by version 0.1.0; by name, as digests."""
@@ -69,6 +73,8 @@ class TemplateFacts(Record):
             found["system"] = "first-turn"
         if self.parts:
             found["texts"] = "parts"
+        if self.of_processor:
+            found["template"] = "processor"
         return found
 
 
@@ -92,13 +98,63 @@ def mark(number: int) -> str:
     return _MARK.format(chr(ord("a") + number // 26) + chr(ord("a") + number % 26))
 
 
+def load_tokenizer(folder: Path, **options: Any) -> Any:
+    """A model's tokenizer, with the chat template of the folder wherever that lies.
+
+    Models for images and text may have it beside their processor alone, in chat_template.json,
+    which transformers' tokenizers do not read.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = processor_template(folder)
+    return tokenizer
+
+
+def processor_template(folder: Path) -> Any:
+    """The template, or those by name, in a folder's chat_template.json; None without one.
+
+    Raises:
+        ValueError: The file is no JSON object.
+    """
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text("utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: no JSON object")
+    return found.get("chat_template")
+
+
 def template_text(tokenizer: Any, name: str = "") -> str | None:
     """The template for conversations without tools; None where a tokenizer has none.
 
     Raises:
         CaiError: There are several by name, and none of them is the default.
     """
-    template = tokenizer.chat_template
+    return _default(tokenizer.chat_template, name)
+
+
+def template_in(folder: Path, name: str) -> str | None:
+    """As `template_text`, read off the files of a folder alone, in transformers' order.
+
+    Raises:
+        CaiError: As `template_text`.
+        ValueError: A file is no JSON object.
+    """
+    jinja, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if jinja.is_file():
+        return jinja.read_text("utf-8")
+    template = (
+        json.loads(config.read_text("utf-8")).get("chat_template") if config.is_file() else None
+    )
+    if isinstance(template, list):
+        template = {one["name"]: one["template"] for one in template}
+    return _default(template or processor_template(folder), name)
+
+
+def _default(template: Any, name: str) -> str | None:
     if not template:
         return None
     if isinstance(template, str):

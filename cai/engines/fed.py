@@ -11,7 +11,7 @@ from cai.engines.chat_template import TemplateFacts
 from cai.engines.weights import tokenizer_digest
 from cai.errors import CaiError
 
-_VERSION = 1  # raise it when facts are read otherwise
+_VERSION = 2  # raise it when facts are read otherwise
 
 
 def template_facts(folder: Path, name: str) -> TemplateFacts | None:
@@ -36,14 +36,12 @@ def template_facts(folder: Path, name: str) -> TemplateFacts | None:
 
 
 def _read(folder: Path, name: str) -> TemplateFacts | None:
-    from transformers import AutoTokenizer
-
     from cai.engines._quiet import quiet_libraries
-    from cai.engines.chat_template import read_template, template_text
+    from cai.engines.chat_template import load_tokenizer, read_template, template_text
 
     try:
         with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = load_tokenizer(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CaiError(
@@ -51,7 +49,11 @@ def _read(folder: Path, name: str) -> TemplateFacts | None:
             "Give the folder of a model with its tokenizer, as transformers saves them.",
         ) from error
     template = template_text(tokenizer, name)
-    return read_template(tokenizer, template, name) if template else None
+    if template is None:
+        return None
+    own = tokenizer.init_kwargs.get("chat_template")
+    facts = read_template(tokenizer, template, name)
+    return facts if own else facts.model_copy(update={"of_processor": True})
 
 
 def fed_identity(weights: str, facts: TemplateFacts | None, day: date) -> str:
@@ -105,5 +107,6 @@ _WORDS = {
     "lead": "labels are asked where its template lets an answer begin",
     "reasoning": "its reasoning is told from its answers by its template's own markers",
     "system": "system text that its template lost goes into the first user turn",
+    "template": "its template, which lies beside its processor, is used",
     "texts": "texts go in as its template takes them",
 }

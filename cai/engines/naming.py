@@ -86,6 +86,7 @@ def engine_for(
             args=vllm_args,
             timeout=timeout,
             concurrency=concurrency,
+            day=day,
         )
     from cai.engines.transformers import TransformersEngine
 

@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import itertools
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,7 @@ from typing import IO, Any
 from cai.assets import cache_dir
 from cai.engines import _gpus
 from cai.engines._http import Replica
+from cai.engines.chat_template import on_day, template_in
 from cai.engines.openai import OpenAIEngine
 from cai.errors import CaiError, EngineBusy
 
@@ -35,6 +38,8 @@ CPU_CONTEXT = 4096
 CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
 _SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
 _SECRET_FLAGS = {"--api-key": "VLLM_API_KEY and CAI_API_KEY", "--hf-token": "HF_TOKEN"}
+# Tags that mark reasoning, and did not for version 0.1.0.
+_LATER_TAGS = re.compile(r"\[THINK\]|<seed:think>")
 _number = itertools.count()  # of the logs of this process
 
 
@@ -52,6 +57,7 @@ class VllmEngine(OpenAIEngine):
         args: More flags for each, as on a command line.
         timeout: As in `OpenAIEngine`.
         concurrency: As in `OpenAIEngine`.
+        day: Held in a chat template that writes today's date.
     """
 
     def __init__(
@@ -64,10 +70,11 @@ class VllmEngine(OpenAIEngine):
         args: str = "",
         timeout: float = 600.0,
         concurrency: int | None = None,
+        day: date | None = None,
     ) -> None:
         super().__init__([], "model", timeout=timeout, concurrency=concurrency)
         self._model, self._parallel, self._count = model, tensor_parallel, replicas
-        self._device = device
+        self._device, self._held = device, day
         try:
             self._args = shlex.split(args)
         except ValueError as error:
@@ -106,7 +113,33 @@ class VllmEngine(OpenAIEngine):
 
         folder = Path(self._source)
         who = weights_identity(folder, "vllm") if folder.is_dir() else self._source
-        return " ".join([f"vllm:{who}", *self._args])
+        return " ".join([f"vllm:{who}", *self._args, *self._fed_otherwise()])
+
+    def _fed_otherwise(self) -> list[str]:
+        """What the model is fed, or read by, otherwise than by version 0.1.0."""
+        template = self._template or ""
+        tags = ["reasoning=tags"] if _LATER_TAGS.search(template) else []
+        return [*([f"date={self._held}"] if self._dated else []), *tags]
+
+    @cached_property
+    def _template(self) -> str | None:
+        """The chat template, where the server reads it from files that can be read here."""
+        from cai.engines.weights import template_files
+
+        given = _value_of("--chat-template", self._args)
+        if given is not None:
+            return Path(given).read_text("utf-8") if Path(given).is_file() else given
+        folder = template_files(self._source)
+        if folder is None or (folder / "tekken.json").is_file():  # vLLM takes mistral-common then
+            return None
+        return template_in(folder, self._model)
+
+    @property
+    def _dated(self) -> bool:
+        return self._held is not None and "strftime_now" in (self._template or "")
+
+    def feeding(self) -> dict[str, str]:
+        return {"date in the template": str(self._held)} if self._dated else {}
 
     def known_identity(self) -> str | None:
         return self.identity if self._found(convert=False) is not None else None
@@ -145,6 +178,10 @@ class VllmEngine(OpenAIEngine):
         command = [python, "-m", "vllm.entrypoints.openai.api_server"]
         command += flags(self._source, self._parallel, self._args, there.memory)
         command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
+        if self._dated and self._held is not None:
+            template = log.with_suffix(".jinja")
+            template.write_text(on_day(self._template or "", self._held), "utf-8")
+            command += ["--chat-template", str(template)]
         command += ["--served-model-name", "model", self._nonce]
         with log.open("wb") as file:
             self._processes.append(_spawn(command, env, file))
@@ -267,6 +304,16 @@ def flags(
     names = {flag.partition("=")[0] for flag in given}
     kept = {flag: value for flag, value in chosen.items() if flag not in names}
     return [part for flag, value in kept.items() for part in (flag, value) if part is not None]
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str | None:
+    """What stands after a flag, or after its equals sign; of several the last, as vLLM takes it."""
+    value = None
+    for arg, following in itertools.pairwise([*args, ""]):
+        name, equals, rest = arg.partition("=")
+        if name.replace("_", "-") == flag:
+            value = rest if equals else following
+    return value
 
 
 def last_lines(log: Path) -> str:

@@ -32,6 +32,7 @@ _TOKENIZER_FILES = (
     "chat_template.json",
     "chat_template.jinja",
 )
+_TEMPLATE_FILES = ["tokenizer_config.json", "chat_template.*", "tekken.json"]
 # Keys of config.json that say who wrote the file, not what the model computes.
 _PROVENANCE = ("_name_or_path", "transformers_version")
 
@@ -82,7 +83,23 @@ def resolve(
     snapshot = _snapshot(base, revision, patterns, local_files_only=local_files_only)
     if snapshot is None:
         return None
-    return _checked(snapshot, name)
+    try:
+        return _checked(snapshot, name)
+    except CaiError:
+        if local_files_only:  # a part of it, such as its tokenizer alone
+            return None
+        raise
+
+
+def template_files(name: str) -> Path | None:
+    """The folder with a model's chat template; None if it is neither here nor on the Hub."""
+    base, revision = split_revision(name)
+    if _is_path(base):
+        return Path(base).expanduser()
+    try:
+        return _snapshot(base, revision, _TEMPLATE_FILES, local_files_only=False)
+    except CaiError:
+        return None
 
 
 _ADDRESS = re.compile(r"[\w.-]+:\d+(?:/|$)")  # host:port

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cai.engines import chat_template
 from cai.engines.chat_template import today
 from cai.errors import CaiError
 from cai.train.chat import ChatFormat, settle_template
@@ -24,9 +25,7 @@ def load_tokenizer(
     Raises:
         CaiError: As in `settle_template`.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = chat_template.load_tokenizer(base)
     given = settings.chat_template
     day = settings.date
     return tokenizer, settle_template(tokenizer, settings.model, base, given, trained_with, day)

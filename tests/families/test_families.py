@@ -16,14 +16,13 @@ from cai.records import Completion, Message, Sampling
 from .architectures import save_model
 from .catalogue import FAMILIES, Family
 from .checks import check_format, with_tokens
-from .table import PAGE, page
+from .table import keep
 
 pytestmark = [
     pytest.mark.families,
     pytest.mark.skipif("CAI_FAMILIES" not in os.environ, reason="no CAI_FAMILIES"),
 ]
 WITHOUT_ADAPTER = {"nemotron_h"}  # peft takes none for its layers
-found: dict[str, dict[str, str]] = {}  # for the page
 
 
 def tokenizer_of(family: Family) -> Any:
@@ -46,7 +45,7 @@ def test_a_family(family: Family, tmp_path: Path) -> None:
     for method, lora in (("sft", 4 if adapter else None), ("dpo", None)):
         check_training(method, lora, tmp_path)
     how = kind.__name__ if adapter else f"{kind.__name__}, all weights only"
-    found[family.name] = {**facts, "trained as": how}
+    keep(Path(os.environ["CAI_FAMILIES"]), family.name, {**facts, "trained as": how})
     gc.freeze()  # a tokenizer's files are a million objects, which each later collection visits
 
 
@@ -92,11 +91,3 @@ async def generated(folder: Path) -> Completion:
         return await engine.generate(question, Sampling(temperature=0, max_tokens=4))
     finally:
         await engine.close()
-
-
-def test_the_page_says_what_was_found() -> None:
-    if found.keys() != {family.name for family in FAMILIES}:
-        pytest.skip("not all families were tested")
-    if "CAI_WRITE_DOCS" in os.environ:
-        PAGE.write_text(page(found), encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == page(found), "CAI_WRITE_DOCS=1 writes it anew"

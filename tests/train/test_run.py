@@ -306,6 +306,15 @@ def test_a_base_model_whose_texts_begin_with_a_token_gets_it_in_its_template(
     assert chat.tokenizer.decode(ids) == "<|endoftext|>### User:\nWhy?\n\n### Assistant:\n"
 
 
+def test_a_template_that_lies_beside_the_processor_is_trained_with_and_saved(
+    tmp_path: Path, go: Train
+) -> None:
+    base = save_tiny(tmp_path / "base", template=None)
+    (base / "chat_template.json").write_text(json.dumps({"chat_template": CHATML}))
+    made = go(model=str(base))
+    assert AutoTokenizer.from_pretrained(made).chat_template == CHATML
+
+
 def test_a_base_model_gets_a_template_that_is_saved_with_it(
     tmp_path: Path, go: Train, data: Path
 ) -> None:
