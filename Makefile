@@ -36,7 +36,8 @@ test-vllm: $(VENV)/.dev $(VLLM_VENV)/.done
 test-families: export HF_HUB_OFFLINE = 1
 test-families: $(VENV)/.dev
 	$(BIN)/python -m tests.families.fetch $(FAMILIES)
-	CAI_FAMILIES=$(FAMILIES) $(BIN)/pytest -m families
+	OMP_NUM_THREADS=1 CAI_FAMILIES=$(FAMILIES) $(BIN)/pytest -m families -n 2
+	$(BIN)/python -m tests.families.table $(FAMILIES)
 
 # cai, its peers and its limits side by side (docs/benchmarks.md); wants an idle machine for an hour.
 benchmark: export HF_HUB_OFFLINE = 1
