@@ -26,14 +26,14 @@ from typing import Any
 from servers import Table, versions
 
 import cai
-from cai.assets import pairs_file
+from cai.checks.pairs import LabelledPair, read_pairs
 from cai.config import ROLES, resolve
-from cai.engines import vllm
 from cai.engines.labels import DEFAULT
-from cai.engines.openai import OpenAIEngine
+from cai.engines.server import vllm
+from cai.engines.server.openai import OpenAIEngine
 from cai.feedback import judge, judge_prompt
-from cai.inputs import load_method
-from cai.pairs import LabelledPair, read_pairs
+from cai.files import pairs_file
+from cai.method import load_method
 from cai.records import ChoiceScores, Comparison, Completion, Message, Sampling, messages_as_data
 from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cai.constitution.yaml_file import compose
 from cai.errors import CaiError, InputError
 from cai.records import Kind, PairSource, Sampling, encodable
 from cai.sources.bad_rows import MAX_BAD_ROWS
-from cai.yaml_file import compose
 
 Role = Literal["policy", "critic", "reviser", "judge", "sampler"]
 ROLES: tuple[Role, ...] = ("policy", "critic", "reviser", "judge", "sampler")

@@ -8,12 +8,12 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from cai.engines._addresses import parse_address
-from cai.engines._gpus import gpu_memory
-from cai.engines.chat_template import today
-from cai.engines.openai import OpenAIEngine
-from cai.engines.vllm import interpreter
-from cai.engines.weights import default_model
+from cai.engines.gpus import gpu_memory
+from cai.engines.local.chat_template import today
+from cai.engines.local.weights import default_model
+from cai.engines.server.addresses import parse_address
+from cai.engines.server.openai import OpenAIEngine
+from cai.engines.server.vllm import interpreter
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.extras import EXTRAS, install_command
 from cai.records import ChoiceMethod, Sampling, user

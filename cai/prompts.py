@@ -13,11 +13,11 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cai.assets import seeds_dir
 from cai.errors import CaiError, InputError
-from cai.prompt_columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
+from cai.files import seeds_dir
 from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
 from cai.sources.bad_rows import BadRows, RowError
+from cai.sources.columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
 from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
 from cai.sources.hub import hub, hub_rows, hub_spec

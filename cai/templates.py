@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cai.assets import templates_dir
 from cai.errors import InputError
+from cai.files import templates_dir
 from cai.records import digest
 
 # Template → the variables it may use. Those without a question mark it must use.

@@ -11,12 +11,12 @@ import pytest
 from datasets import load_dataset
 
 import cai
-from cai.assets import pairs_file
+from cai.checks.pairs import read_pairs
 from cai.config import resolve
-from cai.engines.transformers import TransformersEngine, default_model
+from cai.engines.local.transformers import TransformersEngine, default_model
 from cai.feedback import judge
-from cai.inputs import load_method
-from cai.pairs import read_pairs
+from cai.files import pairs_file
+from cai.method import load_method
 from cai.records import ChoiceScores, Comparison, Judgement
 from tests.helpers import MemoryStore, live_calls
 

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from cai.constitution_lint import Finding
+    from cai.constitution.change import ConstitutionChange
+    from cai.constitution.lint import Finding
+    from cai.dataset.run_change import LabelChange, RevisionChange, RunDiff
     from cai.records import Case, Constitution, Principle
-    from cai.run_diff import ConstitutionChange, LabelChange, RevisionChange, RunDiff
 
 SHOWN = 300  # characters of a text among the largest changes
 
@@ -40,11 +41,11 @@ def lint(
     """Look for what is legal but likely to make worse data; exit 1 on errors."""
     import json
 
-    from cai.assets import find_constitution
     from cai.cli.console import console
-    from cai.constitution import load
-    from cai.constitution_lint import lint as find
-    from cai.constitution_lint import seed_tags
+    from cai.constitution.lint import lint as find
+    from cai.constitution.lint import seed_tags
+    from cai.constitution.load import load
+    from cai.files import find_constitution
 
     constitution = load(find_constitution(file))
     findings = find(constitution, {*seed_tags(), *(tag or ())})
@@ -78,7 +79,7 @@ def import_(
     one a line.
     """
     from cai.cli.console import console, plain, stderr
-    from cai.constitution_import import import_constitution
+    from cai.constitution.formats import import_constitution
     from cai.errors import CaiError
 
     imported = import_constitution(file)
@@ -106,9 +107,9 @@ def show(
     ] = None,
 ) -> None:
     """Show the principles and how often each is drawn, or one principle in full."""
-    from cai.assets import find_constitution
     from cai.cli.console import console
-    from cai.constitution import load
+    from cai.constitution.load import load
+    from cai.files import find_constitution
 
     constitution = load(find_constitution(file))
     console.print(
@@ -131,7 +132,7 @@ def diff(
     import json
 
     from cai.cli.console import console
-    from cai.run_diff import diff_runs
+    from cai.dataset.diff import diff_runs
 
     found = diff_runs(run_a, run_b, largest)
     if as_json:
@@ -158,7 +159,7 @@ def _findings(constitution: Constitution, findings: list[Finding]) -> Renderable
     from rich.console import Group
 
     from cai.cli.console import plain
-    from cai.constitution_lint import SEVERITIES
+    from cai.constitution.lint import SEVERITIES
 
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     counts = [(s, sum(f.severity == s for f in findings)) for s in SEVERITIES]
@@ -183,7 +184,7 @@ def _overview(constitution: Constitution) -> RenderableType:
     from rich.table import Column, Table
 
     from cai.cli.console import plain
-    from cai.constitution_lint import shares
+    from cai.constitution.lint import shares
     from cai.records import KINDS
 
     revise = {kind: shares(constitution, kind, "revise") for kind in KINDS}

@@ -13,7 +13,7 @@ from cai.cli.console import console, plain, stderr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cai.constitution_test import CriticTest, JudgeTest, TestReport
+    from cai.checks.examples import CriticTest, JudgeTest, TestReport
 
 
 def run_tests(
@@ -58,8 +58,8 @@ def run_tests(
     The critic passes where its verdict is the example's; the judge where it prefers the example's
     revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
     """
+    from cai.checks.examples import constitution_test
     from cai.config import resolve
-    from cai.constitution_test import constitution_test
     from cai.runtime.progress import Shown
 
     flags: dict[str, Any] = {

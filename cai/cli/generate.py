@@ -14,9 +14,9 @@ from cai.cli.console import confirmed, console, plain, stderr
 
 if TYPE_CHECKING:
     from cai.config import Settings
+    from cai.dataset.run import Run
+    from cai.generation.plan import Plan
     from cai.method import Method
-    from cai.plan import Plan
-    from cai.run import Run
 
 
 def generate(
@@ -259,8 +259,8 @@ def _run(
     yes: bool,
     price: str | None,
 ) -> None:
-    from cai.generation import generate as run_job
-    from cai.price import Price
+    from cai.generation.job import generate as run_job
+    from cai.runtime.price import Price
     from cai.runtime.progress import Shown
 
     progress = Shown(stderr, Price.parse(price) if price is not None else None)
@@ -396,8 +396,11 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
 
 
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
-    from cai.inputs import judge_warning, load_method, make_engines, on_its_day, run_folder
-    from cai.plan import make_plan
+    from cai.checks.results import judge_warning
+    from cai.generation.ingest import run_folder
+    from cai.generation.plan import make_plan
+    from cai.method import load_method
+    from cai.roles import make_engines, on_its_day
     from cai.runtime.progress import Shown
 
     settings = on_its_day(settings, run_folder(load_method(settings), out))

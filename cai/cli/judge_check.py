@@ -11,7 +11,7 @@ import typer
 from cai.cli.console import console, plain, stderr
 
 if TYPE_CHECKING:
-    from cai.judge_results import JudgeResult
+    from cai.checks.results import JudgeResult
 
 
 def judge_check(
@@ -63,9 +63,9 @@ def judge_check(
     under the judge's identity, and cai generate uses it: only a judge that was found usable filters
     revisions. Running again goes on where it stopped.
     """
+    from cai.checks.judge import default_folder
+    from cai.checks.judge import judge_check as check
     from cai.config import resolve
-    from cai.judge_check import default_folder
-    from cai.judge_check import judge_check as check
     from cai.runtime.progress import Shown
 
     flags: dict[str, Any] = {

@@ -20,7 +20,7 @@ def merge(
 
     The datasets are those that one machine would have made.
     """
-    from cai.merge import merge as run_job
+    from cai.generation.merge import merge as run_job
     from cai.runtime.progress import Shown
 
     progress = Shown(stderr)

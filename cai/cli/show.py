@@ -15,7 +15,7 @@ from cai.errors import CaiError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from cai.run import Run
+    from cai.dataset.run import Run
 
 
 def show(
@@ -30,7 +30,7 @@ def show(
     ids: Annotated[bool, typer.Option("--ids", help="List the ids of all chains.")] = False,
 ) -> None:
     """Print the chain of one prompt, step by step; without ID, what the run holds."""
-    from cai.run import Run
+    from cai.dataset.run import Run
 
     run = Run.load(folder)
     if failed:

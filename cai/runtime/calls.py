@@ -13,8 +13,8 @@ from functools import partial
 from typing import TypeVar
 
 from cai.engines.base import ROW, joined
-from cai.engines.fed import of_texts
 from cai.engines.labels import DEFAULT, Labels
+from cai.engines.local.fed import of_texts
 from cai.errors import CallError
 from cai.records import (
     ChoiceScores,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -49,44 +47,6 @@ class Store(Protocol):
     async def put(self, entries: Mapping[bytes, str]) -> None: ...
     def first_attempt(self, address: str) -> int: ...
     async def raise_attempt(self, address: str, first: int) -> None: ...
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Raise `CaiError` if this is a file, or a folder of other things than a journal's."""
-    if folder.exists() and not folder.is_dir():
-        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
-    if not folder.exists() or (folder / "calls.sqlite").is_file():
-        return
-    foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
-    if foreign:
-        raise CaiError(
-            f"{folder}: holds other files ({foreign[0]}) and is not a run folder",
-            "Choose an empty or new folder for --out.",
-        )
-
-
-class Lock:
-    """One process per run folder; the system releases it when the process dies."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / ".lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise CaiError(
-                f"{folder}: another process (pid {owner}) is working in this folder",
-                "Wait for it or stop it, or choose another --out.",
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        self._file.close()
 
 
 class Journal:

@@ -10,7 +10,7 @@ import yaml
 from cai.engines.naming import display_name
 from cai.markdown import plain
 from cai.records import named
-from cai.train.data import Counts
+from cai.train.data.report import Counts
 from cai.train.models import Outline
 
 

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cai.engines._chat import Chat
+from cai.engines.local.chat import Chat
 from cai.errors import CaiError, InputError
 from cai.records import digest
 

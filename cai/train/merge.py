@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cai.engines._quiet import quiet_libraries
-from cai.engines.architecture import explained, load_whole, stored_tensors
-from cai.engines.weights import resolve, weights_identity
+from cai.engines.local.architecture import explained, load_whole, stored_tensors
+from cai.engines.local.quiet import quiet_libraries
+from cai.engines.local.weights import resolve, weights_identity
 from cai.errors import CaiError
 from cai.train.build import ADAPTER
 from cai.train.models import read_as
@@ -37,7 +37,7 @@ def merge_run(folder: Path, out: Path | None = None) -> Path:
     """
     from transformers import AutoTokenizer
 
-    from cai.engines._quiet import quiet_libraries
+    from cai.engines.local.quiet import quiet_libraries
 
     adapter = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
     try:

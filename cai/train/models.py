@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from cai.engines.architecture import Stored, empty_model
+from cai.engines.local.architecture import Stored, empty_model
 from cai.errors import CaiError
 from cai.records import Record
 from cai.train.config import TrainSettings

@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from cai.engines import chat_template
-from cai.engines.chat_template import today
+from cai.engines.local import chat_template
+from cai.engines.local.chat_template import today
 from cai.errors import CaiError
 from cai.train.chat import ChatFormat, settle_template
 from cai.train.config import TrainSettings
-from cai.train.data import TrainData, load_rows
+from cai.train.data.load import TrainData, load_rows
 from cai.train.encoding import Encoder
 
 

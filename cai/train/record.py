@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import CaiError
-from cai.train.data import DataReport
+from cai.train.data.report import DataReport
 from cai.train.models import Outline
 from cai.train.ranks import is_main
 
@@ -43,7 +43,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other trainings and merges out of a folder; only the first process does so."""
-    from cai.runtime.journal import Lock
+    from cai.files import Lock
 
     if not is_main():
         yield

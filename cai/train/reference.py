@@ -10,7 +10,7 @@ from peft import PeftConfig
 from transformers import GenerationConfig, PreTrainedModel
 from trl import DPOConfig, SFTConfig
 
-from cai.engines.architecture import load_whole
+from cai.engines.local.architecture import load_whole
 from cai.errors import CaiError
 from cai.train.models import beside_text
 

@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from cai.engines.weights import default_model, resolve, weights_identity
+from cai.engines.local.weights import default_model, resolve, weights_identity
 from cai.errors import CaiError
 from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
-from cai.train.data import DataReport, TrainData
+from cai.train.data.load import TrainData
+from cai.train.data.report import DataReport
 from cai.train.merge import merge
 from cai.train.models import Outline, outline
 from cai.train.prepare import load_tokenizer, on_its_day, rows_of
@@ -95,7 +96,7 @@ def _quiet() -> Iterator[None]:
 
     import datasets
 
-    from cai.engines._quiet import quiet_libraries
+    from cai.engines.local.quiet import quiet_libraries
 
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -277,7 +278,7 @@ def plan(settings: TrainSettings) -> list[str]:
     """What training would do, in lines: the rows, the updates, the folder; nothing is trained."""
     import tempfile
 
-    from cai.engines._quiet import quiet_libraries
+    from cai.engines.local.quiet import quiet_libraries
     from cai.train.build import training_arguments
 
     settings = on_its_day(settings)

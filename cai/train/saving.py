@@ -12,12 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cai.engines._quiet import quiet_libraries
-from cai.engines.architecture import (
-    Stored,
-    empty_model,
-    stored_tensors,
-)
+from cai.engines.local.architecture import Stored, empty_model, stored_tensors
+from cai.engines.local.quiet import quiet_libraries
 from cai.errors import CaiError
 from cai.train.chat import end_tokens
 from cai.train.models import read_as

@@ -21,7 +21,7 @@ from cai import extras, pace
 from cai.cli import app
 from cai.cli.console import confirmed
 from cai.config import resolve
-from cai.engines import smollm, weights
+from cai.engines.local import smollm, weights
 from cai.errors import CaiError, InputError
 from cai.runtime import progress
 

@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cai.engines._chat import Chat
+from cai.engines.local.chat import Chat
 from cai.errors import CaiError, InputError
 from cai.records import messages_as_data
-from cai.train import data as steps
 from cai.train.config import resolve_training
-from cai.train.data import TrainData, load_rows
+from cai.train.data import load as steps
+from cai.train.data.examples import Example, examples
+from cai.train.data.load import TrainData, load_rows
+from cai.train.data.source import read_source
 from cai.train.encoding import Encoder
-from cai.train.source import Example, examples, read_source
 
 Load = Callable[..., TrainData]
 

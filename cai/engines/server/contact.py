@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cai.engines._addresses import cards_of
-from cai.engines._answers import context_of
-from cai.engines._http import CONNECT, Replica, Replicas, steadily
-from cai.engines._steering import Load, Steering, load_of
 from cai.engines.base import Capacity
 from cai.engines.labels import CANDIDATES
+from cai.engines.server.addresses import cards_of
+from cai.engines.server.answers import context_of
+from cai.engines.server.http import CONNECT, Replica, Replicas, steadily
+from cai.engines.server.steering import Load, Steering, load_of
 from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 
 _NOBODY = "cai-no-such-model"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cai.engines._answers import choice_of, choices_of
 from cai.engines.labels import CANDIDATES
 from cai.engines.server import requests
 from cai.engines.server.abilities import Abilities, Manner, Question
+from cai.engines.server.answers import choice_of, choices_of
 from cai.engines.server.refusals import names_field
 from cai.engines.server.scores import by_ids, by_top, by_votes
 from cai.engines.server.trying import Trying

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from cai.engines._chat import TRANSCRIPT_STOPS, fold_system, transcript
+from cai.engines.local.chat import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.engines.server.abilities import Abilities
 from cai.records import Sampling
 

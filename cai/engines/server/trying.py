@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from cai.engines._answers import choices_of
-from cai.engines._http import steadily
 from cai.engines.server import requests
 from cai.engines.server.abilities import OPTIONAL, Abilities, Trial
+from cai.engines.server.answers import choices_of
+from cai.engines.server.http import steadily
 from cai.engines.server.refusals import blamed, names_field
 from cai.engines.server.rendering import Ask
 from cai.errors import CallError, EngineBusy

@@ -1,0 +1,115 @@
+"""The columns of the datasets and their splits: where generation and training meet."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from typing import Literal
+
+import pyarrow as pa
+
+from cai.records import Prompt
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+SPLIT_SALT = "cai split 1"
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+SFT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", _MESSAGES),
+        ("completion", _MESSAGES),
+        ("target", pa.string()),
+        ("step", pa.int32()),
+        ("principle_ids", pa.list_(pa.string())),
+        ("verified", pa.bool_()),
+        ("prompt_kind", pa.string()),
+    ]
+)
+
+PREFERENCES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", _MESSAGES),
+        ("chosen", _MESSAGES),
+        ("rejected", _MESSAGES),
+        ("chosen_probability", pa.float64()),
+        ("pair_source", pa.string()),
+        ("order_gap", pa.float64()),
+        ("label_mass", pa.float64()),
+        ("principle_ids", pa.list_(pa.string())),
+        ("judge", pa.string()),
+        ("prompt_kind", pa.string()),
+    ]
+)
+
+_STEP = pa.struct(
+    [
+        ("step", pa.int32()),
+        ("principle_id", pa.string()),
+        ("critique", pa.string()),
+        ("p_change", pa.float64()),
+        ("order_gap", pa.float64()),
+        ("label_mass", pa.float64()),
+        ("revision", pa.string()),
+        ("removed", pa.list_(pa.string())),
+        ("edit_distance", pa.float64()),
+    ]
+)
+
+_JUDGEMENT = pa.struct(
+    [
+        ("principle_id", pa.string()),
+        ("q_ab", pa.float64()),
+        ("q_ba", pa.float64()),
+        ("label_mass", pa.float64()),
+        ("method", pa.string()),
+        ("reasoning", pa.list_(pa.string())),
+    ]
+)
+
+_PAIR = pa.struct(
+    [
+        ("source", pa.string()),
+        ("response_a", pa.string()),
+        ("response_b", pa.string()),
+        ("p_a", pa.float64()),
+        ("order_gap", pa.float64()),
+        ("label_mass", pa.float64()),
+        ("judgements", pa.list_(_JUDGEMENT)),
+        ("dropped", pa.string()),
+    ]
+)
+
+TRACES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", _MESSAGES),
+        ("prompt_kind", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("response", pa.string()),
+        ("steps", pa.list_(_STEP)),
+        ("final", pa.string()),
+        ("target", pa.string()),
+        ("edit_distance", pa.float64()),
+        ("verified", pa.bool_()),
+        ("pairs", pa.list_(_PAIR)),
+    ]
+)
+
+
+def split_of(prompt: Prompt, test_share: float) -> Split:
+    """The split of a prompt: a hash of its group, else of its first human turn, normalised.
+
+    Ids play no part, and a larger share only moves prompts from train to test.
+    """
+    if prompt.group is not None:
+        key = f"group {prompt.group}"
+    else:
+        text = unicodedata.normalize("NFKC", prompt.first_human_turn).casefold()
+        key = f"text {' '.join(text.split())}"
+    drawn = hashlib.sha256(f"{SPLIT_SALT} {key}".encode()).digest()
+    return "test" if int.from_bytes(drawn[:7], "big") / 2**56 < test_share else "train"

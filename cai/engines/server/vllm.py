@@ -1,0 +1,361 @@
+"""`vllm:NAME`: a vLLM server of our own, started for a run and ended with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import importlib.util
+import itertools
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from cai.engines import gpus
+from cai.engines.local.chat_template import on_day, template_in
+from cai.engines.server.http import Replica
+from cai.engines.server.openai import OpenAIEngine
+from cai.errors import CaiError, EngineBusy
+from cai.files import cache_dir
+
+READY_WITHIN = 1800.0  # seconds until a server must serve: large weights load slowly
+END_WITHIN = 20.0  # seconds until a server that was told to end is killed
+ENDING = 0.5  # seconds that a killed process may take to be gone
+LAST_LINES = 15
+CPU_CONTEXT = 4096
+CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
+_SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
+_SECRET_FLAGS = {"--api-key": "VLLM_API_KEY and CAI_API_KEY", "--hf-token": "HF_TOKEN"}
+# Tags that mark reasoning, and did not for version 0.1.0.
+_LATER_TAGS = re.compile(r"\[THINK\]|<seed:think>")
+_number = itertools.count()  # of the logs of this process
+
+
+class VllmEngine(OpenAIEngine):
+    """vLLM servers on this machine's GPUs, or on its CPU with the CPU build.
+
+    The server runs in the Python that `CAI_VLLM_PYTHON` names, by default in ours. Its output is
+    kept in the cache folder under `logs/`.
+
+    Args:
+        model: A folder or a Hub name, `@revision` included.
+        tensor_parallel: GPUs per server.
+        replicas: Servers.
+        device: Of models in this process: the GPU that it names, if it does, is taken last.
+        args: More flags for each, as on a command line.
+        timeout: As in `OpenAIEngine`.
+        concurrency: As in `OpenAIEngine`.
+        day: Held in a chat template that writes today's date.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        tensor_parallel: int = 1,
+        replicas: int = 1,
+        device: str = "auto",
+        args: str = "",
+        timeout: float = 600.0,
+        concurrency: int | None = None,
+        day: date | None = None,
+    ) -> None:
+        super().__init__([], "model", timeout=timeout, concurrency=concurrency)
+        self._model, self._parallel, self._count = model, tensor_parallel, replicas
+        self._device, self._held = device, day
+        try:
+            self._args = shlex.split(args)
+        except ValueError as error:
+            raise CaiError(f"--vllm-args {args}: {error}", "Close the quotation.") from None
+        for arg in self._args:
+            flag = arg.partition("=")[0].replace("_", "-")
+            if flag in _SECRET_FLAGS:
+                raise CaiError(
+                    f"--vllm-args: {flag} would be written down with the settings",
+                    f"Set {_SECRET_FLAGS[flag]} in the environment instead.",
+                )
+        self._gpus: list[str] = []
+        self._nonce = f"cai-{secrets.token_hex(8)}"  # another's server does not have that name
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.logs: list[Path] = []
+
+    def _found(self, *, convert: bool) -> str | None:
+        """The folder with the weights, or their name on the Hub; None if it must be converted."""
+        from cai.engines.local.smollm import NAME
+        from cai.engines.local.weights import default_model, resolve
+
+        name = default_model() if self._model == "default" else self._model
+        if name != NAME and not Path(name).expanduser().is_dir():
+            return name
+        folder = resolve(name, local_files_only=not convert)
+        return str(folder) if folder is not None else None
+
+    @cached_property
+    def _source(self) -> str:
+        return self._found(convert=True) or self._model
+
+    @property
+    def identity(self) -> str:
+        """The digest of the weights of a folder, else the name; with the flags that were added."""
+        from cai.engines.local.weights import weights_identity
+
+        folder = Path(self._source)
+        who = weights_identity(folder, "vllm") if folder.is_dir() else self._source
+        return " ".join([f"vllm:{who}", *self._args, *self._fed_otherwise()])
+
+    def _fed_otherwise(self) -> list[str]:
+        """What the model is fed, or read by, otherwise than by version 0.1.0."""
+        template = self._template or ""
+        tags = ["reasoning=tags"] if _LATER_TAGS.search(template) else []
+        return [*([f"date={self._held}"] if self._dated else []), *tags]
+
+    @cached_property
+    def _template(self) -> str | None:
+        """The chat template, where the server reads it from files that can be read here."""
+        from cai.engines.local.weights import template_files
+
+        given = _value_of("--chat-template", self._args)
+        if given is not None:
+            return Path(given).read_text("utf-8") if Path(given).is_file() else given
+        folder = template_files(self._source)
+        if folder is None or (folder / "tekken.json").is_file():  # vLLM takes mistral-common then
+            return None
+        return template_in(folder, self._model)
+
+    @property
+    def _dated(self) -> bool:
+        return self._held is not None and "strftime_now" in (self._template or "")
+
+    def feeding(self) -> dict[str, str]:
+        return {"date in the template": str(self._held)} if self._dated else {}
+
+    def known_identity(self) -> str | None:
+        return self.identity if self._found(convert=False) is not None else None
+
+    async def start(self) -> None:
+        """Start the servers and wait until they serve; a failure shows their last lines."""
+        python = interpreter()
+        ports = [_free_port() for _ in range(self._count)]
+        found = await asyncio.to_thread(gpus.gpus_for, python)
+        if found.memory and found.variable:
+            self._gpus = gpus.take_for_servers(
+                found.ids, self._count, self._parallel, last=self._device
+            )
+        try:
+            for number, port in enumerate(ports):
+                first = number * self._parallel
+                self._launch(python, port, self._gpus[first : first + self._parallel], found)
+            self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
+            await self._until_ready()
+            await super().start()
+        except BaseException:
+            await self.close()
+            raise
+
+    def _launch(self, python: str, port: int, own: Sequence[str], there: gpus.Gpus) -> None:
+        folder = cache_dir() / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / f"vllm-{os.getpid()}-{next(_number)}.log"
+        env = {k: v for k, v in os.environ.items() if not k.startswith(_SECRET)}
+        env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        if own:
+            env |= gpus.restricted(own, there.variable)
+        elif not there.memory:
+            env.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+            env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        command = [python, "-m", "vllm.entrypoints.openai.api_server"]
+        command += flags(self._source, self._parallel, self._args, there.memory)
+        command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
+        if self._dated and self._held is not None:
+            template = log.with_suffix(".jinja")
+            template.write_text(on_day(self._template or "", self._held), "utf-8")
+            command += ["--chat-template", str(template)]
+        command += ["--served-model-name", "model", self._nonce]
+        with log.open("wb") as file:
+            self._processes.append(_spawn(command, env, file))
+        self.logs.append(log)
+
+    async def _until_ready(self) -> None:
+        until = time.monotonic() + READY_WITHIN
+        self._replicas.open()
+        waiting = list(zip(self._replicas.all, self._processes, self.logs, strict=True))
+        while waiting:
+            for replica, process, log in list(waiting):
+                if process.poll() is not None:
+                    raise _ended(f"before it served {self._model}", log)
+                with contextlib.suppress(EngineBusy):
+                    status, _, _ = await self._replicas.raw(
+                        replica, "GET", f"{replica.root}/health"
+                    )
+                    if status == 200:
+                        waiting.remove((replica, process, log))
+            if time.monotonic() > until:
+                raise CaiError(
+                    f"vLLM does not serve {self._model} after {READY_WITHIN:,.0f} s:\n"
+                    f"{last_lines(self.logs[0])}",
+                    f"All that it said is in {self.logs[0]}.",
+                )
+            await asyncio.sleep(0.5)
+
+    def _recognise(self, replica: Replica, served: Collection[str]) -> None:
+        if self._nonce not in served:
+            raise CaiError(
+                f"{replica.url}: not the server that was started here", "Run it once more."
+            )
+        super()._recognise(replica, served)
+
+    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await super()._post(body)
+        except EngineBusy as error:
+            if not error.overloaded and await self._have_ended():
+                raise _ended(f"while it served {self._model}", self.logs[-1]) from None
+            raise
+
+    async def _have_ended(self) -> bool:
+        """Whether all servers are gone; a connection drops a moment before its process is."""
+        until = time.monotonic() + ENDING
+        while any(process.poll() is None for process in self._processes):
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(ENDING / 10)
+        return bool(self._processes)
+
+    async def close(self) -> None:
+        await super().close()
+        processes, self._processes = self._processes, []
+        await asyncio.to_thread(_end, processes)
+        gpus.let_go(self._gpus)
+        self._gpus = []
+
+
+def _ended(when: str, log: Path) -> CaiError:
+    return CaiError(
+        f"vLLM ended {when}:\n{last_lines(log)}",
+        f"All that it said is in {log}. Flags go into --vllm-args.",
+    )
+
+
+def interpreter() -> str:
+    """The Python that has vLLM; raises `CaiError` with how to get one."""
+    named = os.environ.get("CAI_VLLM_PYTHON")
+    if named:
+        if shutil.which(named):
+            return named
+        raise CaiError(f"CAI_VLLM_PYTHON={named}: no such program", "Name the python of its venv.")
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    raise CaiError(
+        "vllm:… needs vLLM, which is not installed",
+        "Install it in an environment of its own and set CAI_VLLM_PYTHON=VENV/bin/python, or give "
+        "the address of a server: http://host:8000/v1#name.",
+    )
+
+
+def flags(
+    model: str, parallel: int, given: Sequence[str], memory: Sequence[int | None]
+) -> list[str]:
+    """Flags of a server for many short calls with shared beginnings; those `given` win.
+
+    Args:
+        model: As `VllmEngine` has it.
+        parallel: GPUs of the server.
+        given: The user's own flags.
+        memory: MiB of each GPU, None where nobody knows; empty for a server on the CPU.
+    """
+    from cai.engines.local.weights import split_revision
+
+    name, revision = split_revision(model)
+    chosen: dict[str, str | None] = {
+        "--model": name,
+        "--enable-prefix-caching": None,
+        "--enable-prompt-tokens-details": None,
+        "--scheduling-policy": "priority",
+    }
+    if revision:
+        chosen["--revision"] = revision
+    if memory:
+        known = [size for size in memory if size is not None]
+        if known:
+            # Room for the cache of about so many answers beside weights that fill half a GPU.
+            chosen["--max-num-seqs"] = str(min(512, max(32, min(known) // 160)))
+        chosen["--tensor-parallel-size"] = str(parallel)
+    else:
+        # Prefilling a seeded request in parts ends vLLM 0.32 on a CPU.
+        chosen |= {"--enforce-eager": None, "--no-enable-chunked-prefill": None}
+        chosen |= {
+            "--max-model-len": str(CPU_CONTEXT),
+            "--max-num-batched-tokens": str(CPU_CONTEXT),
+            "--block-size": str(CPU_BLOCK),
+            "--max-num-seqs": "256",  # as in process; a server runs half of that by default
+        }
+    names = {flag.partition("=")[0] for flag in given}
+    kept = {flag: value for flag, value in chosen.items() if flag not in names}
+    return [part for flag, value in kept.items() for part in (flag, value) if part is not None]
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str | None:
+    """What stands after a flag, or after its equals sign; of several the last, as vLLM takes it."""
+    value = None
+    for arg, following in itertools.pairwise([*args, ""]):
+        name, equals, rest = arg.partition("=")
+        if name.replace("_", "-") == flag:
+            value = rest if equals else following
+    return value
+
+
+def last_lines(log: Path) -> str:
+    """The end of a log: from its last error on, where it names one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    telling = [n for n, line in enumerate(lines) if "Error" in line or "error:" in line]
+    at = max(0, telling[-1] - LAST_LINES + 1) if telling else max(0, len(lines) - LAST_LINES)
+    return "\n".join(lines[at : at + LAST_LINES]) or "(it said nothing)"
+
+
+def _spawn(command: list[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process in a group of its own that ends when we do, even by kill -9 (on Linux)."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    parent_died = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+    def with_us() -> None:
+        if libc is not None:
+            libc.prctl(parent_died, signal.SIGTERM)
+
+    return subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=with_us,
+    )
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            if sent == signal.SIGKILL or process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, sent)
+        until = time.monotonic() + END_WITHIN
+        while any(p.poll() is None for p in processes) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
