@@ -28,6 +28,7 @@ from servers import Table, versions
 import cai
 from cai.checks.pairs import LabelledPair, read_pairs
 from cai.config import ROLES, resolve
+from cai.engines.base import NOBODY, Caller
 from cai.engines.labels import DEFAULT
 from cai.engines.server import vllm
 from cai.engines.server.openai import OpenAIEngine
@@ -175,17 +176,23 @@ class Recorded(OpenAIEngine):
         self.calls.append({"messages": turns, **how})
         self.ended = time.monotonic()
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         self.began = self.began or time.monotonic()
-        made = await super().generate(messages, sampling)
+        made = await super().generate(messages, sampling, caller)
         how = {"temperature": sampling.temperature, "seed": sampling.seed}
         self._keep(messages, "", tokens=made.usage.output_tokens, **how)
         return made
 
     async def _by_token(
-        self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        answer_prefix: str,
+        caller: Caller,
     ) -> ChoiceScores:
-        scores = await super()._by_token(messages, choices, answer_prefix)
+        scores = await super()._by_token(messages, choices, answer_prefix, caller)
         self._keep(messages, answer_prefix, tokens=1, temperature=0, seed=0)
         return scores
 

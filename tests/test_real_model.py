@@ -13,6 +13,7 @@ from datasets import load_dataset
 import cai
 from cai.checks.pairs import read_pairs
 from cai.config import resolve
+from cai.engines.base import NOBODY
 from cai.engines.local.transformers import TransformersEngine, default_model
 from cai.feedback import judge
 from cai.files import pairs_file
@@ -74,7 +75,7 @@ def texts(row: object) -> object:
 class Separate(TransformersEngine):
     """Scores every suffix by a full pass of its own."""
 
-    async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+    async def choose(self, prefix, suffixes, choices, answer_prefix="", caller=NOBODY):  # type: ignore[no-untyped-def]
         found: list[ChoiceScores] = []
         for suffix in suffixes:
             found += await super().choose(prefix, [suffix], choices, answer_prefix)

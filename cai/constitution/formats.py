@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from cai.constitution.load import load, slug
-from cai.constitution.yaml_file import BAD_CHARACTERS, compose, read_text, short
+from cai.constitution.yaml_file import BAD_CHARACTERS, compose, dumped, read_text, short
 from cai.errors import CaiError, InputError
 
 FORMATS = (
@@ -199,19 +199,15 @@ def _text(path: Path, principles: list[dict[str, str]]) -> str:
     head = {"name": name, "version": 1, "description": f"Imported from {path.name}."}
     if BAD_CHARACTERS.search(path.name):
         del head["description"]
-    parts = [_dumped(head), "principles:\n"]
+    parts = [dumped(head, 92), "principles:\n"]
     for principle in principles:
         fields = {key: value for key, value in principle.items() if key != "name"}
         if slug(principle["name"], "") == "":  # the id does not tell it
             remark = " ".join(principle["name"].split())
             if not BAD_CHARACTERS.search(remark):
                 parts.append(f"  # {remark}\n")
-        parts.append(textwrap.indent(_dumped([fields]), "  "))
+        parts.append(textwrap.indent(dumped([fields], 92), "  "))
     return "".join(parts)
-
-
-def _dumped(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=92))
 
 
 def _check(text: str, path: Path) -> None:

@@ -55,6 +55,26 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, also for texts with other line breaks than a newline."""
+
+
+def _written(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Outside of double quotes these read as spaces, or as more of them than there were.
+    style = '"' if _OTHER_BREAKS.search(text) else None
+    return dumper.represent_scalar(f"{YAML_TAG}str", text, style=style)
+
+
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
+_Dumper.add_representer(str, _written)
+
+
+def dumped(value: Any, width: int = 80) -> str:
+    """Plain data as YAML whose texts read as they were; keys stay in their order."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+    return text
+
+
 def compose(path: Path) -> yaml.Node:
     """The root node of a YAML file of one document, in UTF-8 with or without a BOM.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cai.engines.base import Capacity, joined
+from cai.engines.base import NOBODY, Caller, Capacity, joined
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import (
     ChoiceScores,
@@ -118,7 +118,9 @@ class ScriptedEngine:
             os.close(self._log)
             self._log = None
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         said = canonical_json([messages_as_data(messages), sampling.model_dump()])
         dice = _Dice(said)
         await self._serve(dice, [said])
@@ -143,6 +145,7 @@ class ScriptedEngine:
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         asked = [
             canonical_json([messages_as_data(joined(prefix, s)), list(choices), answer_prefix])

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cai.checks.results import judge_warning, with_judge
 from cai.config import Settings, resolve
+from cai.constitution.yaml_file import dumped
 from cai.dataset.run import Run
 from cai.dataset.schema import SPLITS
 from cai.dataset.write import write_datasets
@@ -316,7 +315,7 @@ class _Job:
             ("constitution.yaml", constitution),
         ):
             with replacing(self.folder / name) as file:
-                yaml.safe_dump(content, file, sort_keys=False, allow_unicode=True, width=100)
+                file.write(dumped(content, 100))
         with replacing(self.folder / "README.md") as file:
             file.write(card(self.folder, self.settings, self.method.constitution, manifest))
         with replacing(self.folder / "manifest.json") as file:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cai.config import Settings
+from cai.constitution.yaml_file import dumped
 from cai.markdown import plain
 from cai.records import Constitution, Manifest, named
 
@@ -23,7 +22,7 @@ _NAMES = {
 def card(folder: Path, settings: Settings, constitution: Constitution, manifest: Manifest) -> str:
     """README.md of a run: a YAML header that declares its splits, and an account."""
     counts = manifest.counts
-    header = yaml.safe_dump(_header(folder, constitution), sort_keys=False, allow_unicode=True)
+    header = dumped(_header(folder, constitution))
     tables = "\n".join(
         f"| `{name}` | {what} | {counts.get(f'{name}.train', 0):,} "
         f"| {counts.get(f'{name}.test', 0):,} |"

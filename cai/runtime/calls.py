@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from cai.engines.base import ROW, joined
+from cai.engines.base import Caller, joined
 from cai.engines.labels import DEFAULT, Labels
 from cai.engines.local.fed import of_texts
 from cai.errors import CallError
@@ -115,8 +115,7 @@ class Calls:
     tally: Tally = field(default_factory=Tally)
 
     def row(self, prompt_id: str, position: int = 0) -> RowCalls:
-        """The calls of a row, made by the task that asks for them."""
-        ROW.set(prompt_id)
+        """The calls of a row."""
         return RowCalls(self, prompt_id, position)
 
 
@@ -244,7 +243,9 @@ class RowCalls:
                 completion = await scheduler.run(
                     self.depth,
                     self._position,
-                    lambda: scheduler.engine.generate(draw.messages, sampling),
+                    lambda urgency: scheduler.engine.generate(
+                        draw.messages, sampling, Caller(self._prompt_id, urgency)
+                    ),
                 )
             except CallError as error:
                 await self._fail(draw.stage, [key], error)
@@ -323,7 +324,13 @@ class RowCalls:
             scores = await scheduler.run(
                 self.depth,
                 self._position,
-                lambda: scheduler.engine.choose(prefix, wanted, labels.names, labels.answer_prefix),
+                lambda urgency: scheduler.engine.choose(
+                    prefix,
+                    wanted,
+                    labels.names,
+                    labels.answer_prefix,
+                    Caller(self._prompt_id, urgency),
+                ),
             )
             if not all(_is_answer(score.logprobs) for score in scores):
                 raise CallError("the model gave the labels no probability, or one that is none")

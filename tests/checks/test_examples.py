@@ -14,6 +14,7 @@ import pytest
 from cai import files, templates
 from cai.checks.examples import CriticTest, JudgeTest, constitution_test
 from cai.config import resolve
+from cai.engines.base import NOBODY, Caller
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError
 from cai.records import ChoiceScores, Completion, Message, Sampling
@@ -56,7 +57,9 @@ class Knows(ScriptedEngine):
         self.right = right
         self.calls = 0
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         self.calls += 1
         return await super().generate(messages, sampling)
 
@@ -66,6 +69,7 @@ class Knows(ScriptedEngine):
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         self.calls += len(suffixes)
         bad = any("BAD" in message.content for message in prefix)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cai.constitution.formats import import_constitution
@@ -185,6 +185,8 @@ def test_other_forms_are_told_which_there_are(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.text(), st.text(min_size=1), st.text(min_size=1)), min_size=1))
+@example([("", "0", "0\x850")])
+@example([("", "a\u2028b", "0")])
 def test_any_text_comes_through_or_is_an_error(
     tmp_path: Path, entries: list[tuple[str, str, str]]
 ) -> None:

@@ -133,14 +133,14 @@ run(out="far", replicas=2, max_open_rows={open_rows}, address=cluster.address,
 def test_workers_that_die_end_the_run(prompts_file: Callable[..., str]) -> None:
     out = python(
         f"""
-import cai.generation.distributed
+import cai.generation.workers
 ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-class Worker(cai.distributed._Worker):
+class Worker(cai.generation.workers.Worker):
     async def row(self, task):
         if task.position == 7:
             os._exit(1)
         return await super().row(task)
-cai.distributed._Worker = Worker
+cai.generation.workers.Worker = Worker
 run(out="far", prompts={prompts_file(20)!r}, model="scripted", max_open_rows=2)
 print(ray.is_initialized())
 """
@@ -152,13 +152,13 @@ print(ray.is_initialized())
 def test_other_weights_on_a_machine(prompts_file: Callable[..., str]) -> None:
     out = python(
         f"""
-import cai.generation.distributed
+import cai.generation.workers
 ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-class Worker(cai.distributed._Worker):
+class Worker(cai.generation.workers.Worker):
     async def ready(self):
         version, models, problem = await super().ready()
         return version, models | {{"judge": "another"}}, problem
-cai.distributed._Worker = Worker
+cai.generation.workers.Worker = Worker
 run(out="far", prompts={prompts_file(20)!r}, model="scripted")
 """
     )

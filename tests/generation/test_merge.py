@@ -103,9 +103,7 @@ def test_what_is_known_of_the_judge_must_be_the_same_where_they_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = [part(tmp_path, f"{n}/2").folder for n in (1, 2)]
-    monkeypatch.setattr(
-        "cai.runtime.small_jobs.results.stored", lambda key: SimpleNamespace(verdict="usable")
-    )
+    monkeypatch.setattr("cai.checks.results.stored", lambda key: SimpleNamespace(verdict="usable"))
     with pytest.raises(CaiError, match="what is known here of the judge"):
         merge(shards, tmp_path / "merged")
 

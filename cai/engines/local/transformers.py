@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cai.engines.base import Capacity, joined
+from cai.engines.base import NOBODY, Caller, Capacity, joined
 from cai.engines.local.chat_template import TemplateFacts, today
 from cai.engines.local.fed import fed_identity, feeding, template_facts
 from cai.engines.local.weights import default_model, resolve, weights_identity
@@ -129,7 +129,9 @@ class TransformersEngine:
         self._batch_size = rows if model.splittable else 1
         self._worker = Worker(model, chat, self._batch_size)
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         """Answer a conversation.
 
         Raises:
@@ -155,6 +157,7 @@ class TransformersEngine:
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         """Score labels after each suffix; what the conversations begin with is computed once.
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cai.engines.base import Capacity
+from cai.engines.base import NOBODY, Caller, Capacity
 from cai.engines.labels import CANDIDATES
 from cai.engines.server.addresses import cards_of
 from cai.engines.server.answers import context_of
@@ -48,9 +48,9 @@ class Contact:
         self._replicas = Replicas(self.urls, self._timeout, self._card)
         self._steering = Steering(self.urls)
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, body: dict[str, Any], caller: Caller = NOBODY) -> dict[str, Any]:
         path = "/completions" if "prompt" in body else "/chat/completions"
-        return await self._replicas.post(path, body)
+        return await self._replicas.post(path, body, caller.row)
 
     async def _cards(self) -> set[str]:
         """Ask each replica what it serves; who owns the model."""

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from cai.engines.base import ROW
 from cai.engines.server.refusals import alike, message_of, short
 from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 
@@ -97,7 +96,7 @@ class Replicas:
         self.done = 0
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
-        self._homes: OrderedDict[object, Replica] = OrderedDict()
+        self._homes: OrderedDict[str | None, Replica] = OrderedDict()
         self._keys = {replica.url: key_for(replica.url) for replica in self.all}
 
     @property
@@ -127,7 +126,7 @@ class Replicas:
         if session is not None:
             await session.close()
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def post(self, path: str, body: dict[str, Any], row: str | None = None) -> dict[str, Any]:
         """Send a call to the row's replica and return the JSON object that it answers.
 
         Raises:
@@ -136,7 +135,7 @@ class Replicas:
                 answer that is no JSON object.
             CaiError: The key is wrong (401), or the address (3xx).
         """
-        replica = self._replica()
+        replica = self._replica(row)
         replica.running += 1
         try:
             if not replica.known and self._meet is not None:
@@ -153,14 +152,13 @@ class Replicas:
         self.done += 1
         return answer
 
-    def _replica(self) -> Replica:
+    def _replica(self, row: str | None) -> Replica:
         if len(self.all) == 1:
             return self.all[0]
-        row = ROW.get()
         awake = self.awake()
         home = self._homes.get(row) if row is not None else None
         if home is None or home not in awake:
-            home = min(awake, key=lambda replica: replica.running)
+            home = min(awake, key=lambda replica: (replica.running, replica.rest))
             self._homes[row] = home
         self._homes.move_to_end(row)
         while len(self._homes) > HOMES:

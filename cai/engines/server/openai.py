@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from cai.engines.base import URGENCY, joined
+from cai.engines.base import NOBODY, Caller, joined
 from cai.engines.server import requests
 from cai.engines.server.abilities import Abilities, Trial
 from cai.engines.server.addresses import only_name
@@ -220,9 +220,11 @@ class OpenAIEngine(Contact):
 
     # --- calls ----------------------------------------------------------------------------------
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         how = requests.drawing(sampling, self.able)
-        answer = await self._adapted(lambda: self._body(messages_as_data(messages)) | how)
+        answer = await self._adapted(lambda: self._body(messages_as_data(messages)) | how, caller)
         choice = choice_of(answer)
         text, reasoning = texts_of(choice, self.able.api, opened=self.able.opens)
         ended = end_of(choice, wordless=not text and reasoning is None)
@@ -242,14 +244,22 @@ class OpenAIEngine(Contact):
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         """One call per suffix, one after the other: the first fills the server's prefix cache."""
         how = {"token": self._by_token, "top_logprobs": self._by_top, "votes": self._by_votes}
         score = how[self.able.method]
-        return [await score(joined(prefix, suffix), choices, answer_prefix) for suffix in suffixes]
+        return [
+            await score(joined(prefix, suffix), choices, answer_prefix, caller)
+            for suffix in suffixes
+        ]
 
     async def _by_token(
-        self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        answer_prefix: str,
+        caller: Caller,
     ) -> ChoiceScores:
         """The labels' own tokens after the answer's words, on vLLM."""
         key = (tuple(choices), answer_prefix)
@@ -259,23 +269,31 @@ class OpenAIEngine(Contact):
         if isinstance(ids, CaiError):
             raise ids
         how = requests.scoring(self.able, ids)
-        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
         found = by_ids(choice_of(answer), ids, self.able)
         return ChoiceScores(logprobs=found, usage=usage_of(answer), model=self.name or "")
 
     async def _by_top(
-        self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        answer_prefix: str,
+        caller: Caller,
     ) -> ChoiceScores:
         """The labels among the likeliest tokens; a label that is not there has probability 0."""
         how = requests.scoring(self.able, context=self.context)
-        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
         found = by_top(choice_of(answer), choices, answer_prefix, self.able)
         return ChoiceScores(
             logprobs=found, usage=usage_of(answer), model=self.name or "", method="top_logprobs"
         )
 
     async def _by_votes(
-        self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        answer_prefix: str,
+        caller: Caller,
     ) -> ChoiceScores:
         """The share of drawn answers that name a label."""
         data = canonical_json([messages_as_data(messages), list(choices), answer_prefix])
@@ -284,7 +302,9 @@ class OpenAIEngine(Contact):
         while drawn < requests.VOTES:
             some = min(self.able.votes_a_call, requests.VOTES - drawn)
             how = requests.voting(self.able, some, seed + drawn, self.context)
-            answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how))
+            answer = await self._adapted(
+                partial(self._for_label, messages, answer_prefix, how), caller
+            )
             votes = choices_of(answer)[: requests.VOTES - drawn]
             named = by_votes(votes, choices, answer_prefix, self.able)
             counts = [count + more for count, more in zip(counts, named, strict=True)]
@@ -299,28 +319,29 @@ class OpenAIEngine(Contact):
     ) -> dict[str, Any]:
         turns, folds = messages_as_data(messages), self._folds_system
         body = requests.for_label(self.name, turns, answer_prefix, self.able, self.day, folds=folds)
-        return {**self._urgent(body), **how}
+        return {**body, **how}
 
     def _body(self, turns: list[dict[str, str]]) -> dict[str, Any]:
-        return self._urgent(
-            requests.conversation(self.name, turns, self.able, self.day, folds=self._folds_system)
-        )
+        folds = self._folds_system
+        return requests.conversation(self.name, turns, self.able, self.day, folds=folds)
 
-    def _urgent(self, body: dict[str, Any]) -> dict[str, Any]:
-        orders = self.able.orders and "messages" in body
-        return {**body, "priority": URGENCY.get()} if orders else body
-
-    async def _adapted(self, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    async def _adapted(self, build: Callable[[], dict[str, Any]], caller: Caller) -> dict[str, Any]:
         """Send a call; once more, where the server's words say what it does not take.
 
         A template without a system role gets that text in the first turn; a replica that takes
         calls as they come is told no priority.
         """
-        body = build()
+
+        def urgent() -> dict[str, Any]:
+            body = build()
+            orders = self.able.orders and "messages" in body
+            return {**body, "priority": caller.urgency} if orders else body
+
+        body = urgent()
         folds, able = self._folds_system, self.able
         self._refuse_too_long(body)
         try:
-            return await self._post(body)
+            return await self._post(body, caller)
         except CallError as error:
             low = str(error).lower()
             system = "messages" in body and body["messages"][0]["role"] == "system"
@@ -331,7 +352,7 @@ class OpenAIEngine(Contact):
             else:
                 raise
             try:
-                return await self._post(build())
+                return await self._post(urgent(), caller)
             except CallError:  # it was not that
                 self._folds_system, self._able = folds, able
                 raise

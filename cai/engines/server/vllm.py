@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cai.engines import gpus
+from cai.engines.base import NOBODY, Caller
 from cai.engines.local.chat_template import on_day, template_in
 from cai.engines.server.http import Replica
 from cai.engines.server.openai import OpenAIEngine
@@ -216,9 +217,9 @@ class VllmEngine(OpenAIEngine):
             )
         super()._recognise(replica, served)
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, body: dict[str, Any], caller: Caller = NOBODY) -> dict[str, Any]:
         try:
-            return await super()._post(body)
+            return await super()._post(body, caller)
         except EngineBusy as error:
             if not error.overloaded and await self._have_ended():
                 raise _ended(f"while it served {self._model}", self.logs[-1]) from None

@@ -21,7 +21,7 @@ def read(answer: dict[str, Any]) -> Completion:
     async def ask() -> Completion:
         engine = OpenAIEngine(["http://nowhere/v1"], "m")
 
-        async def post(path: str, body: Any) -> Any:
+        async def post(path: str, body: Any, row: str | None) -> Any:
             return answer
 
         engine._replicas.post = post  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import cai
 from cai.cli import app
-from cai.engines.base import ROW
+from cai.engines.base import Caller
 from cai.engines.labels import CANDIDATES
 from cai.engines.server import http
 from cai.engines.server.openai import OpenAIEngine
@@ -120,9 +120,8 @@ def test_a_replica_that_comes_back_with_another_model_is_never_asked(tmp_path: P
             try:
                 await asyncio.sleep(2 * http.REST + 0.5)
                 for row in range(8):
-                    ROW.set(row)
                     engine._replicas.all[0].running = 9  # the least to do has the other
-                    await engine.generate([user("Hello?")], SAMPLING)
+                    await engine.generate([user("Hello?")], SAMPLING, Caller(str(row)))
             finally:
                 await engine.close()
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cai.cli import app
-from cai.engines.base import ROW
+from cai.engines.base import Caller
 from cai.engines.server import http
 from cai.engines.server import steering as module
 from cai.engines.server.abilities import Abilities
@@ -188,9 +188,9 @@ def test_the_calls_of_a_row_stay_on_one_replica() -> None:
         await engine.start()
 
         async def row(number: int) -> None:
-            ROW.set(number)
             for turn in range(3):
-                await engine.generate([user(f"Row {number}, turn {turn}.")], SAMPLING)
+                asked = [user(f"Row {number}, turn {turn}.")]
+                await engine.generate(asked, SAMPLING, Caller(str(number)))
 
         await asyncio.gather(*(row(n) for n in range(20)))
         await engine.close()
@@ -329,7 +329,7 @@ json_values = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_whatever_a_server_answers_it_is_an_answer_or_one_of_our_errors(answer: Any) -> None:
     async def ask() -> None:
-        async def post(path: str, body: Any) -> Any:
+        async def post(path: str, body: Any, row: str | None) -> Any:
             return answer
 
         engine = OpenAIEngine(["http://nowhere/v1"], "m")

@@ -181,7 +181,7 @@ def test_anothers_server_at_our_port_is_not_used(
 def test_the_server_ends_when_we_are_killed(stand_in: Path, tmp_path: Path) -> None:
     code = (
         "import asyncio\n"
-        "from cai.engines.vllm import VllmEngine\n"
+        "from cai.engines.server.vllm import VllmEngine\n"
         "async def main():\n"
         "    await VllmEngine('m').start()\n"
         "    print('up', flush=True)\n"
