@@ -1,4 +1,4 @@
-"""Files that ship with the package: constitutions, seed prompts, templates."""
+"""Files: those that ship with the package, those that are whole or not there, locks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from cai.errors import CaiError
 
 _PACKAGE = Path(__file__).parent
+JOURNAL = "calls.sqlite"  # in the folder of a run, and of a check
 
 
 def _shipped(in_wheel: str, in_checkout: str) -> Path:

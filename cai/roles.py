@@ -15,7 +15,7 @@ from cai.engines.server.abilities import Question, Trial
 from cai.feedback import asked_of_judge
 from cai.method import Method
 from cai.records import Comparison, Prompt, assistant, user
-from cai.runtime.journal import Journal
+from cai.runtime.folder import has_journal, reading
 from cai.runtime.servers import Server
 from cai.runtime.work import distinct
 
@@ -25,12 +25,9 @@ def on_its_day(settings: Settings, folder: Path) -> Settings:
     if settings.date is not None:
         return settings
     stored = None
-    if (folder / "calls.sqlite").is_file():
-        journal = Journal(folder / "calls.sqlite", readonly=True)
-        try:
+    if has_journal(folder):
+        with reading(folder, "") as journal:
             stored = (journal.meta("settings") or {}).get("date") or journal.meta("date")
-        finally:
-            journal.close()
     day = date.fromisoformat(stored) if stored else today()
     return settings.model_copy(update={"date": day})
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from cai.dataset.schema import SPLITS
 from cai.errors import CaiError
+from cai.files import JOURNAL
 from cai.records import Failure, Manifest
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "calls.sqlite").is_file() and not self._manifest_path.is_file():
+        if not (self.folder / JOURNAL).is_file() and not self._manifest_path.is_file():
             raise CaiError(
                 f"{folder}: not a run folder", "Give the folder that cai generate wrote (--out)."
             )

@@ -13,7 +13,7 @@ from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
 from cai.generation.job import generate
 from cai.method import load_method
-from cai.runtime.journal import Journal
+from cai.runtime.folder import reading
 from cai.runtime.progress import Progress
 
 _WORDS = {  # what all shards must share, and what it is called
@@ -88,14 +88,9 @@ def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _published(folder: Path) -> dict[str, Any]:
     """What a finished run was made from."""
-    if not (folder / "calls.sqlite").is_file():
-        raise CaiError(f"{folder}: not a run folder", "Give the folders that cai generate wrote.")
-    journal = Journal(folder / "calls.sqlite", readonly=True)
-    try:
+    with reading(folder, "Give the folders that cai generate wrote.") as journal:
         found: dict[str, Any] | None = journal.meta("published")
         settings = journal.meta("settings")
-    finally:
-        journal.close()
     if found is None or found["settings"] != settings:
         raise CaiError(
             f"{folder}: this shard has not come to its end",

@@ -15,18 +15,21 @@ from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.local.fed import why_fed_otherwise
+from cai.files import JOURNAL
 from cai.generation.ingest import digest_of_prompts, ingest, run_folder
 from cai.method import Method, load_method
 from cai.records import Constitution, JudgeFacts, Prompt, Row
 from cai.row import replay
 from cai.runtime import servers
 from cai.runtime.calls import Calls
+from cai.runtime.folder import has_journal, reading
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress, Quiet
 
 T = TypeVar("T")
 
 UNKNOWN = "not on this machine yet"
+REUSE_HINT = "--reuse takes the folder of a run."
 
 # Changes that are the tool's daily use; the others are asked about before rows are replaced.
 EXPECTED = frozenset({"constitution"})
@@ -120,13 +123,11 @@ def make_plan(
     folder = run_folder(method, out)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        staged = Journal(scratch / "calls.sqlite")
+        staged = Journal(scratch / JOURNAL)
         stack.callback(staged.close)
         ingest(staged, settings, progress or Quiet())
-        paths = [Path(p) for p in (folder, *reuse) if (Path(p) / "calls.sqlite").is_file()]
-        journals = [Journal(path / "calls.sqlite", readonly=True) for path in paths]
-        for journal in journals:
-            stack.callback(journal.close)
+        paths = [*([folder] if has_journal(folder) else []), *map(Path, reuse)]
+        journals = [stack.enter_context(reading(path, REUSE_HINT)) for path in paths]
         standing = journals[0] if paths[:1] == [folder] else None
         servers.recall(engines, journals)
         method = with_judge(method, lambda: engines["judge"].known_identity())

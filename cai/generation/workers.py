@@ -255,5 +255,6 @@ def _connected(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(Exception):
+        # All that was made is here; a cluster that has gone cannot be left.
+        with suppress(ray.exceptions.RayError, OSError, RuntimeError):
             ray.shutdown()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cai.errors import CaiError
+from cai.files import publish
 from cai.records import Failure, Prompt
 
 VERSION = 1
@@ -23,10 +24,10 @@ UNUSABLE = "Check disk space and permissions; if the file is damaged, move it aw
 CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS calls
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE calls
     (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS attempts
+CREATE TABLE attempts
     (address TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
 """
 _PROMPTS = """
@@ -57,10 +58,9 @@ class Journal:
         self._readonly = readonly
         self._waiting: list[_Write] = []
         try:
+            if not readonly and not path.exists():
+                _create(path)
             self._db = self._connect()
-            if not readonly:
-                self._db.executescript(_SCHEMA)
-                self._create_prompts("prompts")
             self._check_version()
             self._any_raised = self._first_raised() is not None
         except sqlite3.Error as error:
@@ -84,9 +84,7 @@ class Journal:
 
     def _check_version(self) -> None:
         found = self.meta("version")
-        if found is None and not self._readonly:
-            self.set_meta({"version": VERSION})
-        elif found != VERSION:
+        if found != VERSION:
             raise CaiError(
                 f"{self.path}: a journal of format {found}, this cai reads format {VERSION}",
                 "Use the version of cai that wrote it, or another --out.",
@@ -163,10 +161,6 @@ class Journal:
 
     # --- prompts ---
 
-    def _create_prompts(self, name: str) -> None:
-        if not self._has_table(name):
-            self._db.executescript(_PROMPTS.format(name=name))
-
     def _has_table(self, name: str) -> bool:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
         return found is not None
@@ -187,7 +181,7 @@ class Journal:
             CaiError: One id stands for two different texts, and there is no `renamed`.
         """
         self._db.executescript("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS staged_failures;")
-        self._create_prompts("staged")
+        self._db.executescript(_PROMPTS.format(name="staged"))
         position = duplicates = 0
         with self._transaction():
             for n, item in enumerate(prompts, 1):
@@ -286,6 +280,19 @@ class Journal:
         if self._waiting:
             self._commit()
         self._db.close()
+
+
+def _create(path: Path) -> None:
+    """An empty journal: whole, or not there."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    db = sqlite3.connect(new, isolation_level=None)
+    try:
+        db.executescript(_SCHEMA + _PROMPTS.format(name="prompts"))
+        db.execute("INSERT INTO meta VALUES ('version', ?)", (json.dumps(VERSION),))
+    finally:
+        db.close()
+    publish(new, path)
 
 
 class _Transaction:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +12,11 @@ from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.labels import Labels
 from cai.errors import CaiError
-from cai.files import Lock
+from cai.files import JOURNAL
 from cai.runtime import servers
 from cai.runtime.calls import Calls, RowCalls
-from cai.runtime.folder import refuse_foreign
-from cai.runtime.journal import UNUSABLE, Journal
+from cai.runtime.folder import working
+from cai.runtime.journal import UNUSABLE
 from cai.runtime.progress import Progress
 from cai.runtime.work import run, schedulers_of, work_through
 
@@ -47,15 +44,8 @@ def call_all(
     Raises:
         CaiError: The folder is in use or holds something else, or a model does not answer.
     """
-    refuse_foreign(folder)
     found: dict[int, R] = {}
-    new = not folder.exists()
-    with ExitStack() as stack:
-        lock = Lock(folder)
-        stack.callback(lock.release)
-        journal = Journal(folder / "calls.sqlite")
-        stack.callback(journal.close)
-        stack.push(partial(_leave_nothing, folder, journal, new))
+    with working(folder) as journal:
         if journal.meta("settings") is not None:
             raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
         journal.set_meta({"date": day.isoformat() if day else None})
@@ -86,13 +76,5 @@ def call_all(
         try:
             run(work_through(rows, work, schedulers, min(at_once, len(items))))
         except sqlite3.Error as error:
-            raise CaiError(f"{folder / 'calls.sqlite'}: {error}", UNUSABLE) from error
+            raise CaiError(f"{folder / JOURNAL}: {error}", UNUSABLE) from error
         return [found[n] for n in range(len(items))], dict(calls.labels)
-
-
-def _leave_nothing(
-    folder: Path, journal: Journal, new: bool, error: type[BaseException] | None, *_: object
-) -> None:
-    """Take a new folder away if the job came to nothing."""
-    if error is not None and new and not journal.has_call("%"):
-        shutil.rmtree(folder, ignore_errors=True)
