@@ -30,7 +30,7 @@ from cai.checks.pairs import LabelledPair, read_pairs
 from cai.config import ROLES, resolve
 from cai.engines.base import NOBODY, Caller
 from cai.engines.labels import DEFAULT
-from cai.engines.server import vllm
+from cai.engines.server import vllm, vllm_command
 from cai.engines.server.openai import OpenAIEngine
 from cai.feedback import judge, judge_prompt
 from cai.files import pairs_file
@@ -236,9 +236,9 @@ async def at_once(engine: OpenAIEngine, calls: Sequence[dict[str, Any]]) -> floa
 def raw(given: argparse.Namespace, table: Table, model: str) -> None:
     """The server has ended: its memory and cores are the engine's."""
     made, seconds, served, calls = given.run
-    sizes = (str(vllm.CPU_CONTEXT), str(vllm.CPU_BLOCK))
+    sizes = (str(vllm_command.CPU_CONTEXT), str(vllm_command.CPU_BLOCK))
     done = subprocess.run(
-        [vllm.interpreter(), str(PEERS / "raw_vllm.py"), model, *sizes],
+        [vllm_command.interpreter(), str(PEERS / "raw_vllm.py"), model, *sizes],
         input=json.dumps(calls),
         capture_output=True,
         text=True,

@@ -239,6 +239,19 @@ def resolve(
         ) from None
 
 
+def settings_of(
+    settings: Settings | Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> Settings:
+    """`Settings` or their values as settings; single ones that are given win.
+
+    Raises:
+        CaiError: As `resolve`.
+    """
+    if not isinstance(settings, Settings):
+        return resolve({**(settings or {}), **given})
+    return resolve({**settings.model_dump(exclude_unset=True), **given}) if given else settings
+
+
 def preset_values(preset: Preset) -> dict[str, Any]:
     """A preset in full: also the defaults of what other presets set."""
     named = {key for values in PRESETS.values() for key in values}

@@ -13,7 +13,7 @@ from cai.engines.local.chat_template import today
 from cai.engines.local.weights import default_model
 from cai.engines.server.addresses import parse_address
 from cai.engines.server.openai import OpenAIEngine
-from cai.engines.server.vllm import interpreter
+from cai.engines.server.vllm_command import interpreter
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.extras import EXTRAS, install_command
 from cai.records import ChoiceMethod, Sampling, user

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cai.cleaning import defect
+from cai.constitution.records import Principle
 from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.method import Method
@@ -23,7 +24,6 @@ from cai.records import (
     Message,
     Pair,
     PreferenceLabel,
-    Principle,
     Prompt,
     RevisionChain,
     assistant,

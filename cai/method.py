@@ -15,20 +15,11 @@ from pathlib import Path
 from cai import files, templates
 from cai.config import Role, Settings
 from cai.constitution.load import load as load_constitution
+from cai.constitution.records import Constitution, Principle
 from cai.engines.labels import Labels
 from cai.engines.local.fed import undated
 from cai.errors import CaiError
-from cai.records import (
-    Constitution,
-    JudgeFacts,
-    Message,
-    PairSource,
-    Principle,
-    Prompt,
-    assistant,
-    digest,
-    user,
-)
+from cai.records import JudgeFacts, Message, PairSource, Prompt, assistant, digest, user
 from cai.templates import JUDGE_TEMPLATES, Templates
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cai import templates
 from cai.config import ROLES, resolve
+from cai.constitution.records import Constitution, FewShot, Principle
 from cai.engines.base import NOBODY
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.method import Method
-from cai.records import Constitution, FewShot, Message, Principle, Prompt, RevisionChain, Sampling
+from cai.records import Message, Prompt, RevisionChain, Sampling
 from cai.revision import revise
 from cai.runtime.calls import Calls
 from cai.runtime.scheduler import Scheduler

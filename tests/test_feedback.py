@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cai.constitution.records import Constitution, Principle
 from cai.engines.base import NOBODY
 from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
@@ -16,11 +17,9 @@ from cai.feedback import fence, judge, judge_prompt, revision_pair, sampled_pair
 from cai.method import Method
 from cai.records import (
     Comparison,
-    Constitution,
     Judgement,
     Pair,
     PreferenceLabel,
-    Principle,
     RevisionChain,
     RevisionStep,
     assistant,

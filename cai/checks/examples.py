@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cai.config import Settings, resolve
+from cai.config import Settings, settings_of
+from cai.constitution.records import Case, Principle
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.feedback import judge
 from cai.method import Method, load_method
-from cai.records import Case, Comparison, Principle, Prompt, Record, assistant, digest, user
+from cai.records import Comparison, Prompt, Record, assistant, digest, user
 from cai.revision import ask_critique, ask_verdict
 from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
@@ -94,10 +95,7 @@ def constitution_test(
     Raises:
         CaiError: Bad settings, an unknown principle, no example, or a model that does not answer.
     """
-    if not isinstance(settings, Settings):
-        settings = resolve({**(settings or {}), **given})
-    elif given:
-        settings = resolve({**settings.model_dump(exclude_unset=True), **given})
+    settings = settings_of(settings, given)
     method = load_method(settings)
     tests = _tests(method, principles)
     folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from cai.checks import results
 from cai.checks.figures import Scored, measure
 from cai.checks.pairs import LabelledPair, Skipped, read_pairs
 from cai.checks.results import JudgeResult
-from cai.config import Settings, resolve
+from cai.config import Settings, settings_of
 from cai.engines.base import Engine
 from cai.engines.labels import DEFAULT
 from cai.errors import CaiError
@@ -53,48 +54,33 @@ def judge_check(
     Raises:
         CaiError: Bad settings or pairs, a folder in use, a judge that does not load or answer.
     """
-    if isinstance(settings, Settings):
-        settings = settings.model_dump(exclude_unset=True)
-    settings = resolve({**(settings or {}), **given, "stages": ("preferences",)})
+    settings = settings_of(settings, {**given, "stages": ("preferences",)})
     if limit is not None and limit < 1:
         raise CaiError(f"limit is {limit}", "Take at least one pair.")
     method = load_method(settings)
     path = Path(pairs) if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
-    usable = _usable(labelled, method)
-    taken = _taken(usable, limit)
+    taken = _taken(usable := _usable(labelled, method), limit)
     progress = progress or Quiet()
     folder = Path(out) if out is not None else default_folder(settings)
     settings = on_its_day(settings, folder)
     engine = make_engines(settings, engine)["judge"]
     expect({"judge": engine}, method)
 
-    async def one(pair: LabelledPair, calls: RowCalls) -> Scored:
-        return await _score(pair, method, calls)
-
     progress.phase("judging", len(taken))
     scored, labels = call_all(
         folder,
         {"judge": engine},
         [(pair.prompt.id, pair) for pair in taken],
-        one,
+        partial(_score, method),
         seed=settings.seed,
         at_once=settings.max_open_rows,
         retry_failed=retry_failed,
         progress=progress,
         day=settings.date,
     )
-    facts: dict[str, Any] = {
-        "key": method.judge_key(engine.identity),
-        "judge": engine.identity,
-        "model": settings.model_of("judge"),
+    facts = _facts(method, engine.identity) | {
         "labels": labels.get(engine.identity, DEFAULT),
-        "cot": settings.cot,
-        "principles": settings.judge_principles,
-        "constitution": {
-            "name": method.constitution.name,
-            "digest": method.constitution.digest,
-        },
         "pairs": {
             "file": path.name if pairs is None else str(path),
             "sha256": file_digest(path),
@@ -104,6 +90,13 @@ def judge_check(
         },
     }
     result = measure(scored, facts)
+    _keep(folder, result, scored, skipped)
+    return result
+
+
+def _keep(
+    folder: Path, result: JudgeResult, scored: Sequence[Scored], skipped: Sequence[Skipped]
+) -> None:
     try:
         _write(folder, result, scored, skipped)
         results.store(result)
@@ -112,7 +105,19 @@ def judge_check(
             f"{error.filename or folder}: {error.strerror or error}",
             "The judge's answers are in the journal: mend it and run the same command again.",
         ) from error
-    return result
+
+
+def _facts(method: Method, identity: str) -> dict[str, Any]:
+    """What a result is of."""
+    settings, constitution = method.settings, method.constitution
+    return {
+        "key": method.judge_key(identity),
+        "judge": identity,
+        "model": settings.model_of("judge"),
+        "cot": settings.cot,
+        "principles": settings.judge_principles,
+        "constitution": {"name": constitution.name, "digest": constitution.digest},
+    }
 
 
 def default_folder(settings: Settings) -> Path:
@@ -138,7 +143,7 @@ def _taken(pairs: Sequence[LabelledPair], limit: int | None) -> list[LabelledPai
     return [pair for pair in pairs if pair.prompt.id in taken]
 
 
-async def _score(pair: LabelledPair, method: Method, calls: RowCalls) -> Scored:
+async def _score(method: Method, pair: LabelledPair, calls: RowCalls) -> Scored:
     principles = method.compared_by(pair.prompt, "check")
     comparison = Comparison(prompt=pair.prompt, response_a=pair.chosen, response_b=pair.rejected)
     try:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from cai.constitution.change import ConstitutionChange
     from cai.constitution.lint import Finding
+    from cai.constitution.records import Case, Constitution, Principle
     from cai.dataset.run_change import LabelChange, RevisionChange, RunDiff
-    from cai.records import Case, Constitution, Principle
 
 SHOWN = 300  # characters of a text among the largest changes
 

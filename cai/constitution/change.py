@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cai.records import Constitution, Principle, Record
+from cai.constitution.records import Constitution, Principle
+from cai.records import Record
 
 
 class EditedPrinciple(Record):

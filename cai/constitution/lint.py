@@ -13,8 +13,9 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Literal
 
+from cai.constitution.records import Constitution, Principle
 from cai.files import seeds_dir
-from cai.records import KINDS, Constitution, Principle, Record
+from cai.records import KINDS, Record
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

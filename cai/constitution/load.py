@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
+from cai.constitution.records import Case, Constitution, FewShot, Principle
 from cai.constitution.yaml_file import BAD, YAML_TAG, YamlReader, compose, short
 from cai.errors import InputError
 from cai.files import constitutions_dir
-from cai.records import Case, Constitution, FewShot, Principle
 
 TOP, PRINCIPLE, EXAMPLE, FEW_SHOT = "the top level", "a principle", "an example", "a few_shot case"
 FIELDS = {

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from cai.dataset.schema import SPLITS
+from cai.dataset.schema import SPLITS, Manifest
 from cai.errors import CaiError
 from cai.files import JOURNAL
-from cai.records import Failure, Manifest
+from cai.records import Failure
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

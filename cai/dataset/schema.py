@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import Field, model_validator
 
-from cai.records import Prompt
+from cai.records import Prompt, Record
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -113,3 +114,39 @@ def split_of(prompt: Prompt, test_share: float) -> Split:
         key = f"text {' '.join(text.split())}"
     drawn = hashlib.sha256(f"{SPLIT_SALT} {key}".encode()).digest()
     return "test" if int.from_bytes(drawn[:7], "big") / 2**56 < test_share else "train"
+
+
+def named(name: str | None, identity: str) -> str:
+    """A model's name with the beginning of its identity, which tells it from its namesakes."""
+    return f"{name} ({identity[:16]})" if name else identity
+
+
+class Manifest(Record):
+    """What a run was made of; it holds timings, so its bytes are not promised.
+
+    `models` are identities by role, `names` what a person calls them; `fed` is by role what a
+    model's template adds to the texts: the date, a system text.
+    """
+
+    version: Literal[1] = 1
+    constitution: dict[str, str]
+    templates: dict[str, str]
+    models: dict[str, str]
+    names: dict[str, str] = Field(default_factory=dict)
+    fed: dict[str, dict[str, str]] = Field(default_factory=dict)
+    labels: dict[str, list[str]] = Field(default_factory=dict)
+    judge: dict[str, Any] = Field(default_factory=dict)
+    seed: int
+    packages: dict[str, str]
+    prompts: dict[str, Any]
+    counts: dict[str, int]
+    calls: dict[str, int]
+    tokens: dict[str, dict[str, int]]
+    cost: dict[str, Any] = Field(default_factory=dict)
+    timings: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _roles_have_models(self) -> Manifest:
+        if not self.models:
+            raise ValueError("a run has at least one model")
+        return self

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from cai.constitution.yaml_file import dumped
+from cai.dataset.schema import Manifest, named
 from cai.dataset.write import write_datasets
 from cai.engines.base import CONTROL_TOKENS
 from cai.errors import CaiError
@@ -15,11 +16,12 @@ from cai.files import replacing
 from cai.generation.manifest import Outcome, Spent, manifest_of
 from cai.generation.start import Job, Settled
 from cai.publish.card import card
-from cai.records import Failure, Manifest, Prompt, Row, named
+from cai.records import Failure, Prompt, Row
 from cai.row import replay
-from cai.runtime.calls import Calls, Tally
+from cai.runtime.calls import Calls
 from cai.runtime.price import Price
 from cai.runtime.progress import counted
+from cai.runtime.tally import Tally
 
 
 def publish(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cai.config import Settings, resolve
+from cai.config import Settings, settings_of
 from cai.dataset.run import Run
 from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
@@ -62,10 +62,7 @@ def generate(
         CaiError: Bad settings or input (nothing is written), a folder in use or a full disk, a
             model that does not load or answer, a change that was not approved.
     """
-    if not isinstance(settings, Settings):
-        settings = resolve({**(settings or {}), **given})
-    elif given:
-        settings = resolve({**settings.model_dump(exclude_unset=True), **given})
+    settings = settings_of(settings, given)
     if settings.distributed is not None and engine is not None:
         raise CaiError(
             "distributed workers make their models themselves, by the names in the settings",
@@ -78,27 +75,33 @@ def generate(
     engines = make_engines(settings, engine)
     method = replace(method, settings=settings)
     engines = {role: engines[role] for role in method.roles}
+    with ExitStack() as stack:
+        stack.enter_context(_told_as_ours(folder))
+        reused = tuple(stack.enter_context(reading(other, REUSE_HINT)) for other in reuse)
+        journal = stack.enter_context(working(folder))
+        job = Job(folder, engines, journal, reused, retry_failed, progress or Quiet())
+        settled = settle(job, method, approve)
+        started = first_start(journal)
+        seconds = _generated(job, settled)
+        names = names_of(settings, engines, given=engine is not None)
+        publish(job, settled, names, Spent(started, seconds), cost)
+    return Run.load(folder)
+
+
+@contextmanager
+def _told_as_ours(folder: Path) -> Iterator[None]:
+    """Tell errors of files as ours, with what to do."""
     try:
-        with ExitStack() as stack:
-            reused = tuple(stack.enter_context(reading(other, REUSE_HINT)) for other in reuse)
-            journal = stack.enter_context(working(folder))
-            job = Job(folder, engines, journal, reused, retry_failed, progress or Quiet())
-            settled = settle(job, method, approve)
-            started = first_start(journal)
-            seconds = _generated(job, settled)
-            names = names_of(settings, engines, given=engine is not None)
-            publish(job, settled, names, Spent(started, seconds), cost)
+        yield
     except sqlite3.Error as error:
         raise CaiError(f"{folder / JOURNAL}: {error}", UNUSABLE) from error
     except OSError as error:
-        kept = has_journal(folder)
         raise CaiError(
             f"{error.filename or folder}: {error.strerror or error}",
             "What is in the journal is safe: make room or rights, and run the same command again."
-            if kept
+            if has_journal(folder)
             else "Choose another --out, where you may write.",
         ) from error
-    return Run.load(folder)
 
 
 def _generated(job: Job, settled: Settled) -> float:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
-from cai.dataset.schema import SPLITS
+from cai.dataset.schema import SPLITS, Manifest
 from cai.engines import labels
 from cai.method import Method
-from cai.records import Manifest
-from cai.runtime.calls import Calls, Tally
+from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal
 from cai.runtime.price import Price
+from cai.runtime.tally import Tally
 
 _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow", "numpy")
 

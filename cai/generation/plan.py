@@ -12,13 +12,14 @@ from typing import TypeVar
 from cai import templates
 from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
+from cai.constitution.records import Constitution
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.local.fed import why_fed_otherwise
 from cai.files import JOURNAL
 from cai.generation.ingest import digest_of_prompts, ingest, run_folder
 from cai.method import Method, load_method
-from cai.records import Constitution, JudgeFacts, Prompt, Row
+from cai.records import JudgeFacts, Prompt, Row
 from cai.row import replay
 from cai.runtime import servers
 from cai.runtime.calls import Calls

@@ -19,9 +19,10 @@ from cai.records import Prompt
 from cai.roles import expect
 from cai.row import replay
 from cai.runtime import servers
-from cai.runtime.calls import Calls, Tally
+from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress, counted
+from cai.runtime.tally import Tally
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cai.config import Settings
+from cai.constitution.records import Constitution
 from cai.constitution.yaml_file import dumped
+from cai.dataset.schema import Manifest, named
 from cai.markdown import plain
-from cai.records import Constitution, Manifest, named
 
 _NAMES = {
     "sft": "training rows: a prompt and the text to learn",

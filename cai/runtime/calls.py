@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,15 +21,14 @@ from cai.records import (
     Sampling,
     Stage,
     Usage,
-    canonical_json,
-    messages_as_data,
 )
 from cai.runtime.journal import Store
+from cai.runtime.keys import call_key, call_seed
 from cai.runtime.scheduler import Scheduler
+from cai.runtime.tally import Tally
 
 T = TypeVar("T")
 
-KEY_VERSION = 1
 
 _ROLE: dict[Stage, str] = {
     "respond": "policy",
@@ -54,38 +51,6 @@ class Rejected(Exception):
     def __init__(self, stage: Stage, error: str, message: str) -> None:
         super().__init__(message)
         self.stage, self.error, self.message = stage, error, message
-
-
-def call_seed(
-    run_seed: int, prompt_id: str, role: str, step: int, ordinal: int, attempt: int
-) -> int:
-    """31 bits of SHA-256 of the call's address: two samples differ, a re-run does not."""
-    address = json.dumps([run_seed, prompt_id, role, step, ordinal, attempt])
-    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big") >> 1
-
-
-def call_key(identity: str, operation: str, messages: Sequence[Message], how: object) -> bytes:
-    """SHA-256 over all that a result depends on: who, what, the messages as sent, and how."""
-    parts = [KEY_VERSION, identity, operation, messages_as_data(messages), how]
-    return hashlib.sha256(canonical_json(parts)).digest()
-
-
-@dataclass
-class Tally:
-    """What a run did: calls by source, tokens by role (of calls made; in a replay, of all)."""
-
-    made: int = 0
-    reused: int = 0
-    input_tokens: Counter[str] = field(default_factory=Counter)
-    output_tokens: Counter[str] = field(default_factory=Counter)
-    cached_tokens: Counter[str] = field(default_factory=Counter)
-
-    def add(self, made: Tally) -> None:
-        """Count calls that were made elsewhere."""
-        self.made += made.made
-        self.input_tokens.update(made.input_tokens)
-        self.output_tokens.update(made.output_tokens)
-        self.cached_tokens.update(made.cached_tokens)
 
 
 @dataclass

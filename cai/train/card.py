@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from cai.dataset.schema import named
 from cai.engines.naming import display_name
 from cai.markdown import plain
-from cai.records import named
 from cai.train.data.report import Counts
 from cai.train.models import Outline
 

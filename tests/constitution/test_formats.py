@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from cai.constitution.formats import import_constitution
 from cai.constitution.lint import lint
 from cai.constitution.load import load, slug
+from cai.constitution.records import Constitution
 from cai.errors import CaiError
-from cai.records import Constitution
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 TWO = {

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from cai.constitution.lint import Finding, lint, only_forbids, seed_tags, shares
 from cai.constitution.load import load
+from cai.constitution.records import Case, Constitution, FewShot, Principle
 from cai.errors import CaiError, InputError
 from cai.files import constitutions_dir
-from cai.records import KINDS, Case, Constitution, FewShot, Principle
+from cai.records import KINDS
 
 SHIPPED = sorted(constitutions_dir().glob("*.yaml"))
 HEAD = "name: x\nversion: 1\nprinciples:\n"  # lines 1 to 3

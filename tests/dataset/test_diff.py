@@ -17,10 +17,9 @@ from cai.constitution.change import ConstitutionChange
 from cai.dataset.diff import diff_runs
 from cai.dataset.rows import edit_distance
 from cai.dataset.run_change import JudgementCounts, LabelCounts, Presence, RevisionCounts
-from cai.dataset.schema import TRACES
+from cai.dataset.schema import TRACES, Manifest
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError
-from cai.records import Manifest
 
 RULES: dict[str, Any] = {
     "name": "rules",

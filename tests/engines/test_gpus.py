@@ -16,7 +16,7 @@ import pytest
 from cai.engines import gpus
 from cai.engines.gpus import Gpus, gpu_memory, gpus_for, nvidia_memory, take_for_model, visible
 from cai.engines.naming import engine_for, gpus_of
-from cai.engines.server import vllm
+from cai.engines.server import vllm, vllm_command
 from cai.errors import CaiError
 
 Put = Callable[..., str]
@@ -119,7 +119,7 @@ def test_what_the_programs_of_amd_say(
     program(name, text)
     found = gpus_for("/no/python")
     assert found == Gpus(memory or (None, None), ("0", "1"))
-    made = vllm.flags("m", 2, [], found.memory)
+    made = vllm_command.flags("m", 2, [], found.memory)
     assert "--enforce-eager" not in made
     assert ("--max-num-seqs" in made) == (memory is not None)
     assert made[made.index("--tensor-parallel-size") + 1] == "2"

@@ -11,44 +11,15 @@ from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from cai.engines.local.chat_template import (
-    mark,
-    read_template,
-    render,
-    shared,
-    template_text,
-    today,
-)
+from cai.engines.local.chat_template import mark, render, shared, template_text, today
 from cai.engines.local.output import Output
+from cai.engines.local.template_reader import read_template
 from cai.engines.reasoning import is_tag, split_reasoning
+from cai.engines.transcript import TRANSCRIPT_STOPS, Turns, fold_system, transcript
 from cai.errors import CaiError, CallError
 from cai.records import Message, messages_as_data
 
-Turns = list[dict[str, str]]
-
-TRANSCRIPT_STOPS = ("\n\nHuman:", "\n\nAssistant:")
 _STOP_TOKENS = 24  # a stop string is at most this many tokens, even byte by byte
-_SPEAKERS = {"user": "Human", "assistant": "Assistant"}
-
-
-def transcript(turns: Turns) -> str:
-    """The format for models without a chat template: speakers named, system text in front."""
-    lines = [
-        turn["content"]
-        if turn["role"] == "system"
-        else f"{_SPEAKERS[turn['role']]}: {turn['content']}"
-        for turn in turns
-    ]
-    return "\n\n".join([*lines, "Assistant:"])
-
-
-def fold_system(turns: Turns) -> Turns:
-    """The same turns with the system text at the head of the first user turn."""
-    system = "\n\n".join(t["content"] for t in turns if t["role"] == "system")
-    rest = [dict(t) for t in turns if t["role"] != "system"]
-    if system and rest:
-        rest[0]["content"] = f"{system}\n\n{rest[0]['content']}"
-    return rest
 
 
 def _is_dropped(token: Any) -> bool:

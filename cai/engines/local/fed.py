@@ -36,8 +36,9 @@ def template_facts(folder: Path, name: str) -> TemplateFacts | None:
 
 
 def _read(folder: Path, name: str) -> TemplateFacts | None:
-    from cai.engines.local.chat_template import load_tokenizer, read_template, template_text
+    from cai.engines.local.chat_template import load_tokenizer, template_text
     from cai.engines.local.quiet import quiet_libraries
+    from cai.engines.local.template_reader import read_template
 
     try:
         with quiet_libraries():

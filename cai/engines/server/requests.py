@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from cai.engines.local.chat import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.engines.server.abilities import Abilities
+from cai.engines.transcript import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.records import Sampling
 
 Turns = Sequence[dict[str, Any]]

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import importlib.util
 import itertools
 import os
 import re
 import secrets
 import shlex
-import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cai.engines import gpus
 from cai.engines.base import NOBODY, Caller
 from cai.engines.local.chat_template import on_day, template_in
 from cai.engines.server.http import Replica
 from cai.engines.server.openai import OpenAIEngine
+from cai.engines.server.processes import end, free_port, spawn
+from cai.engines.server.vllm_command import flags, interpreter, last_lines, value_of
 from cai.errors import CaiError, EngineBusy
 from cai.files import cache_dir
 
 READY_WITHIN = 1800.0  # seconds until a server must serve: large weights load slowly
-END_WITHIN = 20.0  # seconds until a server that was told to end is killed
 ENDING = 0.5  # seconds that a killed process may take to be gone
-LAST_LINES = 15
-CPU_CONTEXT = 4096
-CPU_BLOCK = 32  # tokens; beginnings are shared in whole blocks, of 128 otherwise
 _SECRET = ("CAI_API_KEY", "OPENAI_API_KEY")
 _SECRET_FLAGS = {"--api-key": "VLLM_API_KEY and CAI_API_KEY", "--hf-token": "HF_TOKEN"}
 # Tags that mark reasoning, and did not for version 0.1.0.
@@ -127,7 +119,7 @@ class VllmEngine(OpenAIEngine):
         """The chat template, where the server reads it from files that can be read here."""
         from cai.engines.local.weights import template_files
 
-        given = _value_of("--chat-template", self._args)
+        given = value_of("--chat-template", self._args)
         if given is not None:
             return Path(given).read_text("utf-8") if Path(given).is_file() else given
         folder = template_files(self._source)
@@ -148,7 +140,7 @@ class VllmEngine(OpenAIEngine):
     async def start(self) -> None:
         """Start the servers and wait until they serve; a failure shows their last lines."""
         python = interpreter()
-        ports = [_free_port() for _ in range(self._count)]
+        ports = [free_port() for _ in range(self._count)]
         found = await asyncio.to_thread(gpus.gpus_for, python)
         if found.memory and found.variable:
             self._gpus = gpus.take_for_servers(
@@ -185,7 +177,7 @@ class VllmEngine(OpenAIEngine):
             command += ["--chat-template", str(template)]
         command += ["--served-model-name", "model", self._nonce]
         with log.open("wb") as file:
-            self._processes.append(_spawn(command, env, file))
+            self._processes.append(spawn(command, env, file))
         self.logs.append(log)
 
     async def _until_ready(self) -> None:
@@ -237,7 +229,7 @@ class VllmEngine(OpenAIEngine):
     async def close(self) -> None:
         await super().close()
         processes, self._processes = self._processes, []
-        await asyncio.to_thread(_end, processes)
+        await asyncio.to_thread(end, processes)
         gpus.let_go(self._gpus)
         self._gpus = []
 
@@ -247,116 +239,3 @@ def _ended(when: str, log: Path) -> CaiError:
         f"vLLM ended {when}:\n{last_lines(log)}",
         f"All that it said is in {log}. Flags go into --vllm-args.",
     )
-
-
-def interpreter() -> str:
-    """The Python that has vLLM; raises `CaiError` with how to get one."""
-    named = os.environ.get("CAI_VLLM_PYTHON")
-    if named:
-        if shutil.which(named):
-            return named
-        raise CaiError(f"CAI_VLLM_PYTHON={named}: no such program", "Name the python of its venv.")
-    if importlib.util.find_spec("vllm") is not None:
-        return sys.executable
-    raise CaiError(
-        "vllm:… needs vLLM, which is not installed",
-        "Install it in an environment of its own and set CAI_VLLM_PYTHON=VENV/bin/python, or give "
-        "the address of a server: http://host:8000/v1#name.",
-    )
-
-
-def flags(
-    model: str, parallel: int, given: Sequence[str], memory: Sequence[int | None]
-) -> list[str]:
-    """Flags of a server for many short calls with shared beginnings; those `given` win.
-
-    Args:
-        model: As `VllmEngine` has it.
-        parallel: GPUs of the server.
-        given: The user's own flags.
-        memory: MiB of each GPU, None where nobody knows; empty for a server on the CPU.
-    """
-    from cai.engines.local.weights import split_revision
-
-    name, revision = split_revision(model)
-    chosen: dict[str, str | None] = {
-        "--model": name,
-        "--enable-prefix-caching": None,
-        "--enable-prompt-tokens-details": None,
-        "--scheduling-policy": "priority",
-    }
-    if revision:
-        chosen["--revision"] = revision
-    if memory:
-        known = [size for size in memory if size is not None]
-        if known:
-            # Room for the cache of about so many answers beside weights that fill half a GPU.
-            chosen["--max-num-seqs"] = str(min(512, max(32, min(known) // 160)))
-        chosen["--tensor-parallel-size"] = str(parallel)
-    else:
-        # Prefilling a seeded request in parts ends vLLM 0.32 on a CPU.
-        chosen |= {"--enforce-eager": None, "--no-enable-chunked-prefill": None}
-        chosen |= {
-            "--max-model-len": str(CPU_CONTEXT),
-            "--max-num-batched-tokens": str(CPU_CONTEXT),
-            "--block-size": str(CPU_BLOCK),
-            "--max-num-seqs": "256",  # as in process; a server runs half of that by default
-        }
-    names = {flag.partition("=")[0] for flag in given}
-    kept = {flag: value for flag, value in chosen.items() if flag not in names}
-    return [part for flag, value in kept.items() for part in (flag, value) if part is not None]
-
-
-def _value_of(flag: str, args: Sequence[str]) -> str | None:
-    """What stands after a flag, or after its equals sign; of several the last, as vLLM takes it."""
-    value = None
-    for arg, following in itertools.pairwise([*args, ""]):
-        name, equals, rest = arg.partition("=")
-        if name.replace("_", "-") == flag:
-            value = rest if equals else following
-    return value
-
-
-def last_lines(log: Path) -> str:
-    """The end of a log: from its last error on, where it names one."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    telling = [n for n, line in enumerate(lines) if "Error" in line or "error:" in line]
-    at = max(0, telling[-1] - LAST_LINES + 1) if telling else max(0, len(lines) - LAST_LINES)
-    return "\n".join(lines[at : at + LAST_LINES]) or "(it said nothing)"
-
-
-def _spawn(command: list[str], env: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """A process in a group of its own that ends when we do, even by kill -9 (on Linux)."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    parent_died = 1  # PR_SET_PDEATHSIG of prctl(2)
-
-    def with_us() -> None:
-        if libc is not None:
-            libc.prctl(parent_died, signal.SIGTERM)
-
-    return subprocess.Popen(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=with_us,
-    )
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        for process in processes:
-            if sent == signal.SIGKILL or process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, sent)
-        until = time.monotonic() + END_WITHIN
-        while any(p.poll() is None for p in processes) and time.monotonic() < until:
-            time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,7 @@ import pytest
 
 from cai.engines.local import chat_template
 from cai.engines.local.chat import Chat
-from cai.engines.local.chat_template import read_template
+from cai.engines.local.template_reader import read_template
 from cai.errors import CaiError, CallError
 from cai.records import Message, assistant
 

@@ -20,7 +20,7 @@ from cai.engines.base import CONTROL_TOKENS
 from cai.engines.local import smollm
 from cai.engines.local.chat_template import template_in
 from cai.engines.local.weights import default_model, resolve
-from cai.engines.server import vllm
+from cai.engines.server import vllm, vllm_command
 from cai.engines.server.rendering import rendered
 from cai.errors import CaiError
 from cai.records import Sampling, user
@@ -172,7 +172,7 @@ def test_anothers_server_at_our_port_is_not_used(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FakeServer(name="model") as other:
-        monkeypatch.setattr(vllm, "_free_port", lambda: other.port)
+        monkeypatch.setattr(vllm, "free_port", lambda: other.port)
         with pytest.raises(CaiError, match=r"not the server|ended before"):
             cai.generate(model="vllm:m", limit=1, out=tmp_path / "run")
         assert not other.asked
@@ -199,14 +199,14 @@ def test_the_server_ends_when_we_are_killed(stand_in: Path, tmp_path: Path) -> N
 
 
 def test_flags_of_gpus_and_those_given() -> None:
-    made = vllm.flags("org/m@abc", 2, ["--max-num-seqs=9"], [81_559, 81_559])
+    made = vllm_command.flags("org/m@abc", 2, ["--max-num-seqs=9"], [81_559, 81_559])
     pairs = dict(zip(made, [*made[1:], ""], strict=True))
     assert pairs["--model"] == "org/m"
     assert pairs["--revision"] == "abc"
     assert pairs["--tensor-parallel-size"] == "2"
     assert "--max-num-seqs" not in made  # given, and added as it is
     assert "--enforce-eager" not in made
-    assert "--enforce-eager" in vllm.flags("m", 1, [], [])
+    assert "--enforce-eager" in vllm_command.flags("m", 1, [], [])
 
 
 def test_a_dry_run_converts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,10 +221,10 @@ def test_a_dry_run_converts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_vllm_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAI_VLLM_PYTHON", "/no/such/python")
     with pytest.raises(CaiError, match="no such program"):
-        vllm.interpreter()
+        vllm_command.interpreter()
     monkeypatch.delenv("CAI_VLLM_PYTHON")
     with pytest.raises(CaiError, match="not installed") as error:
-        vllm.interpreter()
+        vllm_command.interpreter()
     assert "CAI_VLLM_PYTHON" in error.value.hint
 
 
