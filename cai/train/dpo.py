@@ -24,10 +24,11 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer import dpo_trainer as trl_dpo
 
 from cai.errors import CaiError
+from cai.train.data.columns import PROBABILITY
 from cai.train.losses import Loss, delta_of, nll, preference_loss
 from cai.train.mixins import Checkpoints, Updates
 from cai.train.reference import as_saved, saved_at, to_train, without_dropout
-from cai.train.rows import PROBABILITY, require_columns, tokenised, without_loading
+from cai.train.rows import require_columns, tokenised, without_loading
 
 # As texts, or as tokens already.
 PAIR_COLUMNS = (

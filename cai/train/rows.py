@@ -10,7 +10,6 @@ from datasets import Dataset
 
 from cai.errors import CaiError
 
-PROBABILITY = "chosen_probability"
 MASK = "completion_mask"
 
 

@@ -19,10 +19,16 @@ from cai.engines.local.chat import Chat
 from cai.errors import CaiError, InputError
 from cai.records import messages_as_data
 from cai.train.config import resolve_training
-from cai.train.data import load as steps
 from cai.train.data.examples import Example, examples
 from cai.train.data.load import TrainData, load_rows
-from cai.train.data.source import read_source
+from cai.train.data.report import (
+    DataReport,
+    LabelStatistics,
+    TokenStatistics,
+    token_statistics,
+)
+from cai.train.data.selection import select
+from cai.train.data.source import Source, read_source
 from cai.train.encoding import Encoder
 
 Load = Callable[..., TrainData]
@@ -531,7 +537,7 @@ def test_lengths_are_of_the_prompt_the_longer_answer_and_the_end() -> None:
     # user a b <end> assistant x y z <end>: 9 tokens, of which 5 are the prompt's.
     row = {"prompt": "a b", "chosen": "x y z", "rejected": "w", "chosen_probability": 0.8}
     found = counted([row], method="dpo", max_length=9)
-    assert found.report.tokens == steps.Tokens(mean=9, p95=9, max=9)
+    assert found.report.tokens == TokenStatistics(mean=9, p95=9, max=9)
     found = counted([row, {**row, "prompt": "a", "rejected": "v"}], method="dpo", max_length=8)
     assert found.report.dropped == {"too long": 1}  # 9 > 8; the other has 8
     swapped = {**row, "chosen": "w", "rejected": "x y z"}
@@ -547,7 +553,7 @@ def test_a_cut_leaves_at_least_one_token_of_the_answer() -> None:
     found = counted(rows, too_long="cut", max_length=6)
     assert found.report.dropped == {"too long": 1}  # the prompt of the second has 6 already
     assert (found.report.cut, found.report.kept) == (1, 2)
-    assert found.report.tokens == steps.Tokens(mean=6, p95=6, max=6)
+    assert found.report.tokens == TokenStatistics(mean=6, p95=6, max=6)
     assert [learnt(row) for row in found.train] == ["x", "x <end>"]  # the cut teaches no end
     assert any("1 of 2 rows are cut" in text for text in found.report.warnings)
 
@@ -572,7 +578,7 @@ def test_lengths_are_those_that_trl_trains_on(method: Any, tiny: Path, tokenizer
     batches = [trainer.data_collator([row]) for row in trainer.train_dataset]
     lengths = [int(batch["attention_mask"].sum(1).max()) for batch in batches]
     assert max(lengths) == 70 > sorted(lengths)[1]
-    assert found.report.tokens == steps.token_statistics(lengths)
+    assert found.report.tokens == token_statistics(lengths)
     assert found.report.cut == 1
 
 
@@ -729,7 +735,7 @@ def test_pairs_of_a_mix_may_lack_a_label_and_repeat_their_prompt() -> None:
         "good <end>", "bad <end>",
     ]  # fmt: skip
     assert row["chosen_probability"] == 1.0
-    assert found.report.labels == steps.Labels(mean=0.875, saturated=0.5)
+    assert found.report.labels == LabelStatistics(mean=0.875, saturated=0.5)
 
 
 def test_a_conversation_is_split_before_its_last_answer() -> None:
@@ -880,13 +886,13 @@ def test_the_report_for_people(load: Load, tmp_path: Path) -> None:
     assert report.warnings == ("there are no test rows, so nothing is evaluated",)
     assert report.lines()[0].endswith("run: 2 of 3 rows; left out: 1 duplicate")
     assert report.lines()[-1] == "chosen_probability: mean 0.875, 50% above 0.99"
-    assert steps.DataReport.model_validate_json(report.model_dump_json()) == report
+    assert DataReport.model_validate_json(report.model_dump_json()) == report
 
 
 def test_token_statistics() -> None:
-    found = steps.token_statistics([*range(20, 0, -1)])
-    assert found == steps.Tokens(mean=10.5, p95=19, max=20)  # 19 of 20 are 95 %
-    assert steps.token_statistics([7]) == steps.Tokens(mean=7, p95=7, max=7)
+    found = token_statistics([*range(20, 0, -1)])
+    assert found == TokenStatistics(mean=10.5, p95=19, max=20)  # 19 of 20 are 95 %
+    assert token_statistics([7]) == TokenStatistics(mean=7, p95=7, max=7)
 
 
 ROW = st.fixed_dictionaries(
@@ -912,8 +918,8 @@ def test_every_row_is_somewhere_in_the_counts(rows: Any, way: Any, wanted: int) 
     places = [(f"x:{n}", row) for n, row in enumerate(rows)]
     tested = examples([(where, {**row, "prompt": "B"}) for where, row in places], "", "preferences")
     held_out = {e.prompt_key for e in tested if e.prompt_key}
-    source = steps.Source("x", examples(places, "x", "preferences"), [], {})
-    found = steps.select(source, settings, words(), held_out, wanted=wanted)
+    source = Source("x", examples(places, "x", "preferences"), [], {})
+    found = select(source, settings, words(), held_out, count=wanted)
     counts = found.counts
     assert counts.read == counts.kept + sum(counts.dropped.values()) + counts.unused == len(rows)
     assert counts.cut <= counts.kept == len(found.kept) <= wanted
