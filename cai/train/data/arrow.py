@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from cai.files import publish
+from cai.files import publish, sync
 from cai.records import canonical_json
 from cai.train.config import DatasetName
 from cai.train.encoding import Encoded
@@ -24,7 +24,7 @@ TokenRow = dict[str, Any]
 
 _IDS = pa.list_(pa.int32())
 # What TRL's trainers take as it is: nothing is tokenised or cut after this step.
-_SCHEMAS: dict[DatasetName, pa.Schema] = {
+TOKENS: dict[DatasetName, pa.Schema] = {
     "sft": pa.schema([("input_ids", _IDS), ("completion_mask", pa.list_(pa.int8()))]),
     "preferences": pa.schema(
         [
@@ -69,13 +69,11 @@ def stored(rows: Iterable[TokenRow], dataset: DatasetName, path: Path) -> Datase
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        schema, left = _SCHEMAS[dataset], iter(rows)
+        schema, left = TOKENS[dataset], iter(rows)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            with pa.ipc.new_stream(file, schema) as writer:
-                while batch := list(islice(left, 1000)):
-                    writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            while batch := list(islice(left, 1000)):
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        sync(temporary)
         publish(temporary, path)
     return Dataset.from_file(str(path))
