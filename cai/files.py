@@ -1,8 +1,9 @@
-"""Files: those that ship with the package, those that are whole or not there, locks."""
+"""The files that ship with the package, and how any file is digested, written and locked."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,14 +60,25 @@ def find_constitution(name: str) -> Path:
     )
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, would outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Rename a synced file into place and sync its folder."""
     temporary.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(final.parent)
 
 
 @contextmanager

@@ -102,6 +102,16 @@ TRACES = pa.schema(
 )
 
 
+DATASETS = {"sft": SFT, "preferences": PREFERENCES, "traces": TRACES}  # by folder
+# The columns that are learnt from, each an answer to `prompt`.
+ANSWERS = {"sft": ("completion",), "preferences": ("chosen", "rejected")}
+
+
+def text_key(text: str) -> str:
+    """A text as prompts are compared: NFKC, case folded, white space collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def split_of(prompt: Prompt, test_share: float) -> Split:
     """The split of a prompt: a hash of its group, else of its first human turn, normalised.
 
@@ -110,8 +120,7 @@ def split_of(prompt: Prompt, test_share: float) -> Split:
     if prompt.group is not None:
         key = f"group {prompt.group}"
     else:
-        text = unicodedata.normalize("NFKC", prompt.first_human_turn).casefold()
-        key = f"text {' '.join(text.split())}"
+        key = f"text {text_key(prompt.first_human_turn)}"
     drawn = hashlib.sha256(f"{SPLIT_SALT} {key}".encode()).digest()
     return "test" if int.from_bytes(drawn[:7], "big") / 2**56 < test_share else "train"
 

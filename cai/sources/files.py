@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from cai import files
 from cai.errors import InputError
 from cai.sources.bad_rows import RowError
 from cai.sources.wording import a_kind_of, first_line, listed
@@ -75,10 +75,9 @@ def file_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex. Raises `InputError` if the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.file_digest(path)
     except OSError as error:
         raise InputError(str(path), f"cannot be read: {error}", "Check the file.") from error
 

@@ -1,4 +1,4 @@
-"""From settings to a trainer, and from a trainer to a model's folder."""
+"""From settings to a trainer, with TRL's settings for ours."""
 
 from __future__ import annotations
 

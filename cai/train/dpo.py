@@ -1,7 +1,8 @@
-"""TRL's trainers with our losses and the right reference. Only this file knows TRL from inside.
+"""DPO by TRL's trainer, with our losses and the right reference.
 
 TRL has no label of its own per pair, so `CaiDPOTrainer` carries the column `chosen_probability`
-through to the loss, and lets TRL do the rest: tokens, batches, checkpoints, metrics.
+through to the loss, and lets TRL do the rest: tokens, batches, checkpoints, metrics. Only this
+file, sft.py and mixins.py know TRL from inside; tests/train/test_contract.py holds what they know.
 """
 
 from __future__ import annotations
@@ -15,25 +16,16 @@ import torch
 from datasets import Dataset
 from peft import PeftConfig
 from torch import Tensor
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 from trl.trainer import dpo_trainer as trl_dpo
 
 from cai.errors import CaiError
+from cai.train.data.columns import PROBABILITY
 from cai.train.losses import Loss, delta_of, nll, preference_loss
 from cai.train.mixins import Checkpoints, Updates
-from cai.train.reference import as_saved, saved_at, to_train, without_dropout
-from cai.train.rows import PROBABILITY, require_columns, tokenised, without_loading
-
-# As texts, or as tokens already.
-PAIR_COLUMNS = (
-    ("prompt", "chosen", "rejected", PROBABILITY),
-    ("prompt_ids", "chosen_ids", "rejected_ids", PROBABILITY),
-)
+from cai.train.reference import with_reference
+from cai.train.rows import PAIR_COLUMNS, require_pairs, tokenised, without_loading
 
 _LEFT_OUT = -1.0  # the label of a pair that only fills a batch
 
@@ -119,8 +111,8 @@ class CaiDPOTrainer(Checkpoints, Updates, DPOTrainer):  # type: ignore[misc]
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """TRL's, without our column: it hands keys that it does not know to the model."""
-        known = {key: value for key, value in inputs.items() if key != PROBABILITY}
-        chosen, rejected = super().compute_ref_log_probs(model, known)
+        of_trl = {key: value for key, value in inputs.items() if key != PROBABILITY}
+        chosen, rejected = super().compute_ref_log_probs(model, of_trl)
         return chosen, rejected
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
@@ -260,18 +252,10 @@ def dpo_trainer(
     """
     for rows in (train, eval):
         if rows is not None:
-            require_columns(rows, PAIR_COLUMNS)
-            _require_labels(rows)
-            _require_file(rows, args)
-    saved = saved_at(model, reference)
-    frozen = None
-    if peft_config is None and not args.precompute_ref_log_probs:
-        frozen = as_saved(saved, model, args).eval().requires_grad_(False)
-    loaded = to_train(model, saved, args, peft_config, frozen)
-    if args.disable_dropout:
-        without_dropout(loaded)
+            require_pairs(rows, args)
+    policy, frozen = with_reference(model, reference, args, peft_config)
     return CaiDPOTrainer(
-        model=loaded,
+        model=policy,
         ref_model=frozen,
         args=without_loading(args),
         train_dataset=train,
@@ -292,22 +276,4 @@ def _refuse_other_losses(args: DPOConfig) -> None:
         raise CaiError(
             f"TRL's {', '.join(changed)} would change the loss or its reference",
             "Leave them out, and choose with loss, nll_weight and length_normalised.",
-        )
-
-
-def _require_labels(rows: Dataset) -> None:
-    for place, label in enumerate(rows[PROBABILITY][:]):
-        if label is None or not 0.5 <= label <= 1:
-            raise CaiError(
-                f"row {place}: {PROBABILITY} is {label}",
-                "It must be 0.5 to 1; where it is less, swap chosen and rejected.",
-            )
-
-
-def _require_file(rows: Dataset, args: DPOConfig) -> None:
-    """TRL hands precomputed values from process to process in a file beside the data's."""
-    if args.precompute_ref_log_probs and args.world_size > 1 and not rows.cache_files:
-        raise CaiError(
-            "the reference cannot be precomputed in several processes on data in memory",
-            "Write the data to a file and load it from there.",
         )

@@ -48,8 +48,8 @@ def on_its_day(settings: TrainSettings, stood: str | None = None) -> TrainSettin
     """
     if settings.date is not None:
         return settings
-    found = stood or _date_of_data(settings.data)
-    day = date.fromisoformat(found) if found else today()
+    written = stood or _date_of_data(settings.data)
+    day = date.fromisoformat(written) if written else today()
     return settings.model_copy(update={"date": day})
 
 
@@ -59,8 +59,8 @@ def _date_of_data(data: str) -> str | None:
     if not config.is_file():
         return None
     try:
-        found = yaml.safe_load(config.read_text("utf-8"))
-        value = found.get("date") if isinstance(found, dict) else None
+        settings = yaml.safe_load(config.read_text("utf-8"))
+        value = settings.get("date") if isinstance(settings, dict) else None
         return None if value is None else date.fromisoformat(str(value)).isoformat()
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CaiError(f"{config}: {error}", "Run the same cai generate command again.") from None

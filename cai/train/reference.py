@@ -17,6 +17,27 @@ from cai.train.models import beside_text
 SAVE_FIRST = "Merge the adapter, save the model, and train from the path of its folder."
 
 
+def with_reference(
+    model: str | Path | PreTrainedModel,
+    reference: str | Path | None,
+    args: DPOConfig,
+    peft_config: PeftConfig | None,
+) -> tuple[Any, Any]:
+    """The model to train by preferences, and a frozen copy of it where one is to be kept.
+
+    Raises:
+        CaiError: As `saved_at`; or a model given loaded is not what its folder holds.
+    """
+    saved = saved_at(model, reference)
+    frozen = None
+    if peft_config is None and not args.precompute_ref_log_probs:
+        frozen = as_saved(saved, model, args).eval().requires_grad_(False)
+    policy = to_train(model, saved, args, peft_config, frozen)
+    if args.disable_dropout:
+        without_dropout(policy)
+    return policy, frozen
+
+
 def saved_at(model: str | Path | PreTrainedModel, reference: str | Path | None) -> str:
     """Where the whole model lies that is trained and that is the reference."""
     if isinstance(model, str | Path):
@@ -86,18 +107,18 @@ def without_dropout(model: Any) -> None:
 
 def as_saved(saved: str, model: Any, args: DPOConfig | SFTConfig) -> Any:
     """A copy from the folder, in the number format and on the devices that TRL would choose."""
-    chosen = {"dtype": "float32", "trust_remote_code": args.trust_remote_code}
-    chosen |= dict(args.model_init_kwargs or {})
-    chosen.pop("use_safetensors", None)
+    options = {"dtype": "float32", "trust_remote_code": args.trust_remote_code}
+    options |= dict(args.model_init_kwargs or {})
+    options.pop("use_safetensors", None)
     state = args.distributed_state
     # "auto" in many processes would spread each one's copy over all GPUs.
     alone = state.distributed_type not in ("MULTI_GPU", "DEEPSPEED")
-    chosen.setdefault(
+    options.setdefault(
         "device_map", "auto" if alone and state.device.type not in ("cpu", "mps") else None
     )
     if isinstance(model, PreTrainedModel):
-        chosen |= {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
-    return load_whole(saved, **chosen)
+        options |= {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
+    return load_whole(saved, **options)
 
 
 def _require_same(model: PreTrainedModel, saved: str, copy: Any) -> None:

@@ -8,10 +8,18 @@ from typing import Any
 
 from datasets import Dataset
 
+from cai.dataset.schema import ANSWERS
 from cai.errors import CaiError
+from cai.train.data.arrow import TOKENS
+from cai.train.data.columns import PROBABILITY
 
-PROBABILITY = "chosen_probability"
 MASK = "completion_mask"
+# As texts, or as tokens already.
+DEMONSTRATION_COLUMNS = (("prompt", *ANSWERS["sft"]), TOKENS["sft"].names)
+PAIR_COLUMNS = (
+    ("prompt", *ANSWERS["preferences"], PROBABILITY),
+    TOKENS["preferences"].names,
+)
 
 
 def without_loading(args: Any) -> Any:
@@ -35,3 +43,20 @@ def require_columns(rows: Dataset, columns: tuple[Sequence[str], Sequence[str]])
         )
     if not len(rows):
         raise CaiError("the data has no rows")
+
+
+def require_pairs(rows: Dataset, args: Any) -> None:
+    """Raise `CaiError` where a column is missing, a label is none, or they cannot be shared."""
+    require_columns(rows, PAIR_COLUMNS)
+    for place, label in enumerate(rows[PROBABILITY][:]):
+        if label is None or not 0.5 <= label <= 1:
+            raise CaiError(
+                f"row {place}: {PROBABILITY} is {label}",
+                "It must be 0.5 to 1; where it is less, swap chosen and rejected.",
+            )
+    # TRL hands precomputed values from process to process in a file beside the data's.
+    if args.precompute_ref_log_probs and args.world_size > 1 and not rows.cache_files:
+        raise CaiError(
+            "the reference cannot be precomputed in several processes on data in memory",
+            "Write the data to a file and load it from there.",
+        )

@@ -1,4 +1,4 @@
-"""SFT by TRL's trainer."""
+"""SFT by TRL's trainer, on texts or on rows that are tokens already."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from trl import SFTConfig, SFTTrainer
 from cai.errors import CaiError
 from cai.train.mixins import Checkpoints, Updates
 from cai.train.reference import saved_at, to_train
-from cai.train.rows import MASK, require_columns, tokenised, without_loading
-
-DEMONSTRATION_COLUMNS = (("prompt", "completion"), ("input_ids", MASK))
+from cai.train.rows import DEMONSTRATION_COLUMNS, MASK, require_columns, tokenised, without_loading
 
 
 class CaiSFTTrainer(Checkpoints, Updates, SFTTrainer):  # type: ignore[misc]

@@ -10,8 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 import cai
+from cai import roles
 from cai.cli import app
-from cai.generation import ingest
 from cai.train import prepare
 from cai.train.config import resolve_training
 from tests.engines.conftest import CHATML, save_tiny
@@ -33,7 +33,7 @@ def given(tmp_path: Path) -> dict[str, object]:
 
 
 def on(day: date, patch: pytest.MonkeyPatch) -> None:
-    for module in (ingest, prepare):
+    for module in (roles, prepare):
         patch.setattr(module, "today", lambda: day)
 
 

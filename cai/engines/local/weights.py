@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cai import files
 from cai.engines.local import smollm
 from cai.errors import CaiError
-from cai.files import cache_dir
 from cai.records import digest
 
 # What cai reads from a repository; pickled weights and code are not among them.
@@ -196,7 +195,7 @@ def weights_identity(folder: Path, dtype: str) -> str:
     The folder's name plays no part. Of generation_config.json only the end tokens count: the
     sampling comes with each call.
     """
-    files = _digests(folder, ("*.safetensors", "*.model", "*.py", *_TOKENIZER_FILES))
+    digests = _digests(folder, ("*.safetensors", "*.model", "*.py", *_TOKENIZER_FILES))
     config = _json_object(folder / "config.json")
     generation = folder / "generation_config.json"
     ends = _json_object(generation) if generation.is_file() else {}
@@ -205,7 +204,7 @@ def weights_identity(folder: Path, dtype: str) -> str:
             "config": {k: v for k, v in config.items() if k not in _PROVENANCE},
             "dtype": dtype,
             "eos_token_id": ends.get("eos_token_id"),
-            "files": files,
+            "files": digests,
         }
     )
 
@@ -229,11 +228,10 @@ def file_digest(path: Path) -> str:
     real = path.resolve()
     stat = real.stat()
     key = digest([str(real), stat.st_size, stat.st_mtime_ns])
-    entry = cache_dir() / "digests" / key
+    entry = files.cache_dir() / "digests" / key
     if entry.is_file() and len(known := entry.read_text("ascii")) == 64:
         return known
-    with real.open("rb") as file:
-        value = hashlib.file_digest(file, "sha256").hexdigest()
+    value = files.file_digest(real)
     entry.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as new:
         new.write(value)

@@ -1,11 +1,11 @@
-"""Rows of any of the known forms, as examples."""
+"""What is learnt of a row, in any of the forms that rows have."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from cai.dataset.schema import ANSWERS, text_key
 from cai.errors import InputError
 from cai.records import Message, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, Fault, RowError
@@ -13,15 +13,10 @@ from cai.sources.conversations import CONVERSATIONS, answered, check_answers, la
 from cai.sources.files import Row
 from cai.sources.wording import a_kind_of, listed
 from cai.train.config import DatasetName
-from cai.train.data.source import _COLUMNS_HINT
-
-ANSWERS: dict[DatasetName, tuple[str, ...]] = {
-    "sft": ("completion",),
-    "preferences": ("chosen", "rejected"),
-}
+from cai.train.data.columns import COLUMNS_HINT, PROBABILITY, missing_column
 
 _LABEL_HINT = (
-    "chosen_probability is how sure it is that chosen is better: a number from 0 to 1 (80 per cent "
+    f"{PROBABILITY} is how sure it is that chosen is better: a number from 0 to 1 (80 per cent "
     "is 0.8), in every row. Without the column every label is sure."
 )
 
@@ -43,12 +38,8 @@ class Example(Record):
     @property
     def prompt_key(self) -> str:
         """The turns, so that a change of case, of white space or of the system text is none."""
-        turns = [(m.role, _normalised(m.content)) for m in self.prompt if m.role != "system"]
+        turns = [(m.role, text_key(m.content)) for m in self.prompt if m.role != "system"]
         return digest(turns)
-
-
-def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class Dropped(NamedTuple):
@@ -65,8 +56,8 @@ def examples(rows: Iterable[Row], origin: str, dataset: DatasetName) -> list[Exa
     Raises:
         InputError: Too many rows are malformed; a label is no probability, or some rows lack one.
     """
-    found: list[Example | Dropped] = []
-    bad, labels = BadRows(), _Labels()
+    parsed: list[Example | Dropped] = []
+    bad, labels = BadRows(), _Probabilities()
     for where, row in rows:
         bad.rows += 1
         try:
@@ -75,16 +66,16 @@ def examples(rows: Iterable[Row], origin: str, dataset: DatasetName) -> list[Exa
             probability = labels.read(row, where) if dataset == "preferences" else 1.0
             example = _example(row, where, origin, dataset, probability)
             useless = _useless(example, where)
-            found.append(Dropped(where, useless, example.prompt_key) if useless else example)
+            parsed.append(Dropped(where, useless, example.prompt_key) if useless else example)
         except RowError as error:
-            found.append(Dropped(where, error.fault))
+            parsed.append(Dropped(where, error.fault))
             if error.malformed:
                 bad.add(error)
     bad.check(MAX_BAD_ROWS)
-    return found
+    return parsed
 
 
-class _Labels:
+class _Probabilities:
     """Reads `chosen_probability`, which all rows have or none."""
 
     def __init__(self) -> None:
@@ -96,15 +87,15 @@ class _Labels:
         Raises:
             InputError: It is no number from 0 to 1, or only some rows have one.
         """
-        value = row.get("chosen_probability")
+        value = row.get(PROBABILITY)
         self.first.setdefault(value is not None, where)
         if len(self.first) == 2:
             other = self.first[True]
-            message = f"no chosen_probability, and {other} has one"
+            message = f"no {PROBABILITY}, and {other} has one"
             raise InputError(self.first[False], message, _LABEL_HINT)
         if value is None:
             return 1.0
-        place = f"{where}: chosen_probability"
+        place = f"{where}: {PROBABILITY}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             what = f"{a_kind_of(value)} ({listed([value])})"
             raise InputError(place, f"must be a number, not {what}", _LABEL_HINT)
@@ -159,15 +150,8 @@ def _conversation(
         whole = [name for name in CONVERSATIONS if row.get(name) not in (None, "")]
         if whole:
             return last_answered(row[whole[0]], row, f"{where}: {whole[0]}")
-    missing = missing_columns(list(row), dataset)
+    missing = missing_column(list(row), dataset)
     if missing is not None:
         message = f"no column {missing}; there are: {listed(row)}"
-        raise RowError(where, "no column", message, _COLUMNS_HINT)
+        raise RowError(where, "no column", message, COLUMNS_HINT)
     return answered(row, ANSWERS[dataset], where)
-
-
-def missing_columns(names: Sequence[str], dataset: DatasetName) -> str | None:
-    """The first column that is needed and not there."""
-    if dataset == "sft" and any(name in names for name in CONVERSATIONS):
-        return None
-    return next((name for name in ANSWERS[dataset] if name not in names), None)

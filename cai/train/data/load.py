@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, NamedTuple
 
 from cai.errors import CaiError
-from cai.records import canonical_json, digest
-from cai.sources.bad_rows import Fault
-from cai.train.config import DatasetName, TrainSettings
+from cai.records import digest
+from cai.train.config import TrainSettings
+from cai.train.data.arrow import TokenRow, rows_digest, stored
 from cai.train.data.examples import Example
-from cai.train.data.filters import Selection, select
 from cai.train.data.report import SATURATED, DataReport, label_statistics, token_statistics
-from cai.train.data.source import read_source
+from cai.train.data.selection import Selection, select
+from cai.train.data.source import Source, read_source
 from cai.train.encoding import Encoder
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-Row = dict[str, Any]
-# "degenerate" stands in records of before: now each row's own fault is told.
-Reason = Literal[
-    Fault, "degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"
-]
-
-_IDS = pa.list_(pa.int32())
-# What TRL's trainers take as it is: nothing is tokenised or cut after this step.
-_SCHEMAS: dict[DatasetName, pa.Schema] = {
-    "sft": pa.schema([("input_ids", _IDS), ("completion_mask", pa.list_(pa.int8()))]),
-    "preferences": pa.schema(
-        [
-            ("prompt_ids", _IDS),
-            ("chosen_ids", _IDS),
-            ("rejected_ids", _IDS),
-            ("chosen_probability", pa.float64()),
-        ]
-    ),
-}
 
 
 class TrainData(NamedTuple):
@@ -70,22 +44,8 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
             long; no row left; or labels without a doubt for a loss that learns from it.
     """
     main = read_source(settings.data, settings.dataset)
-    if settings.pair_source != "all" and not any(
-        e.pair_source is not None for e in main.train if isinstance(e, Example)
-    ):
-        raise CaiError(
-            f"{settings.data}: no column pair_source, so there are no {settings.pair_source} pairs",
-            "Leave pair_source at all.",
-        )
-    held_out = {e.prompt_key for e in main.test if e.prompt_key is not None}
-    train = [select(main, settings, encoder, held_out)]
-    files = dict(main.files)
-    for mix in settings.mixes:
-        other = read_source(mix.source, settings.dataset)
-        files |= other.files
-        seen = {e.content_digest for part in train for e in part.kept}
-        wanted = None if mix.weight is None else round(mix.weight * len(train[0].kept))
-        train.append(select(other, settings, encoder, held_out, seen, wanted))
+    _require_pair_source(main, settings)
+    train, files = _with_mixes(main, settings, encoder)
     _check_lengths(train, settings)
     kept = [e for part in train for e in part.kept]
     if not train[0].kept:
@@ -94,7 +54,7 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
     _check_labels(kept, settings)
     test = select(main._replace(train=main.test), settings, encoder) if main.test else None
     tests = [test] if test else []
-    digests = [rows_digest(train), rows_digest(tests)]
+    digests = [rows_digest(_rows(train)), rows_digest(_rows(tests))]
     report = DataReport(
         sources=tuple(part.counts for part in train),
         test=test.counts if test else None,
@@ -104,17 +64,47 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
         rows_digest=digest(digests),
         warnings=tuple(_warnings(settings, train, test, encoder)),
     )
-    schema = _SCHEMAS[settings.dataset]
     return TrainData(
-        _stored(train, schema, cache / f"train-{digests[0][:16]}.arrow"),
-        _stored(tests, schema, cache / f"test-{digests[1][:16]}.arrow")
+        stored(_rows(train), settings.dataset, cache / f"train-{digests[0][:16]}.arrow"),
+        stored(_rows(tests), settings.dataset, cache / f"test-{digests[1][:16]}.arrow")
         if test and test.kept
         else None,
         report,
     )
 
 
-# --- from a source, the rows that stay --------------------------------------------------------
+def _with_mixes(
+    main: Source, settings: TrainSettings, encoder: Encoder
+) -> tuple[list[Selection], dict[str, str]]:
+    """The train rows of the main data and of each mix, and the digests of all files."""
+    held_out = {e.prompt_key for e in main.test if e.prompt_key is not None}
+    train = [select(main, settings, encoder, held_out)]
+    files = dict(main.files)
+    for mix in settings.mixes:
+        other = read_source(mix.source, settings.dataset)
+        files |= other.files
+        seen = {e.content_digest for part in train for e in part.kept}
+        count = None if mix.weight is None else round(mix.weight * len(train[0].kept))
+        train.append(select(other, settings, encoder, held_out, seen, count))
+    return train, files
+
+
+def _rows(parts: Iterable[Selection]) -> Iterator[TokenRow]:
+    return (row for part in parts for row in part.rows())
+
+
+# --- what stops a training before it begins ---------------------------------------------------
+
+
+def _require_pair_source(main: Source, settings: TrainSettings) -> None:
+    """Refuse to choose pairs by their source where none names one."""
+    if settings.pair_source != "all" and not any(
+        e.pair_source is not None for e in main.train if isinstance(e, Example)
+    ):
+        raise CaiError(
+            f"{settings.data}: no column pair_source, so there are no {settings.pair_source} pairs",
+            "Leave pair_source at all.",
+        )
 
 
 def _check_lengths(train: Sequence[Selection], settings: TrainSettings) -> None:
@@ -131,9 +121,6 @@ def _check_lengths(train: Sequence[Selection], settings: TrainSettings) -> None:
         )
 
 
-# --- figures and warnings ---------------------------------------------------------------------
-
-
 def _check_labels(kept: Sequence[Example], settings: TrainSettings) -> None:
     """Refuse labels that are all sure of themselves where the loss is to learn from their doubt."""
     soft = settings.method == "dpo" and settings.loss != "hard"
@@ -144,6 +131,9 @@ def _check_labels(kept: Sequence[Example], settings: TrainSettings) -> None:
             "Calibrate the judge (cai generate --judge-calibration), or say that the labels are "
             "hard: --loss hard.",
         )
+
+
+# --- what is warned of ------------------------------------------------------------------------
 
 
 def _warnings(
@@ -170,37 +160,3 @@ def _warnings(
 def _refusals(encoder: Encoder) -> Iterator[str]:
     for reason, count in encoder.refusals.most_common(3):
         yield f"{count} rows cannot be trained on: {reason}"
-
-
-# --- writing ----------------------------------------------------------------------------------
-
-
-def rows_digest(parts: Iterable[Selection]) -> str:
-    """SHA-256 over the ids of each row and what is learnt of them, in order."""
-    total = hashlib.sha256()
-    for row in _rows(parts):
-        plain = {k: v.tolist() if isinstance(v, array) else v for k, v in row.items()}
-        total.update(canonical_json(plain) + b"\n")
-    return total.hexdigest()
-
-
-def _rows(parts: Iterable[Selection]) -> Iterator[Row]:
-    return (row for part in parts for row in part.rows())
-
-
-def _stored(parts: Sequence[Selection], schema: pa.Schema, path: Path) -> Dataset:
-    """A dataset that is read from a file which its content names, and which is kept if it is there.
-
-    So what is computed from the rows and cached beside the file stays valid with it.
-    """
-    from datasets import Dataset
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            rows = _rows(parts)
-            while batch := list(islice(rows, 1000)):
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-        temporary.replace(path)
-    return Dataset.from_file(str(path))

@@ -1,19 +1,24 @@
-"""What was read, what was dropped and why."""
+"""What was read, what was left out and why, and figures of what is trained on."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from cai.records import Record
+from cai.sources.bad_rows import Fault
 from cai.train.data.examples import Example
-from cai.train.data.load import Reason
 
+# "degenerate" stands in records of before: now each row's own fault is told.
+Reason = Literal[
+    Fault, "degenerate", "duplicate", "leak", "pair source", "margin", "template", "too long"
+]
 SATURATED = 0.99  # a label above it is a hard one, whatever the loss
 
 
-class Tokens(Record):
+class TokenStatistics(Record):
     """Tokens per row as trained: the prompt with its answer, of a pair with the longer one."""
 
     mean: float
@@ -21,7 +26,7 @@ class Tokens(Record):
     max: int
 
 
-class Labels(Record):
+class LabelStatistics(Record):
     """`chosen_probability` over the rows: the mean, and the share above 0.99."""
 
     mean: float
@@ -62,8 +67,8 @@ class DataReport(Record):
 
     sources: tuple[Counts, ...]
     test: Counts | None
-    tokens: Tokens
-    labels: Labels | None
+    tokens: TokenStatistics
+    labels: LabelStatistics | None
     files: dict[str, str]
     rows_digest: str
     warnings: tuple[str, ...] = ()
@@ -99,16 +104,17 @@ class DataReport(Record):
         return lines
 
 
-def token_statistics(lengths: Sequence[int]) -> Tokens:
+def token_statistics(lengths: Sequence[int]) -> TokenStatistics:
     """Mean, 95th percentile (nearest rank) and maximum of at least one length."""
     ordered = sorted(lengths)
     rank = math.ceil(0.95 * len(ordered))
-    return Tokens(mean=sum(ordered) / len(ordered), p95=ordered[rank - 1], max=ordered[-1])
+    mean = sum(ordered) / len(ordered)
+    return TokenStatistics(mean=mean, p95=ordered[rank - 1], max=ordered[-1])
 
 
-def label_statistics(rows: Sequence[Example]) -> Labels:
+def label_statistics(rows: Sequence[Example]) -> LabelStatistics:
     """The mean of `chosen_probability` and its share above 0.99, over at least one row."""
-    return Labels(
+    return LabelStatistics(
         mean=math.fsum(e.probability for e in rows) / len(rows),
         saturated=sum(e.probability > SATURATED for e in rows) / len(rows),
     )

@@ -1,4 +1,4 @@
-"""The rows of a run, a file or a dataset on the Hub, and what is learnt of each."""
+"""Where rows come from: a run, a file or a dataset on the Hub, split by split."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.dataset.schema import DATASETS, SPLITS, Split
 from cai.errors import CaiError, InputError
 from cai.sources.bad_rows import RowError
-from cai.sources.conversations import CONVERSATIONS, SYSTEM
-from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
+from cai.sources.files import TABLES, Row, file_digest, file_rows
 from cai.sources.hub import HUB_HINT, hub_spec, hub_splits
-from cai.sources.wording import listed
 from cai.train.config import DatasetName
-from cai.train.data.examples import ANSWERS, Dropped, Example, examples, missing_columns
+from cai.train.data.columns import PROBABILITY, columns_of_run, columns_to_read
+from cai.train.data.examples import Dropped, Example, examples
 
-_RUN_COLUMNS: dict[DatasetName, tuple[str, ...]] = {
-    "sft": ("id", "prompt"),
-    "preferences": ("id", "prompt", "chosen_probability", "pair_source"),
-}
-_EXTRA_COLUMNS = ("id", "chosen_probability", "pair_source", *SYSTEM)
-_COLUMNS_HINT = (
-    "sft learns from the columns prompt and completion, or messages; dpo from prompt, chosen and "
-    "rejected, or from chosen and rejected as whole conversations. A column holds texts, "
-    "transcripts, or lists of {role, content}."
-)
 _AGAIN = "Run the same cai generate command again."
 
 
@@ -60,9 +50,9 @@ def read_source(name: str, dataset: DatasetName) -> Source:
     return Source(name, rows, [], {name: file_digest(path)})
 
 
-def _rows(path: Path, dataset: DatasetName, more: Sequence[str] = ()) -> Iterator[Row]:
+def _rows(path: Path, dataset: DatasetName, required: Sequence[str] = ()) -> Iterator[Row]:
     table = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-    for where, row in file_rows(path, _columns(dataset, more)):
+    for where, row in file_rows(path, columns_to_read(dataset, required)):
         if table and not isinstance(row, RowError):
             row = _from_cells(row)
         yield where, row
@@ -71,41 +61,25 @@ def _rows(path: Path, dataset: DatasetName, more: Sequence[str] = ()) -> Iterato
 def _from_cells(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a table's row, in which all is text and nothing is null."""
     fields = {name: None if cell == "" else cell for name, cell in row.items()}
-    label = fields.get("chosen_probability")
+    label = fields.get(PROBABILITY)
     if label is not None:
         with suppress(ValueError):  # told as what it is, a text
-            fields["chosen_probability"] = float(label)
+            fields[PROBABILITY] = float(label)
     return fields
 
 
-def _columns(dataset: DatasetName, more: Sequence[str] = ()) -> Columns:
-    """Chooses the columns that are read, of the names of all."""
-    known = ("prompt", *ANSWERS[dataset], *(CONVERSATIONS if dataset == "sft" else ()))
-
-    def choose(names: Sequence[str], where: str) -> list[str]:
-        lacking = [name for name in more if name not in names]
-        missing = missing_columns(names, dataset) or next(iter(lacking), None)
-        if missing is not None:
-            message = f"no column {missing}; there are: {listed(names)}"
-            raise InputError(where, message, _COLUMNS_HINT)
-        return [name for name in names if name in (*known, *_EXTRA_COLUMNS)]
-
-    return choose
-
-
 def _from_run(folder: Path, name: str, dataset: DatasetName) -> Source:
-    kinds = ("sft", "preferences", "traces")
     finished = (folder / "manifest.json").is_file()
     if (folder / "calls.sqlite").is_file() and not finished:
         raise CaiError(f"{name}: this run has not come to its end", _AGAIN)
-    if not finished and not any((folder / kind).is_dir() for kind in kinds):
+    if not finished and not any((folder / kind).is_dir() for kind in DATASETS):
         raise CaiError(f"{name}: not a run folder", "Give the folder that cai generate wrote.")
-    splits: dict[str, list[Example | Dropped]] = {"train": [], "test": []}
+    splits: dict[Split, list[Example | Dropped]] = {split: [] for split in SPLITS}
     files = {}
     for split, rows in splits.items():
         path = folder / dataset / f"{split}.parquet"
         if path.is_file():
-            rows += examples(_rows(path, dataset, _RUN_COLUMNS[dataset]), name, dataset)
+            rows += examples(_rows(path, dataset, columns_of_run(dataset)), name, dataset)
             files[str(Path(name) / dataset / path.name)] = file_digest(path)
     if not splits["train"]:
         if splits["test"]:
@@ -125,17 +99,18 @@ def _from_hub(name: str, dataset: DatasetName) -> Source:
     if (spec.split or "train") not in splits:
         there = ", ".join(splits)
         raise CaiError(f"{name}: no split {spec.split or 'train'}; there are: {there}", HUB_HINT)
-    found: dict[str, list[Example | Dropped]] = {"train": [], "test": []}
+    rows: dict[Split, list[Example | Dropped]] = {split: [] for split in SPLITS}
     files = {}
-    for split in [spec.split] if spec.split else [split for split in found if split in splits]:
-        where = f"{name} {split}"
-        data = splits[split]
-        data = data.select_columns(_columns(dataset)(data.column_names, where))
+    # A split that is named is what is trained on, whatever its name.
+    pairs = [(s, s) for s in SPLITS if s in splits]
+    for split, theirs in [(SPLITS[0], spec.split)] if spec.split else pairs:
+        where = f"{name} {theirs}"
+        data = splits[theirs]
+        data = data.select_columns(columns_to_read(dataset)(data.column_names, where))
         total = hashlib.sha256()
-        rows = examples(_hashed(data, where, total), name, dataset)
-        found["train" if spec.split else split] = rows
+        rows[split] = examples(_hashed(data, where, total), name, dataset)
         files[where] = total.hexdigest()
-    return Source(name, found["train"], found["test"], files)
+    return Source(name, rows["train"], rows["test"], files)
 
 
 def _hashed(data: Iterable[dict[str, Any]], where: str, total: hashlib._Hash) -> Iterator[Row]:

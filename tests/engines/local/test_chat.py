@@ -5,8 +5,7 @@ import pytest
 from cai.engines.local.chat import Chat
 from cai.errors import CaiError
 from cai.records import Message
-
-from .conftest import CHATML, TEXTS, tiny_tokenizer, user
+from tests.engines.conftest import CHATML, TEXTS, tiny_tokenizer, user
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from cai.engines.local.chat import Chat
 from cai.engines.local.template_reader import read_template
 from cai.errors import CaiError, CallError
 from cai.records import Message, assistant
-
-from .conftest import CHATML, tiny_tokenizer, user
+from tests.engines.conftest import CHATML, tiny_tokenizer, user
 
 SYSTEM = Message(role="system", content="Be brief.")
 DAY = date(2026, 3, 7)

@@ -19,9 +19,14 @@ from cai.engines.local.model import LocalModel, load
 from cai.engines.local.transformers import TransformersEngine, _rows_in_memory
 from cai.errors import CallError
 from cai.records import Completion, Sampling
-
-from .conftest import TEXTS, drawn, user
-from .test_transformers import CALLS, SUFFIXES, complete, save_mistral, with_engine
+from tests.engines.conftest import TEXTS, drawn, user
+from tests.engines.local.test_transformers import (
+    CALLS,
+    SUFFIXES,
+    complete,
+    save_mistral,
+    with_engine,
+)
 
 LONG = "zqxj 0192 " * 20  # 209 tokens; the others have 16 to 63, with their answers at most 91
 

@@ -9,8 +9,7 @@ from torch.nn.functional import pad
 
 from cai.engines.local.sampling import BROKEN, draw, next_tokens, nucleus_floors, uniforms
 from cai.records import Sampling
-
-from .conftest import drawn
+from tests.engines.conftest import drawn
 
 CHI_SQUARE_3_SIGMA = 3.0  # deviations of (chi² - n) / sqrt(2 n), n the degrees of freedom
 

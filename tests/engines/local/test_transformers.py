@@ -23,8 +23,7 @@ from cai.engines.local.transformers import TransformersEngine, default_model
 from cai.engines.local.worker import Generated, Worker
 from cai.errors import CaiError, CallError
 from cai.records import Completion, Message, Sampling
-
-from .conftest import CHATML, TEXTS, drawn, tiny_tokenizer, user
+from tests.engines.conftest import CHATML, TEXTS, drawn, tiny_tokenizer, user
 
 T = TypeVar("T")
 GREEDY = Sampling(temperature=0, max_tokens=24)

@@ -12,8 +12,7 @@ import pytest
 from cai.engines.local.transformers import TransformersEngine
 from cai.engines.local.weights import resolve
 from cai.errors import CaiError
-
-from .conftest import CHATML, save_tiny
+from tests.engines.conftest import CHATML, save_tiny
 
 
 def identity(folder: Path, dtype: Any = "float32") -> str:
