@@ -15,6 +15,10 @@ from cai.config import Settings, resolve
 if TYPE_CHECKING:
     from cai.checks.results import JudgeResult
 
+PAIRS = (
+    "Labelled pairs (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, chosen, rejected, or "
+    "hh-rlhf's two texts"
+)
 ASKED = ("judge_principles", "cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
 
@@ -25,8 +29,7 @@ def judge_check(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Labelled pairs (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, chosen, rejected, "
-            "or hh-rlhf's two texts. [default: 216 shipped pairs]",
+            help=f"{PAIRS}. [default: 216 shipped pairs]",
             rich_help_panel="Input",
         ),
     ] = None,
@@ -59,15 +62,14 @@ def judge_check(
     The result is kept under the judge's identity, and cai generate uses it: only a judge that was
     found usable filters revisions. Running again goes on where it stopped.
     """
-    from cai.checks.judge import default_folder
-    from cai.checks.judge import judge_check as check
+    from cai.checks import judge
     from cai.runtime.progress import Shown
 
     settings = resolve({**given, "stages": ["preferences"]}, config, tuple(set_ or ()))
     progress = Shown(stderr)
-    folder = out or default_folder(settings)
+    folder = out or judge.default_folder(settings)
     try:
-        result = check(
+        result = judge.judge_check(
             settings,
             pairs=pairs_file,
             limit=limit,
@@ -79,12 +81,11 @@ def judge_check(
         progress.close()
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
-        return
-    _print(result)
-    console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
+    else:
+        _print(result, folder)
 
 
-def _print(result: JudgeResult) -> None:
+def _print(result: JudgeResult, folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title="Judge check", show_header=False, title_justify="left")
@@ -101,6 +102,7 @@ def _print(result: JudgeResult) -> None:
         console.print(groups)
     style = {"usable": "bold green", "weak": "bold yellow"}.get(result.verdict, "bold red")
     console.print(plain(f"{result.verdict}. ", style) + plain(result.words), soft_wrap=True)
+    console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
 
 
 def _figures(result: JudgeResult) -> dict[str, str]:
