@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     prompt_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of a prompt.", show_default=False)
+        str | None, typer.Argument(metavar="ID", help="Id of a prompt.", show_default=False)
     ] = None,
     first: Annotated[
         bool, typer.Option("--first", help="Take the first chain in which something was revised.")
@@ -29,7 +29,7 @@ def show(
     failed: Annotated[bool, typer.Option("--failed", help="List what failed, and why.")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="List the ids of all chains.")] = False,
 ) -> None:
-    """Print the chain of one prompt, step by step; without ID, what the run holds."""
+    """With ID, its chain is printed step by step; without it, counts and some ids."""
     from cai.dataset.run import Run
 
     run = Run.load(folder)

@@ -23,6 +23,7 @@ from cai.cli.console import confirmed
 from cai.config import resolve
 from cai.engines.local import smollm, weights
 from cai.errors import CaiError, InputError
+from cai.files import find_constitution
 from cai.runtime import progress
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
@@ -162,7 +163,7 @@ def test_broken_yaml_of_settings_gets_the_help_of_a_constitution() -> None:
 
 
 def test_names_that_are_nearly_right() -> None:
-    assert cai.assets.find_constitution("default").name == "default.yaml"
+    assert find_constitution("default").name == "default.yaml"
     with pytest.raises(CaiError) as caught:
         weights.resolve("localhost:8000/v1")
     assert caught.value.hint == "For a server write http://localhost:8000/v1."

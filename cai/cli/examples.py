@@ -1,4 +1,4 @@
-"""`cai constitution test`."""
+"""`cai constitution test`: the examples of its principles, put to a critic and a judge."""
 
 from __future__ import annotations
 
@@ -9,69 +9,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cai.cli.console import console, plain, stderr
+from cai.cli.options import SERVED, Config, Json, Set, argument, with_settings
+from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cai.checks.examples import CriticTest, JudgeTest, TestReport
 
+ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
-def run_tests(
-    file: Annotated[
-        str, typer.Argument(help="A YAML file, or the name of a shipped one: default.yaml.")
-    ],
+
+@with_settings(Settings, only={"model", "critic", "judge", "templates", *ASKED, *SERVED})
+def run_examples(
+    given: dict[str, Any],
+    file: Annotated[str, argument(Settings, "constitution", "FILE")],
     principle: Annotated[
-        list[str] | None, typer.Option(help="Test this principle only; may be repeated.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Critic and judge. [default: SmolLM2-135M]")
-    ] = None,
-    critic: Annotated[str | None, typer.Option(help="The critic. [default: --model]")] = None,
-    judge: Annotated[str | None, typer.Option(help="The judge. [default: --model]")] = None,
-    cot: Annotated[
-        bool | None, typer.Option("--cot/--no-cot", help="Let the judge reason before it picks.")
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Test this principle only; may be repeated."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the calls. [default: outputs/constitution-test/<name>]"),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the calls. [default: `outputs/constitution-test/<name>`]",
+            rich_help_panel="Output",
+        ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings, as of cai generate.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of cai generate: dtype, …"),
-    ] = None,
+    config: Config = None,
+    set_: Set = None,
     min_pass: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of tests that must pass for exit code 0.")
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            show_default=False,
+            help="Share of tests that must pass for exit code 0. [default: 1]",
+        ),
     ] = 1.0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Run the examples of the principles as unit tests of a critic and a judge.
+    """Run the examples of the principles as tests of critic and judge.
 
     The critic passes where its verdict is the example's; the judge where it prefers the example's
     revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
     """
     from cai.checks.examples import constitution_test
-    from cai.config import resolve
     from cai.runtime.progress import Shown
 
-    flags: dict[str, Any] = {
-        "constitution": file,
-        "model": model,
-        "critic": critic,
-        "judge": judge,
-        "cot": cot,
-        "templates": templates,
-    }
-    given = {key: value for key, value in flags.items() if value is not None}
-    settings = resolve(given, config, tuple(set_ or ()))
+    settings = resolve({**given, "constitution": file}, config, tuple(set_ or ()))
     progress = Shown(stderr)
     try:
         report = constitution_test(
