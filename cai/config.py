@@ -1,4 +1,7 @@
-"""Every knob of `cai generate`, flat, with its default and where the default comes from."""
+"""Every knob of `cai generate`, flat, with its default and where the default comes from.
+
+Long, as every setting of a run stands here once, with its help, its default and its source.
+"""
 
 from __future__ import annotations
 

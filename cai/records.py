@@ -1,4 +1,7 @@
-"""The records that flow through a run: frozen, state in fields, everything derivable a property."""
+"""The records that flow through a run: frozen, state in fields, everything derivable a property.
+
+Long, as it is the vocabulary: every record that more than one room speaks of, in one place.
+"""
 
 from __future__ import annotations
 

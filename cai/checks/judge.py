@@ -55,19 +55,15 @@ def judge_check(
         CaiError: Bad settings or pairs, a folder in use, a judge that does not load or answer.
     """
     settings = settings_of(settings, {**given, "stages": ("preferences",)})
-    if limit is not None and limit < 1:
-        raise CaiError(f"limit is {limit}", "Take at least one pair.")
     method = load_method(settings)
     path = Path(pairs) if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
     taken = _taken(usable := _usable(labelled, method), limit)
-    progress = progress or Quiet()
     folder = Path(out) if out is not None else default_folder(settings)
     settings = on_its_day(settings, folder)
     engine = make_engines(settings, engine)["judge"]
     expect({"judge": engine}, method)
-
-    progress.phase("judging", len(taken))
+    (progress := progress or Quiet()).phase("judging", len(taken))
     scored, labels = call_all(
         folder,
         {"judge": engine},
@@ -138,6 +134,8 @@ def _usable(pairs: Sequence[LabelledPair], method: Method) -> list[LabelledPair]
 
 def _taken(pairs: Sequence[LabelledPair], limit: int | None) -> list[LabelledPair]:
     """The first `limit` pairs by a hash of their ids, in their own order."""
+    if limit is not None and limit < 1:
+        raise CaiError(f"limit is {limit}", "Take at least one pair.")
     ranked = sorted(pairs, key=lambda pair: digest(pair.prompt.id))
     taken = {pair.prompt.id for pair in ranked[:limit]}
     return [pair for pair in pairs if pair.prompt.id in taken]

@@ -16,7 +16,7 @@ from cai.roles import expect, make_engines, settle_labels
 from cai.row import make_row
 from cai.runtime import servers
 from cai.runtime.calls import Calls
-from cai.runtime.journal import Store
+from cai.runtime.tables import Store
 from cai.runtime.tally import Tally
 from cai.runtime.work import distinct, schedulers_of, watch
 

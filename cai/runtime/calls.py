@@ -1,4 +1,8 @@
-"""Model calls with an address and a key: looked up first, made once, committed before use."""
+"""Model calls with an address and a key: looked up first, made once, committed before use.
+
+Long, as looking up, making, committing and failing a call are one piece: who reads one of them
+has to see the others.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,9 @@ from cai.records import (
     Stage,
     Usage,
 )
-from cai.runtime.journal import Store
 from cai.runtime.keys import call_key, call_seed
 from cai.runtime.scheduler import Scheduler
+from cai.runtime.tables import Store
 from cai.runtime.tally import Tally
 
 T = TypeVar("T")

@@ -13,41 +13,18 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cai.errors import CaiError
-from cai.files import publish
 from cai.records import Failure, Prompt
+from cai.runtime.tables import PROMPTS, VERSION, create
 
-VERSION = 1
 UNUSABLE = "Check disk space and permissions; if the file is damaged, move it away and run again."
 CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE calls
-    (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value TEXT NOT NULL);
-CREATE TABLE attempts
-    (address TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
-"""
-_PROMPTS = """
-CREATE TABLE {name} (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-                     digest TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, record TEXT NOT NULL);
-CREATE TABLE {name}_failures (position INTEGER PRIMARY KEY, record TEXT NOT NULL);
-"""
 
 
 # Table with its columns, rows, and who waits for the commit.
 _Write = tuple[str, list[tuple[bytes | str, str | int]], "asyncio.Future[None]"]
-
-
-class Store(Protocol):
-    """Where results of calls are kept, by key."""
-
-    def get(self, key: bytes) -> str | None: ...
-    async def put(self, entries: Mapping[bytes, str]) -> None: ...
-    def first_attempt(self, address: str) -> int: ...
-    async def raise_attempt(self, address: str, first: int) -> None: ...
 
 
 class Journal:
@@ -59,7 +36,7 @@ class Journal:
         self._waiting: list[_Write] = []
         try:
             if not readonly and not path.exists():
-                _create(path)
+                create(path)
             self._db = self._connect()
             self._check_version()
             self._any_raised = self._first_raised() is not None
@@ -181,7 +158,7 @@ class Journal:
             CaiError: One id stands for two different texts, and there is no `renamed`.
         """
         self._db.executescript("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS staged_failures;")
-        self._db.executescript(_PROMPTS.format(name="staged"))
+        self._db.executescript(PROMPTS.format(name="staged"))
         position = duplicates = 0
         with self._transaction():
             for n, item in enumerate(prompts, 1):
@@ -280,19 +257,6 @@ class Journal:
         if self._waiting:
             self._commit()
         self._db.close()
-
-
-def _create(path: Path) -> None:
-    """An empty journal: whole, or not there."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    db = sqlite3.connect(new, isolation_level=None)
-    try:
-        db.executescript(_SCHEMA + _PROMPTS.format(name="prompts"))
-        db.execute("INSERT INTO meta VALUES ('version', ?)", (json.dumps(VERSION),))
-    finally:
-        db.close()
-    publish(new, path)
 
 
 class _Transaction:

@@ -1,4 +1,7 @@
-"""Conversations to token ids, so that the text of a message stays text."""
+"""Conversations to token ids, so that the text of a message stays text.
+
+Long, as ids for generation, for training and for labels must come out of one class.
+"""
 
 from __future__ import annotations
 

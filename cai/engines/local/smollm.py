@@ -40,7 +40,7 @@ def folder(*, convert: bool) -> Path | None:
     Raises:
         CaiError: The package is not installed.
     """
-    from cai.engines.local.weights import file_digest
+    from cai.engines.local.digests import file_digest
     from cai.errors import CaiError
 
     gguf = packaged_gguf()

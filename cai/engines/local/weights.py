@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cai import files
 from cai.engines.local import smollm
+from cai.engines.local.digests import file_digest
 from cai.errors import CaiError
 from cai.records import digest
 
@@ -221,19 +220,3 @@ def _digests(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
         for pattern in patterns
         for path in sorted(folder.glob(pattern))
     }
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hex, remembered under (real path, size, time of change)."""
-    real = path.resolve()
-    stat = real.stat()
-    key = digest([str(real), stat.st_size, stat.st_mtime_ns])
-    entry = files.cache_dir() / "digests" / key
-    if entry.is_file() and len(known := entry.read_text("ascii")) == 64:
-        return known
-    value = files.file_digest(real)
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as new:
-        new.write(value)
-    os.replace(new.name, entry)  # noqa: PTH105
-    return value

@@ -1,4 +1,7 @@
-"""Any OpenAI-compatible server (vLLM, SGLang, llama.cpp, Ollama, hosted APIs) as an engine."""
+"""Any OpenAI-compatible server (vLLM, SGLang, llama.cpp, Ollama, hosted APIs) as an engine.
+
+Long, as it is the whole of one class: who a server is, its start, and the three ways to a label.
+"""
 
 from __future__ import annotations
 
