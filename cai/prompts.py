@@ -19,7 +19,7 @@ from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
 from cai.sources.bad_rows import BadRows, RowError
 from cai.sources.columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
-from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
+from cai.sources.files import TABLES, Columns, SourceRow, file_digest, file_rows
 from cai.sources.hub import hub, hub_rows, hub_spec
 from cai.sources.wording import a_kind_of, listed
 
@@ -108,7 +108,7 @@ class Intake:
         self.bad.add(error)
         return _failure(error, self._where, {"id": prompt.id})
 
-    def _rows(self) -> Iterator[tuple[str, Row]]:
+    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
         """Rows, each with the name of its file unless that is the first."""
         if self._source.startswith("hf:"):
             self._column = hub_spec(self._source).column or self._column
@@ -125,12 +125,14 @@ class Intake:
             yield from chain.from_iterable(files)
 
 
-def _file(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Row]]:
+def _file(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, SourceRow]]:
     rows = ((name, row) for row in file_rows(path, columns))
     return _some(rows, str(path), "Give a file with prompts.")
 
 
-def _some(rows: Iterator[tuple[str, Row]], where: str, hint: str) -> Iterator[tuple[str, Row]]:
+def _some(
+    rows: Iterator[tuple[str, SourceRow]], where: str, hint: str
+) -> Iterator[tuple[str, SourceRow]]:
     row = None
     for row in rows:
         yield row

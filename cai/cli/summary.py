@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cai.cli.console import console, plain, stderr
+from cai.records import JudgeFacts
 
 if TYPE_CHECKING:
     from cai.dataset.run import Run
@@ -92,8 +93,7 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
     if "pairs.no principle" in counts:
         lines["no principle compares"] = f"{counts['pairs.no principle']:,} prompts"
     if lines:
-        known = {None: "never checked", True: "found usable", False: "did not pass its check"}
-        lines["judge"] = known[judge.get("usable")]
+        lines["judge"] = JudgeFacts.model_validate(judge).state
     if "failures.pairs" in counts:
         lines["pairs that failed"] = f"{counts['failures.pairs']:,}"
     worse = counts.get("verified.worse", 0)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from cai.dataset.rows import edit_distance
 from cai.dataset.run_change import LabelChange, LabelCounts, RevisionChange
 from cai.dataset.traces import Place, finals
-from cai.records import canonical_json
+from cai.records import canonical_json, mean_p
 
 T = TypeVar("T")
 _Asked = tuple[tuple[str, float], ...]  # per principle: its p_a
@@ -67,7 +67,7 @@ def _label(pair: dict[str, Any]) -> _Label:
         p_a=pair["p_a"],
         dropped=pair["dropped"],
         asked=tuple(
-            (intern(j["principle_id"]), (1 + (j["q_ab"] - j["q_ba"])) / 2)
+            (intern(j["principle_id"]), mean_p(j["q_ab"], j["q_ba"]))
             for j in pair["judgements"] or ()
         ),
     )

@@ -25,7 +25,7 @@ _WORDS = {  # what all shards must share, and what it is called
 }
 
 
-def merge(
+def merge_shards(
     shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
 ) -> Run:
     """Put the shards of a run together in a folder of its own, without asking a model.

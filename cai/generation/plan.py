@@ -206,8 +206,8 @@ def _model_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, 
 
 
 def _of_judge(judge: JudgeFacts) -> str:
-    known = {None: "not checked", True: "usable", False: "not usable"}[judge.usable]
-    return known if judge.temperature == 1 else f"{known}, temperature {judge.temperature:.4g}"
+    warmth = f", temperature {judge.temperature:.4g}" if judge.temperature != 1 else ""
+    return judge.state + warmth
 
 
 def _constitution_change(old: Constitution, new: Constitution) -> str:

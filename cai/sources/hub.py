@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.errors import CaiError
-from cai.sources.files import Columns, Row
+from cai.sources.files import Columns, SourceRow
 from cai.sources.wording import first_line, listed
 
 HUB_HINT = (
@@ -68,7 +68,7 @@ def hub(source: str) -> Iterator[None]:
         raise CaiError(f"{source}: {first_line(error)}{which}", HUB_HINT) from error
 
 
-def hub_rows(source: str, columns: Columns) -> Iterator[Row]:
+def hub_rows(source: str, columns: Columns) -> Iterator[SourceRow]:
     """The rows of one split (train, if none is named), streamed.
 
     Args:

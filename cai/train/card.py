@@ -14,7 +14,7 @@ from cai.train.data.report import Counts
 from cai.train.models import Outline
 
 
-def card(record: Mapping[str, Any]) -> str:
+def model_card(record: Mapping[str, Any]) -> str:
     """README.md of a trained model: a YAML header for the Hub, what it was trained on and how."""
     settings, data = record["settings"], record["data"]
     header: dict[str, Any] = {
