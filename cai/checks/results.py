@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cai.calibration import Bin
 from cai.errors import CaiError
-from cai.files import cache_dir
+from cai.files import cache_dir, replacing
 from cai.method import Method
 from cai.records import JudgeFacts, Record
 
@@ -101,9 +101,9 @@ def stored(key: str) -> JudgeResult | None:
 def store(result: JudgeResult) -> Path:
     path = _path(result.key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return temporary.replace(path)
+    with replacing(path, shared=True) as file:
+        file.write(result.model_dump_json(indent=2) + "\n")
+    return path
 
 
 def read(path: Path) -> JudgeResult:

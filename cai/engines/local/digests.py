@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from cai import files
@@ -20,7 +18,6 @@ def file_digest(path: Path) -> str:
         return known
     value = files.file_digest(real)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as new:
-        new.write(value)
-    os.replace(new.name, entry)  # noqa: PTH105
+    with files.replacing(entry, shared=True) as file:
+        file.write(value)
     return value
