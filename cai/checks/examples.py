@@ -100,8 +100,8 @@ def check_examples(
     tests = _tests(method, principles)
     folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
     settings = on_its_day(settings, folder)
-    made = make_engines(settings, engine)
-    engines = {role: made[role] for role in dict.fromkeys(test.role for _, test in tests)}
+    all_engines = make_engines(settings, engine)
+    engines = {role: all_engines[role] for role in dict.fromkeys(test.role for _, test in tests)}
     expect(engines, method)
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
@@ -169,22 +169,22 @@ def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Case]]
 
 
 async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:
-    case, found = test.case, dict[str, Any](p_change=None)
+    case, outcome = test.case, dict[str, Any](p_change=None)
     request = user(method.request("critique", test.principle))
     talk = (*method.few_shot, user(case.prompt), assistant(case.response), request)
     try:
         critique = await ask_critique(talk, 1, method, calls)
         verdict = await ask_verdict((*talk, assistant(critique)), method, calls)
-        found["p_change"] = verdict.p_change
+        outcome["p_change"] = verdict.p_change
     except Rejected as reason:
-        found["error"] = f"{reason.error}: {reason.message}"
+        outcome["error"] = f"{reason.error}: {reason.message}"
     return CriticExample(
-        principle=test.principle.id, example=test.number, expected=case.verdict, **found
+        principle=test.principle.id, example=test.number, expected=case.verdict, **outcome
     )
 
 
 async def _judge_test(test: _Case, method: Method, calls: RowCalls) -> JudgeExample:
-    case, found = test.case, dict[str, Any](p_revision=None, consistent=None)
+    case, outcome = test.case, dict[str, Any](p_revision=None, consistent=None)
     comparison = Comparison(
         prompt=Prompt(id=test.name, messages=(user(case.prompt),), kind="red-team"),
         response_a=case.response,
@@ -192,7 +192,7 @@ async def _judge_test(test: _Case, method: Method, calls: RowCalls) -> JudgeExam
     )
     try:
         label = await judge(comparison, [test.principle], method, calls)
-        found |= {"p_revision": label.swap().p_a, "consistent": label.consistent}
+        outcome |= {"p_revision": label.swap().p_a, "consistent": label.consistent}
     except Rejected as reason:
-        found["error"] = f"{reason.error}: {reason.message}"
-    return JudgeExample(principle=test.principle.id, example=test.number, **found)
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return JudgeExample(principle=test.principle.id, example=test.number, **outcome)

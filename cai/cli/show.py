@@ -109,8 +109,8 @@ def _print_steps(trace: dict[str, Any]) -> None:
             text = step["revision"]
     console.print(plain(f"edit distance {trace['edit_distance']:.2f} of 1", "dim"))
     if trace.get("verified") is not None:
-        found = "better" if trace["verified"] else "worse, so it is no SFT row"
-        console.print(plain(f"the judge finds the revision {found}"))
+        verdict = "better" if trace["verified"] else "worse, so it is no SFT row"
+        console.print(plain(f"the judge finds the revision {verdict}"))
 
 
 def _print_pair(pair: dict[str, Any]) -> None:
