@@ -162,12 +162,12 @@ def groups(rows: Sequence[BatchRow]) -> list[list[BatchRow]]:
 
     The longest come first, so that one which does not fit in memory is met while that is empty.
     """
-    found: list[list[BatchRow]] = []
+    batches: list[list[BatchRow]] = []
     for row in sorted(rows, key=len, reverse=True):
-        group = found[-1] if found else []
+        group = batches[-1] if batches else []
         fits = group and len(group[0]) * (len(group) + 1) <= _PREFILL
         if fits and len(group[0]) <= _PADDING * len(row):
             group.append(row)
         else:
-            found.append([row])
-    return found
+            batches.append([row])
+    return batches

@@ -14,8 +14,8 @@ def file_digest(path: Path) -> str:
     stat = real.stat()
     key = digest([str(real), stat.st_size, stat.st_mtime_ns])
     entry = files.cache_dir() / "digests" / key
-    if entry.is_file() and len(known := entry.read_text("ascii")) == 64:
-        return known
+    if entry.is_file() and len(text := entry.read_text("ascii")) == 64:
+        return text
     value = files.file_digest(real)
     entry.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(entry, shared=True) as file:

@@ -24,8 +24,8 @@ def template_facts(folder: Path, name: str) -> TemplateFacts | None:
     """
     entry = cache_dir() / "templates" / f"{tokenizer_digest(folder)}-v{_VERSION}.json"
     if entry.is_file():
-        known = entry.read_text("utf-8")
-        return TemplateFacts.model_validate_json(known) if known else None
+        text = entry.read_text("utf-8")
+        return TemplateFacts.model_validate_json(text) if text else None
     facts = _read(folder, name)
     entry.parent.mkdir(parents=True, exist_ok=True)
     with replacing(entry, shared=True) as file:

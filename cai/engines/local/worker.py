@@ -155,17 +155,17 @@ class Worker:
         if not call.future.cancelled():
             score = partial(label_logprobs, self._model, call.prompts, call.labels, self.room)
             try:
-                found = attempt(score)
-                if found is None and self._batch.rows:
+                scores = attempt(score)
+                if scores is None and self._batch.rows:
                     self._waiting.extendleft(reversed(self._batch.clear()))
-                    found = attempt(score)
+                    scores = attempt(score)
             except CallError as error:
                 _fail(call.future, error)
             else:
-                if found is None:
+                if scores is None:
                     _fail(call.future, _too_large(max(map(len, call.prompts))))
                 else:
-                    _resolve(call.future, found)
+                    _resolve(call.future, scores)
         self._scorings.popleft()
 
     def _release(self) -> None:
