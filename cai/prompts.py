@@ -147,11 +147,11 @@ def files_of(source: str) -> list[Path]:
         CaiError: There is none that can be read.
     """
     if source == "seeds" or source.startswith("seeds:"):
-        wanted = [k for k in SEEDS if source in ("seeds", f"seeds:{k}")]
-        if not wanted:
+        kinds = [k for k in SEEDS if source in ("seeds", f"seeds:{k}")]
+        if not kinds:
             hint = f"Write seeds, or one of: {', '.join(f'seeds:{k}' for k in SEEDS)}."
             raise CaiError(f"{source}: no such seeds", hint)
-        return [seeds_dir() / f"{k}.jsonl" for k in wanted]
+        return [seeds_dir() / f"{k}.jsonl" for k in kinds]
     path, usable = Path(source), f"Usable files are {', '.join(_TEXT_FORMATS)} (or .gz), .parquet."
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -196,8 +196,8 @@ def source_digest(source: str, **options: Any) -> str:
             contents = [spec.name, info.sha]
     else:
         contents = [(path.name, file_digest(path)) for path in files_of(source)]
-    given = {key: value for key, value in options.items() if value is not None}
-    return digest({"source": name, "contents": contents, "options": given})
+    values = {key: value for key, value in options.items() if value is not None}
+    return digest({"source": name, "contents": contents, "options": values})
 
 
 def _prompt(

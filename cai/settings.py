@@ -174,11 +174,11 @@ def place_of(key: str, place: str) -> str:
     return place if place == option_name(key) else f"{place}: {key}"
 
 
-def near_names(key: object, known: Collection[str]) -> str:
+def near_names(key: object, names: Collection[str]) -> str:
     """A hint with all names that are like a misspelt one or hold it, else with all there are."""
     name = str(key).replace("-", "_")
-    near = difflib.get_close_matches(name, known, n=5)
-    near += [n for n in known if n not in near and (f"_{name}" in n or f"{name}_" in n)]
+    near = difflib.get_close_matches(name, names, n=5)
+    near += [n for n in names if n not in near and (f"_{name}" in n or f"{name}_" in n)]
     if not near:
-        return f"Known: {', '.join(known)}."
+        return f"Known: {', '.join(names)}."
     return f"Did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?"

@@ -54,7 +54,7 @@ def publish(
         made=calls.tally,
         whole=replayed.tally,
     )
-    fed = {role: told for role, e in job.engines.items() if (told := e.feeding())}
+    fed = {role: feeding for role, e in job.engines.items() if (feeding := e.feeding())}
     whole = job.journal.meta("seconds") or 0.0
     spent = spent._replace(whole=whole, writing=seconds)
     manifest = manifest_of(settled.method, calls, names, fed, outcome, spent, price)

@@ -142,12 +142,12 @@ def make_plan(
         if standing is not None and standing.meta("settings") is not None:
             old = last_method(standing, published=True)
             last = last_method(standing)[0].settings
-            found = digest_of_prompts(settings, last)
+            new_digest = digest_of_prompts(settings, last)
             plan.changes = changes_since(
                 standing,
                 method,
                 identities,
-                new_prompts=found not in (None, standing.meta("source")["digest"]),
+                new_prompts=new_digest not in (None, standing.meta("source")["digest"]),
             )
             plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
         prompts = (prompt for _, prompt in staged.prompts("staged"))
@@ -166,8 +166,8 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
     )
-    found = labels.from_meta(journal.meta("labels"))
-    return method, Calls(journal, settings.seed, fact("identities"), labels=found)
+    picks = labels.from_meta(journal.meta("labels"))
+    return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
 
 
 def changes_since(

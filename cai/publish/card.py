@@ -120,16 +120,16 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
 
 def _fed(manifest: Manifest) -> dict[str, str]:
     """What the models' templates add to the texts, each said once."""
-    found: dict[str, dict[str, str]] = {}
-    for told in manifest.fed.values():
-        for name, text in told.items():
-            found.setdefault(name.capitalize(), {})[text] = text
-    return {name: "; ".join(texts) for name, texts in found.items()}
+    lines: dict[str, dict[str, str]] = {}
+    for feeding in manifest.fed.values():
+        for name, text in feeding.items():
+            lines.setdefault(name.capitalize(), {})[text] = text
+    return {name: "; ".join(texts) for name, texts in lines.items()}
 
 
 def _labels(settings: Settings, manifest: Manifest) -> str:
     counts, judge = manifest.counts, JudgeFacts.model_validate(manifest.judge)
-    kept = counts.get("preferences.train", 0) + counts.get("preferences.test", 0)
+    rows = counts.get("preferences.train", 0) + counts.get("preferences.test", 0)
     pairs = {
         name.removeprefix("pairs."): n for name, n in counts.items() if name.startswith("pairs.")
     }
@@ -140,6 +140,6 @@ def _labels(settings: Settings, manifest: Manifest) -> str:
         f"{settings.judge_principles} principle(s) per comparison, both orders"
         f"{', reasoning first' if settings.cot else ''}; judge: {judge.state}"
         f"{f'; temperature {temperature:.4g}' if temperature != 1 else ''}; "
-        f"{kept:,} of {sum(pairs.values()):,} pairs kept"
+        f"{rows:,} of {sum(pairs.values()):,} pairs kept"
         f"{f', dropped: {reasons}' if reasons else ''}"
     )

@@ -183,7 +183,7 @@ def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[SourceRo
     damage: list[RowError] = []  # in the lines of the row that is read
     reader = csv.reader(_noting(path, damage), delimiter=delimiter, strict=True)
     header: list[str] = []
-    wanted: dict[str, int] = {}
+    places: dict[str, int] = {}
     start = 1
     try:
         for cells in reader:
@@ -197,14 +197,14 @@ def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[SourceRo
                 _refuse_other_mark(header, delimiter, where)
                 chosen = set(columns(header, where))
                 only_once([name for name in header if name in chosen], where)
-                wanted = {name: i for i, name in enumerate(header) if name in chosen}
+                places = {name: i for i, name in enumerate(header) if name in chosen}
             elif damage:
                 yield where, damage[0]
             elif len(cells) != len(header):
                 message = f"{len(cells)} cells, but the header has {len(header)}"
                 yield where, RowError(where, "broken line", message, _CELLS_HINT)
             else:
-                yield where, {name: cells[i] for name, i in wanted.items()}
+                yield where, {name: cells[i] for name, i in places.items()}
             damage.clear()
     except csv.Error as error:
         # Where the quotes are wrong, nobody knows which line begins a row.

@@ -57,8 +57,8 @@ measure it before it is used.
 def _trained(record: Mapping[str, Any]) -> str:
     model, rank = Outline.model_validate(record["model"]), record["settings"]["lora"]
     what = f"LoRA of rank {rank}: {model.what}" if rank else model.what
-    kept = f"; as in the base: {', '.join(model.beside)}" if model.beside else ""
-    return f"{model.class_name}, {what}{kept}"
+    rest = f"; as in the base: {', '.join(model.beside)}" if model.beside else ""
+    return f"{model.class_name}, {what}{rest}"
 
 
 def _method(settings: Mapping[str, Any]) -> str:
