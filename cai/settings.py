@@ -146,7 +146,7 @@ def merged(
             if key not in settings.model_fields:
                 other = (other_names or {}).get(str(key))
                 hint = f"Did you mean {other}?" if other else near_names(key, settings.model_fields)
-                raise InputError(place or "settings", f"unknown setting {key!r}", hint)
+                raise InputError(where, f"unknown setting {key!r}", hint)
             texts = value if isinstance(value, list | tuple) else [value]
             if not all(encodable(text) for text in texts if isinstance(text, str)):
                 raise InputError(place_of(key, where), "not valid Unicode", "Write it in UTF-8.")
