@@ -283,12 +283,12 @@ def resolve(
         CaiError: An unknown key, or a value of the wrong kind; says where it stands.
     """
     layers: list[Layer] = [(read_config(config), str(config))] if config else []
-    said = [*(parse_pair(Settings, pair) for pair in pairs), (given, "")]
-    chosen = [layer["preset"] for layer, _ in said if "preset" in layer]
+    options = [*(parse_pair(Settings, pair) for pair in pairs), (given, "")]
+    chosen = [layer["preset"] for layer, _ in options if "preset" in layer]
     preset = next((name for name in PRESETS if chosen and name == chosen[-1]), None)
     if config is not None and preset is not None:  # it wins over the file's keys
         layers.append((_in_full(preset), f"preset {preset}"))
-    values, places = merged(Settings, [*layers, *said])
+    values, places = merged(Settings, [*layers, *options])
     base = next((v for name, v in PRESETS.items() if name == values.get("preset")), {})
     try:
         return Settings.model_validate({**base, **values})

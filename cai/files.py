@@ -82,9 +82,13 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 @contextmanager
-def replacing(final: Path) -> Iterator[Any]:
-    """A text file that takes the place of `final` when the block ends without an error."""
-    temporary = final.with_name(f".{final.name}.tmp")
+def replacing(final: Path, *, shared: bool = False) -> Iterator[Any]:
+    """A text file that takes the place of `final` when the block ends without an error.
+
+    Of a `shared` file, as in the cache, several processes may write the same.
+    """
+    who = f".{os.getpid()}" if shared else ""
+    temporary = final.with_name(f".{final.name}{who}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
         yield file
         file.flush()

@@ -50,15 +50,15 @@ class Method:
     def roles(self) -> tuple[Role, ...]:
         """The roles that have something to do."""
         settings = self.settings
-        found: list[Role] = ["policy"] if self.revises else []
+        roles: list[Role] = ["policy"] if self.revises else []
         if self.revises and settings.revisions:
-            found += ["critic"] if settings.critique else []
-            found += ["reviser"]
+            roles += ["critic"] if settings.critique else []
+            roles += ["reviser"]
         if self.sources:
-            found += ["judge"]
+            roles += ["judge"]
         if "sampled" in self.sources:
-            found += ["sampler"]
-        return tuple(found)
+            roles += ["sampler"]
+        return tuple(roles)
 
     @property
     def choosing_roles(self) -> frozenset[Role]:

@@ -229,6 +229,11 @@ class Comparison(Record):
         )
 
 
+def mean_p(q_ab: float, q_ba: float) -> float:
+    """The probability of response_a over both orders, of that of the first option in each."""
+    return (1 + (q_ab - q_ba)) / 2
+
+
 class Judgement(Record):
     """What a judge said of a comparison by one principle, in both orders.
 
@@ -246,7 +251,7 @@ class Judgement(Record):
 
     @property
     def p_a(self) -> float:
-        return (1 + (self.q_ab - self.q_ba)) / 2
+        return mean_p(self.q_ab, self.q_ba)
 
     def swap(self) -> Judgement:
         reasoning = self.reasoning and (self.reasoning[1], self.reasoning[0])
@@ -349,6 +354,12 @@ class JudgeFacts(Record):
 
     usable: bool | None = None
     temperature: float = Field(1.0, gt=0)
+
+    @property
+    def state(self) -> str:
+        """What its check found, in words."""
+        words = {None: "never checked", True: "found usable", False: "did not pass its check"}
+        return words[self.usable]
 
 
 class Row(Record):

@@ -78,12 +78,12 @@ def settle_labels(
     engine: Engine,
     engines: Mapping[str, Engine],
     method: Method,
-    known: MutableMapping[str, Labels],
+    picks: MutableMapping[str, Labels],
 ) -> bool:
     """Add labels that serve a started engine to the known ones; False if it never has to pick."""
     if not any(engines[role] is engine for role in method.choosing_roles):
         return False
-    known.setdefault(engine.identity, pick(engine))
+    picks.setdefault(engine.identity, pick(engine))
     return True
 
 

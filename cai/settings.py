@@ -146,7 +146,7 @@ def merged(
             if key not in settings.model_fields:
                 other = (other_names or {}).get(str(key))
                 hint = f"Did you mean {other}?" if other else near_names(key, settings.model_fields)
-                raise InputError(place or "settings", f"unknown setting {key!r}", hint)
+                raise InputError(where, f"unknown setting {key!r}", hint)
             texts = value if isinstance(value, list | tuple) else [value]
             if not all(encodable(text) for text in texts if isinstance(text, str)):
                 raise InputError(place_of(key, where), "not valid Unicode", "Write it in UTF-8.")
@@ -174,11 +174,11 @@ def place_of(key: str, place: str) -> str:
     return place if place == option_name(key) else f"{place}: {key}"
 
 
-def near_names(key: object, known: Collection[str]) -> str:
+def near_names(key: object, names: Collection[str]) -> str:
     """A hint with all names that are like a misspelt one or hold it, else with all there are."""
     name = str(key).replace("-", "_")
-    near = difflib.get_close_matches(name, known, n=5)
-    near += [n for n in known if n not in near and (f"_{name}" in n or f"{name}_" in n)]
+    near = difflib.get_close_matches(name, names, n=5)
+    near += [n for n in names if n not in near and (f"_{name}" in n or f"{name}_" in n)]
     if not near:
-        return f"Known: {', '.join(known)}."
+        return f"Known: {', '.join(names)}."
     return f"Did you mean {' or '.join([', '.join(near[:-1]), near[-1]] if near[1:] else near)}?"

@@ -22,7 +22,7 @@ from cai.runtime.small_jobs import call_all
 _ROUNDING = 1e-9  # a critic that picks by place alone has p_change 0.5 but for the last bits
 
 
-class CriticTest(Record):
+class CriticExample(Record):
     """Whether the critic's verdict on an example is its author's: p_change on the right side."""
 
     principle: str
@@ -39,7 +39,7 @@ class CriticTest(Record):
         return (lean if self.expected == "violates" else -lean) > _ROUNDING
 
 
-class JudgeTest(Record):
+class JudgeExample(Record):
     """Whether the judge prefers an example's revision to its response, in both orders."""
 
     principle: str
@@ -53,14 +53,14 @@ class JudgeTest(Record):
         return bool(self.consistent) and self.p_revision is not None and self.p_revision > 0.5
 
 
-class TestReport(Record):
+class ExampleReport(Record):
     """The tests of a constitution, in the order of its principles."""
 
     constitution: str
     digest: str
     models: dict[str, str]
-    critic: tuple[CriticTest, ...]
-    judge: tuple[JudgeTest, ...]
+    critic: tuple[CriticExample, ...]
+    judge: tuple[JudgeExample, ...]
 
     @property
     def passed(self) -> int:
@@ -71,7 +71,7 @@ class TestReport(Record):
         return len(self.critic) + len(self.judge)
 
 
-def constitution_test(
+def check_examples(
     settings: Settings | Mapping[str, Any] | None = None,
     *,
     principles: Sequence[str] = (),
@@ -80,7 +80,7 @@ def constitution_test(
     progress: Progress | None = None,
     engine: Engine | Mapping[str, Engine] | None = None,
     **given: Any,
-) -> TestReport:
+) -> ExampleReport:
     """Run the examples of a constitution's principles against a critic and a judge.
 
     Args:
@@ -100,13 +100,13 @@ def constitution_test(
     tests = _tests(method, principles)
     folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
     settings = on_its_day(settings, folder)
-    made = make_engines(settings, engine)
-    engines = {role: made[role] for role in dict.fromkeys(test.role for _, test in tests)}
+    all_engines = make_engines(settings, engine)
+    engines = {role: all_engines[role] for role in dict.fromkeys(test.role for _, test in tests)}
     expect(engines, method)
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
 
-    async def one(test: _Test, calls: RowCalls) -> CriticTest | JudgeTest:
+    async def one(test: _Case, calls: RowCalls) -> CriticExample | JudgeExample:
         run = _critic_test if test.role == "critic" else _judge_test
         return await run(test, method, calls)
 
@@ -121,16 +121,16 @@ def constitution_test(
         progress=progress,
         day=settings.date,
     )
-    return TestReport(
+    return ExampleReport(
         constitution=method.constitution.name,
         digest=method.constitution.digest,
         models={role: engine.identity for role, engine in engines.items()},
-        critic=tuple(r for r in results if isinstance(r, CriticTest)),
-        judge=tuple(r for r in results if isinstance(r, JudgeTest)),
+        critic=tuple(r for r in results if isinstance(r, CriticExample)),
+        judge=tuple(r for r in results if isinstance(r, JudgeExample)),
     )
 
 
-class _Test(NamedTuple):
+class _Case(NamedTuple):
     role: str
     principle: Principle
     number: int
@@ -142,7 +142,7 @@ class _Test(NamedTuple):
         return f"{self.role} {self.principle.id} {self.number} {case}"
 
 
-def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Test]]:
+def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Case]]:
     """What is to be asked, each with a name of its own."""
     constitution = method.constitution
     unknown = set(principles) - {p.id for p in constitution.principles}
@@ -151,15 +151,15 @@ def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Test]]
             f"{min(unknown)}: no principle of {constitution.name} has this id",
             f"The ids are: {', '.join(p.id for p in constitution.principles)}.",
         )
-    tests: list[_Test] = []
+    tests: list[_Case] = []
     for principle in constitution.principles:
         if principles and principle.id not in principles:
             continue
         for number, case in enumerate(principle.examples, 1):
             if principle.revises:
-                tests.append(_Test("critic", principle, number, case))
+                tests.append(_Case("critic", principle, number, case))
             if principle.compare is not None and case.revision is not None:
-                tests.append(_Test("judge", principle, number, case))
+                tests.append(_Case("judge", principle, number, case))
     if not tests:
         raise CaiError(
             f"{constitution.name}: no principle has examples to test",
@@ -168,23 +168,23 @@ def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Test]]
     return [(test.name, test) for test in tests]
 
 
-async def _critic_test(test: _Test, method: Method, calls: RowCalls) -> CriticTest:
-    case, found = test.case, dict[str, Any](p_change=None)
+async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:
+    case, outcome = test.case, dict[str, Any](p_change=None)
     request = user(method.request("critique", test.principle))
     talk = (*method.few_shot, user(case.prompt), assistant(case.response), request)
     try:
         critique = await ask_critique(talk, 1, method, calls)
         verdict = await ask_verdict((*talk, assistant(critique)), method, calls)
-        found["p_change"] = verdict.p_change
+        outcome["p_change"] = verdict.p_change
     except Rejected as reason:
-        found["error"] = f"{reason.error}: {reason.message}"
-    return CriticTest(
-        principle=test.principle.id, example=test.number, expected=case.verdict, **found
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return CriticExample(
+        principle=test.principle.id, example=test.number, expected=case.verdict, **outcome
     )
 
 
-async def _judge_test(test: _Test, method: Method, calls: RowCalls) -> JudgeTest:
-    case, found = test.case, dict[str, Any](p_revision=None, consistent=None)
+async def _judge_test(test: _Case, method: Method, calls: RowCalls) -> JudgeExample:
+    case, outcome = test.case, dict[str, Any](p_revision=None, consistent=None)
     comparison = Comparison(
         prompt=Prompt(id=test.name, messages=(user(case.prompt),), kind="red-team"),
         response_a=case.response,
@@ -192,7 +192,7 @@ async def _judge_test(test: _Test, method: Method, calls: RowCalls) -> JudgeTest
     )
     try:
         label = await judge(comparison, [test.principle], method, calls)
-        found |= {"p_revision": label.swap().p_a, "consistent": label.consistent}
+        outcome |= {"p_revision": label.swap().p_a, "consistent": label.consistent}
     except Rejected as reason:
-        found["error"] = f"{reason.error}: {reason.message}"
-    return JudgeTest(principle=test.principle.id, example=test.number, **found)
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return JudgeExample(principle=test.principle.id, example=test.number, **outcome)

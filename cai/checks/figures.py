@@ -140,26 +140,26 @@ def _calibration(labelled: Sequence[Scored]) -> Calibration | None:
 
 
 def _verdict(
-    asked: int,
+    pairs: int,
     rights: Sequence[float],
     interval: Interval | None,
     over_shorter: Interval | None,
 ) -> tuple[JudgeVerdict, str]:
     """In words: better than chance, and better than picking the shorter answer, or not."""
     if interval is None or over_shorter is None:
-        return "no better than chance", f"It gave no label for any of the {asked} pairs."
+        return "no better than chance", f"It gave no label for any of the {pairs} pairs."
     accuracy = _mean(rights) or 0.0
-    said = (
+    words = (
         f"Right in {accuracy:.1%} of {len(rights)} pairs (95 % interval {interval[0]:.1%} to "
         f"{interval[1]:.1%}; {over_shorter[0]:+.1%} to {over_shorter[1]:+.1%} against picking the "
         "shorter answer)"
     )
     if interval[0] <= 0.5:
-        return "no better than chance", f"{said}: a coin may do as well."
+        return "no better than chance", f"{words}: a coin may do as well."
     if over_shorter[0] <= 0:
-        return "weak", f"{said}: better than a coin, not shown to be better than length alone."
+        return "weak", f"{words}: better than a coin, not shown to be better than length alone."
     if len(rights) < ENOUGH:
-        return "weak", f"{said}: promising, but from fewer than {ENOUGH} pairs."
-    if len(rights) < asked / 2:
-        return "weak", f"{said}; but it gave no label for {asked - len(rights)} of {asked} pairs."
-    return "usable", f"{said}: better than a coin and than length alone."
+        return "weak", f"{words}: promising, but from fewer than {ENOUGH} pairs."
+    if len(rights) < pairs / 2:
+        return "weak", f"{words}; but it gave no label for {pairs - len(rights)} of {pairs} pairs."
+    return "usable", f"{words}: better than a coin and than length alone."

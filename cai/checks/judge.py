@@ -58,16 +58,16 @@ def judge_check(
     method = load_method(settings)
     path = Path(pairs) if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
-    taken = _taken(usable := _usable(labelled, method), limit)
+    sample = _sample(usable := _usable(labelled, method), limit)
     folder = Path(out) if out is not None else default_folder(settings)
     settings = on_its_day(settings, folder)
     engine = make_engines(settings, engine)["judge"]
     expect({"judge": engine}, method)
-    (progress := progress or Quiet()).phase("judging", len(taken))
+    (progress := progress or Quiet()).phase("judging", len(sample))
     scored, labels = call_all(
         folder,
         {"judge": engine},
-        [(pair.prompt.id, pair) for pair in taken],
+        [(pair.prompt.id, pair) for pair in sample],
         partial(_score, method),
         seed=settings.seed,
         at_once=settings.max_open_rows,
@@ -80,7 +80,7 @@ def judge_check(
         "pairs": {
             "file": path.name if pairs is None else str(path),
             "sha256": file_digest(path),
-            "used": len(taken),
+            "used": len(sample),
             "skipped": len(skipped),
             "without a principle": len(labelled) - len(usable),
         },
@@ -132,13 +132,13 @@ def _usable(pairs: Sequence[LabelledPair], method: Method) -> list[LabelledPair]
     return usable
 
 
-def _taken(pairs: Sequence[LabelledPair], limit: int | None) -> list[LabelledPair]:
+def _sample(pairs: Sequence[LabelledPair], limit: int | None) -> list[LabelledPair]:
     """The first `limit` pairs by a hash of their ids, in their own order."""
     if limit is not None and limit < 1:
         raise CaiError(f"limit is {limit}", "Take at least one pair.")
     ranked = sorted(pairs, key=lambda pair: digest(pair.prompt.id))
-    taken = {pair.prompt.id for pair in ranked[:limit]}
-    return [pair for pair in pairs if pair.prompt.id in taken]
+    ids = {pair.prompt.id for pair in ranked[:limit]}
+    return [pair for pair in pairs if pair.prompt.id in ids]
 
 
 async def _score(method: Method, pair: LabelledPair, calls: RowCalls) -> Scored:

@@ -10,7 +10,7 @@ from cai.errors import InputError
 from cai.records import KINDS, Message, Prompt, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, RowError
 from cai.sources.conversations import SYSTEM, answered, check_answers
-from cai.sources.files import TABLES, Row, file_rows
+from cai.sources.files import TABLES, SourceRow, file_rows
 from cai.sources.wording import a_kind_of, listed
 
 _FORMATS = "Give .jsonl, .csv or .parquet with prompt, chosen and rejected, or hh-rlhf's two texts."
@@ -73,7 +73,7 @@ def read_pairs(path: Path) -> tuple[list[LabelledPair], list[Skipped]]:
     return list(pairs.values()), skipped
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[SourceRow]:
     if not path.is_file():
         missing = "a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(str(path), missing, _FORMATS)

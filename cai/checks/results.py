@@ -10,9 +10,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from cai.calibration import Bin
-from cai.checks import results
 from cai.errors import CaiError
-from cai.files import cache_dir
+from cai.files import cache_dir, replacing
 from cai.method import Method
 from cai.records import JudgeFacts, Record
 
@@ -102,9 +101,9 @@ def stored(key: str) -> JudgeResult | None:
 def store(result: JudgeResult) -> Path:
     path = _path(result.key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return temporary.replace(path)
+    with replacing(path, shared=True) as file:
+        file.write(result.model_dump_json(indent=2) + "\n")
+    return path
 
 
 def read(path: Path) -> JudgeResult:
@@ -153,9 +152,9 @@ def with_judge(method: Method, identity: Callable[[], str | None]) -> Method:
     if judge is None:
         return method
     key = method.judge_key(judge)
-    stored = results.stored(key)
-    temperature = results.calibration(Path(path), key) if path is not None else 1.0
-    usable = None if stored is None else stored.verdict == "usable"
+    result = stored(key)
+    temperature = calibration(Path(path), key) if path is not None else 1.0
+    usable = None if result is None else result.verdict == "usable"
     return replace(method, judge=JudgeFacts(usable=usable, temperature=temperature))
 
 
@@ -166,12 +165,12 @@ def judge_warning(method: Method) -> str | None:
     name = method.settings.model_of("judge")
     filtered = "No revision is filtered by it."
     if method.judge.usable is not None:
-        what = "did not pass its check: its labels may be no better than chance"
+        what = f"{method.judge.state}: its labels may be no better than chance"
         return f"The judge {name} {what}. {filtered} Choose another one with --judge."
     options = " --cot" if method.settings.cot else ""
     if method.settings.templates is not None:
         options += f" --templates {method.settings.templates}"
     return (
-        f"The judge {name} was never checked: nobody knows whether its labels are better than "
-        f"chance. {filtered} Check it: cai judge-check --judge {name}{options}"
+        f"The judge {name} was {method.judge.state}: nobody knows whether its labels are better "
+        f"than chance. {filtered} Check it: cai judge-check --judge {name}{options}"
     )

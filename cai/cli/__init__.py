@@ -94,8 +94,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of ASCII ends no finished run
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: _end_as_by_ctrl_c(number, told))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: _end_as_by_ctrl_c(number, signals))
     try:
         app()
     except CaiError as error:
@@ -104,11 +104,11 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             stderr.print("\nStopped. What was done is kept: the same command goes on from here.")
-            sys.exit(TERMINATED if told else INTERRUPTED)
+            sys.exit(TERMINATED if signals else INTERRUPTED)
         raise
 
 
-def _end_as_by_ctrl_c(number: int, told: list[int]) -> None:
+def _end_as_by_ctrl_c(number: int, signals: list[int]) -> None:
     """What `docker stop` and Slurm send ends a job as a person does: files closed, cursor shown."""
-    told.append(number)
+    signals.append(number)
     signal.raise_signal(signal.SIGINT)

@@ -15,7 +15,7 @@ from cai.config import Settings, resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cai.checks.examples import CriticTest, JudgeTest, TestReport
+    from cai.checks.examples import CriticExample, ExampleReport, JudgeExample
 
 ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
@@ -58,13 +58,13 @@ def run_examples(
     The critic passes where its verdict is the example's; the judge where it prefers the example's
     revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
     """
-    from cai.checks.examples import constitution_test
+    from cai.checks.examples import check_examples
     from cai.runtime.progress import Shown
 
     settings = resolve({**given, "constitution": file}, config, tuple(set_ or ()))
     progress = Shown(stderr)
     try:
-        report = constitution_test(
+        report = check_examples(
             settings,
             principles=principle or (),
             out=out,
@@ -82,7 +82,7 @@ def run_examples(
         raise typer.Exit(1)
 
 
-def _print(report: TestReport) -> None:
+def _print(report: ExampleReport) -> None:
     from rich.table import Table
 
     table = Table("principle", "critic", "judge", "not passed", title_justify="left")
@@ -97,17 +97,17 @@ def _print(report: TestReport) -> None:
     console.print(plain(f"{report.constitution}: {report.passed} of {report.total} tests pass"))
 
 
-def _share(tests: Sequence[CriticTest | JudgeTest]) -> str:
+def _share(tests: Sequence[CriticExample | JudgeExample]) -> str:
     return f"{sum(t.passed for t in tests)}/{len(tests)}" if tests else "-"
 
 
-def _said(test: CriticTest) -> str:
+def _said(test: CriticExample) -> str:
     if test.p_change is None:
         return f"{test.example}: critic failed: {test.error}"
     return f"{test.example}: {test.expected}, but p(change) = {test.p_change:.2f}"
 
 
-def _preferred(test: JudgeTest) -> str:
+def _preferred(test: JudgeExample) -> str:
     if test.p_revision is None:
         return f"{test.example}: judge failed: {test.error}"
     order = "" if test.consistent else ", the orders disagree"

@@ -17,7 +17,7 @@ def merge(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of the whole run.")],
 ) -> None:
     """Shards are made by cai generate --shard i/n; the datasets are as one machine makes them."""
-    from cai.generation.merge import merge as run_job
+    from cai.generation.merge import merge_shards as run_job
     from cai.runtime.progress import Shown
 
     progress = Shown(stderr)

@@ -40,42 +40,42 @@ def diff(
     """Show what changed between two runs, per principle."""
     from cai.dataset.diff import diff_runs
 
-    found = diff_runs(run_a, run_b, largest)
+    changes = diff_runs(run_a, run_b, largest)
     if as_json:
-        typer.echo(json.dumps(found.model_dump(mode="json"), indent=2))
+        typer.echo(json.dumps(changes.model_dump(mode="json"), indent=2))
         return
-    for part in _diff(found):
+    for part in _diff(changes):
         console.print(part)
 
 
-def _diff(found: RunDiff) -> Iterator[RenderableType]:
-    yield from _constitution_change(found.constitution)
-    if found.also_changed:
-        yield plain(f"The runs also differ in: {', '.join(found.also_changed)}.", "yellow")
-    prompts = found.prompts
+def _diff(changes: RunDiff) -> Iterator[RenderableType]:
+    yield from _constitution_change(changes.constitution)
+    if changes.also_changed:
+        yield plain(f"The runs also differ in: {', '.join(changes.also_changed)}.", "yellow")
+    prompts = changes.prompts
     counts = f"{prompts.both:,} in both, {prompts.only_before:,} only in A, "
-    changed = f"; {found.different:,} of those in both changed" if found.different else ""
+    changed = f"; {changes.different:,} of those in both changed" if changes.different else ""
     yield plain(f"Prompts: {counts}{prompts.only_after:,} only in B{changed}")
-    if found.reworded:
+    if changes.reworded:
         yield plain(
-            f"Prompts whose id stands for other messages in B: {found.reworded:,}", "yellow"
+            f"Prompts whose id stands for other messages in B: {changes.reworded:,}", "yellow"
         )
     if not prompts.both:
         yield plain("No prompt is in both runs: there is nothing to compare.", "bold")
-    elif found.same_data and found.same_constitution:
+    elif changes.same_data and changes.same_constitution:
         yield plain("Nothing changed: same principles, revisions and labels.", "bold")
-    elif not found.different:
+    elif not changes.different:
         yield plain("No revision and no label changed.", "bold")
     else:
-        yield from _revisions(found)
-        yield from _labels(found)
-        if found.largest_label_changes:
+        yield from _revisions(changes)
+        yield from _labels(changes)
+        if changes.largest_label_changes:
             yield plain("\nLargest changes of labels", "bold")
-        for label in found.largest_label_changes:
+        for label in changes.largest_label_changes:
             yield from _label_change(label)
-        if found.largest_revision_changes:
+        if changes.largest_revision_changes:
             yield plain("\nLargest changes of revisions", "bold")
-        for revision in found.largest_revision_changes:
+        for revision in changes.largest_revision_changes:
             yield from _revision_change(revision)
 
 
@@ -93,7 +93,7 @@ def _constitution_change(change: ConstitutionChange) -> Iterator[Text]:
         yield plain("The constitutions are the same.")
 
 
-def _revisions(found: RunDiff) -> Iterator[RenderableType]:
+def _revisions(changes: RunDiff) -> Iterator[RenderableType]:
     rows: dict[str, dict[str, float | None]] = {
         name: {
             "rows": c.rows,
@@ -103,11 +103,11 @@ def _revisions(found: RunDiff) -> Iterator[RenderableType]:
             "revised → unchanged": c.revision_to_unchanged,
             "unchanged → revised": c.unchanged_to_revision,
         }
-        for name, c in (*found.revisions_by_principle.items(), ("(all)", found.revisions))
+        for name, c in (*changes.revisions_by_principle.items(), ("(all)", changes.revisions))
     }
-    if found.revisions.rows:
+    if changes.revisions.rows:
         yield _table("Revisions, by the principles of their steps", rows)
-    yield from _only("Answered", found.chains.only_before, found.chains.only_after)
+    yield from _only("Answered", changes.chains.only_before, changes.chains.only_after)
 
 
 def _only(what: str, before: int, after: int) -> Iterator[Text]:
@@ -115,7 +115,7 @@ def _only(what: str, before: int, after: int) -> Iterator[Text]:
         yield plain(f"{what} only in A: {before:,}, only in B: {after:,}", "dim")
 
 
-def _labels(found: RunDiff) -> Iterator[RenderableType]:
+def _labels(changes: RunDiff) -> Iterator[RenderableType]:
     by_source: dict[str, dict[str, float | None]] = {
         source: {
             "same pair in both": c.same_pair,
@@ -129,21 +129,21 @@ def _labels(found: RunDiff) -> Iterator[RenderableType]:
             "labelled only in B": sum(c.only_after.values()),
             "labelled in neither": c.unlabelled,
         }
-        for source, c in found.labels.items()
+        for source, c in changes.labels.items()
     }
     measures = next(iter(by_source.values()), {})
     rows = {m: {source: cells[m] for source, cells in by_source.items()} for m in measures}
     if rows:
         yield _table("Labels, by the source of the pair", rows)
-    for source, c in found.labels.items():
+    for source, c in changes.labels.items():
         for run, other, reasons in (("A", "B", c.only_before), ("B", "A", c.only_after)):
             if reasons:
                 why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
                 yield plain(f"{source}, labelled only in {run}; in {other}: {why}", "dim")
-    yield from _judgements(found)
+    yield from _judgements(changes)
 
 
-def _judgements(found: RunDiff) -> Iterator[RenderableType]:
+def _judgements(changes: RunDiff) -> Iterator[RenderableType]:
     rows: dict[str, dict[str, float | None]] = {
         name: {
             "asked in both": c.asked_in_both,
@@ -152,7 +152,7 @@ def _judgements(found: RunDiff) -> Iterator[RenderableType]:
             "only A": c.only_before,
             "only B": c.only_after,
         }
-        for name, c in found.judgements.items()
+        for name, c in changes.judgements.items()
     }
     if rows:
         yield _table("Judgements of the same pairs, by principle", rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cai.cli.console import console, plain, stderr
+from cai.records import JudgeFacts
 
 if TYPE_CHECKING:
     from cai.dataset.run import Run
@@ -84,16 +85,15 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
     lines: dict[str, str] = {}
     for source in ("revision", "sampled"):
         start = f"pairs.{source}."
-        found = {k.removeprefix(start): n for k, n in counts.items() if k.startswith(start)}
-        if found:
-            words = [f"{found.pop('labelled', 0):,} labelled"]
-            words += [f"{n:,} {name}" for name, n in sorted(found.items())]
+        outcomes = {k.removeprefix(start): n for k, n in counts.items() if k.startswith(start)}
+        if outcomes:
+            words = [f"{outcomes.pop('labelled', 0):,} labelled"]
+            words += [f"{n:,} {name}" for name, n in sorted(outcomes.items())]
             lines[f"{source} pairs"] = ", ".join(words)
     if "pairs.no principle" in counts:
         lines["no principle compares"] = f"{counts['pairs.no principle']:,} prompts"
     if lines:
-        known = {None: "never checked", True: "found usable", False: "did not pass its check"}
-        lines["judge"] = known[judge.get("usable")]
+        lines["judge"] = JudgeFacts.model_validate(judge).state
     if "failures.pairs" in counts:
         lines["pairs that failed"] = f"{counts['failures.pairs']:,}"
     worse = counts.get("verified.worse", 0)
@@ -105,9 +105,9 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
 def refuse_nothing(run: Run) -> None:
     """End with code 1 where prompts came to no row of any dataset, and say why."""
     counts = run.manifest.counts
-    made = sum(n for name, n in counts.items() if name.startswith(("sft.", "preferences.")))
+    rows = sum(n for name, n in counts.items() if name.startswith(("sft.", "preferences.")))
     failures = run.failures
-    if made or not (failures or run.manifest.prompts["rows"]):
+    if rows or not (failures or run.manifest.prompts["rows"]):
         return
     stderr.print(plain("No row was made.", "bold red"))
     reasons = Counter((f.stage, f.error, f.message) for f in failures)

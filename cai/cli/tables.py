@@ -61,11 +61,11 @@ def main(arguments: list[str], docs: Path = Path("docs")) -> int:
     for name, verb in PAGES.items():
         path = docs / name
         page = path.read_text(encoding="utf-8")
-        wanted = page_with_tables(page, verb)
-        if wanted == page:
+        target = page_with_tables(page, verb)
+        if target == page:
             continue
         if arguments == ["--write"]:
-            path.write_text(wanted, encoding="utf-8")
+            path.write_text(target, encoding="utf-8")
         else:
             typer.echo(
                 f"{path} lags behind the settings: python -m cai.cli.tables --write", err=True

@@ -122,14 +122,14 @@ def _own_end() -> Iterator[None]:
 
 
 def _without_launch(arguments: list[str]) -> list[str]:
-    kept: list[str] = []
+    rest: list[str] = []
     skip = False
     for word in arguments:
         if skip or word == "--launch":
             skip = not skip
         elif not word.startswith("--launch="):
-            kept.append(word)
-    return kept
+            rest.append(word)
+    return rest
 
 
 def _plan(settings: TrainSettings) -> None:

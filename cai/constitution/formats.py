@@ -123,7 +123,7 @@ def _yaml(path: Path) -> Any:
 
 def _sentences(path: Path) -> list[Any]:
     """The lines of a text file, without the marks of a list; `#` begins a remark."""
-    found: list[Any] = []
+    sentences: list[Any] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         text = _MARK.sub("", line.strip(), count=1)
         if not text or line.lstrip().startswith("#"):
@@ -131,8 +131,8 @@ def _sentences(path: Path) -> list[Any]:
         if text[0] in "{[<" or not _is_sentence(text):
             message = f"{short(text)} is no sentence"
             raise InputError(f"{path}:{number}", message, f"Write a rule a line. {FORMATS}")
-        found.append(text)
-    return found
+        sentences.append(text)
+    return sentences
 
 
 def _is_sentence(text: str) -> bool:
@@ -186,9 +186,9 @@ def _worded(value: Any, where: str) -> str:
     return value.strip()
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, names: set[str]) -> str:
     number, unique = 1, name
-    while unique in taken:
+    while unique in names:
         number += 1
         unique = f"{name}-{number}"
     return unique

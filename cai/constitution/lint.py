@@ -155,12 +155,12 @@ def _stages(constitution: Constitution) -> Iterator[Finding]:
 
 
 def _unreachable(constitution: Constitution, tags: Collection[str]) -> Iterator[Finding]:
-    known = sorted({*KINDS, *tags})
+    names = sorted({*KINDS, *tags})
     for principle in constitution.principles:
         for name in principle.applies_to:
-            if name in known:
+            if name in names:
                 continue
-            near = difflib.get_close_matches(name.lower().replace("_", "-"), known, 1, 0.75)
+            near = difflib.get_close_matches(name.lower().replace("_", "-"), names, 1, 0.75)
             hint = f" (did you mean {near[0]}?)" if near else ""
             message = f"applies_to: {name} is no kind; reachable only if your prompts carry the tag"
             yield Finding(
@@ -207,13 +207,13 @@ def _restraint(constitution: Constitution) -> Iterator[Finding]:
 
 
 def _uneven(constitution: Constitution) -> Iterator[Finding]:
-    found: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     stages: tuple[DrawStage, ...] = ("revise", "compare")
     for stage, kind in itertools.product(stages, KINDS):
         for name, share in shares(constitution, kind, stage).items():
             if share > DOMINANT:
-                found.setdefault(name, []).append(f"{share:.0%} of {stage} on {kind}")
-    for name, where in found.items():
+                places.setdefault(name, []).append(f"{share:.0%} of {stage} on {kind}")
+    for name, where in places.items():
         message = f"takes most of the draws: {', '.join(where)}"
         yield Finding(severity="warning", check="uneven", principle=name, message=message)
 

@@ -87,24 +87,24 @@ class _Reader(YamlReader):
 
     def keys(self, node: yaml.Node, field: str, place: str) -> dict[str, yaml.Node]:
         """Values by key. A misspelled key stands for the one meant, so it is reported once."""
-        found: dict[str, tuple[int, yaml.Node]] = {}
-        meant: dict[str, tuple[int, yaml.Node]] = {}
+        entries: dict[str, tuple[int, yaml.Node]] = {}
+        guesses: dict[str, tuple[int, yaml.Node]] = {}
         for key_node, value in node.value:
             line, key = key_node.start_mark.line + 1, key_node.value
             if key_node.tag == f"{YAML_TAG}merge" or not isinstance(key, str):
                 what = "a merge key (`<<`)" if isinstance(key, str) else "a key that is not a word"
                 hint = "Write each key out; text that begins with {, [ or ? needs quotes."
                 self.fail(line, f"{field or 'the file'}: {what} is not allowed", hint)
-            elif key in found:
+            elif key in entries:
                 message = (
-                    f"{_join(field, key)}: is given twice, on lines {found[key][0]} and {line}"
+                    f"{_join(field, key)}: is given twice, on lines {entries[key][0]} and {line}"
                 )
                 self.fail(line, message, "Keep one of them.")
             elif key in FIELDS[place]:
-                found[key] = (line, value)
+                entries[key] = (line, value)
             elif near := self.unknown(key, line, field, place):
-                meant[near] = (line, value)
-        fields = meant | found
+                guesses[near] = (line, value)
+        fields = guesses | entries
         self.lines.update({_join(field, key): line for key, (line, _) in fields.items()})
         return {key: value for key, (_, value) in fields.items()}
 
@@ -264,8 +264,8 @@ def _join(field: str, key: str) -> str:
     return f"{field}.{key}" if field else key
 
 
-def _nearest(word: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word[:80], list(known), 1, 0.6)), None)
+def _nearest(word: str, names: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word[:80], list(names), 1, 0.6)), None)
 
 
 def _shown(node: yaml.Node, kind: str) -> str:

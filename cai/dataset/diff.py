@@ -34,10 +34,10 @@ def diff_runs(a: Path, b: Path, show: int = 5) -> RunDiff:
     run_a, run_b = Run.load(a), Run.load(b)
     before, after = (load(run.folder / "constitution.yaml") for run in (run_a, run_b))
     tally = DiffTally(show)
-    kept = {row["id"]: (place, trace(row)) for place, rows in batches(run_a) for row in rows}
+    traces = {row["id"]: (place, trace(row)) for place, rows in batches(run_a) for row in rows}
     for _, rows in batches(run_b):
-        count_batch(tally, kept, rows)
-    tally.prompts["only_before"] = len(kept) - tally.prompts["both"]
+        count_batch(tally, traces, rows)
+    tally.prompts["only_before"] = len(traces) - tally.prompts["both"]
     order = _order(before, after)
     return RunDiff(
         constitution=constitution_change(before, after),

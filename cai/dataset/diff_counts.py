@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from cai.dataset.rows import edit_distance
 from cai.dataset.run_change import LabelChange, LabelCounts, RevisionChange
 from cai.dataset.traces import Place, finals
-from cai.records import canonical_json
+from cai.records import canonical_json, mean_p
 
 T = TypeVar("T")
 _Asked = tuple[tuple[str, float], ...]  # per principle: its p_a
@@ -67,7 +67,7 @@ def _label(pair: dict[str, Any]) -> _Label:
         p_a=pair["p_a"],
         dropped=pair["dropped"],
         asked=tuple(
-            (intern(j["principle_id"]), (1 + (j["q_ab"] - j["q_ba"])) / 2)
+            (intern(j["principle_id"]), mean_p(j["q_ab"], j["q_ba"]))
             for j in pair["judgements"] or ()
         ),
     )
@@ -118,21 +118,21 @@ class DiffTally:
             only_after=dict(sorted(self.only_after[source].items())),
         )
 
-    def keep(self, found: list[T], item: T, rank: Callable[[T], Any]) -> None:
-        insort(found, item, key=rank)
-        del found[self.show :]
+    def keep(self, largest: list[T], item: T, rank: Callable[[T], Any]) -> None:
+        insort(largest, item, key=rank)
+        del largest[self.show :]
 
 
 def count_batch(
-    tally: DiffTally, kept: dict[str, tuple[Place, _Trace]], rows: list[dict[str, Any]]
+    tally: DiffTally, traces: dict[str, tuple[Place, _Trace]], rows: list[dict[str, Any]]
 ) -> None:
     """Hold some rows of run B against run A."""
     revised: list[tuple[dict[str, Any], _Trace, _Trace]] = []
     for row in rows:
-        if row["id"] not in kept:
+        if row["id"] not in traces:
             tally.prompts["only_after"] += 1
             continue
-        old, new = kept[row["id"]][1], trace(row)
+        old, new = traces[row["id"]][1], trace(row)
         tally.prompts["both"] += 1
         tally.different += old != new
         tally.reworded += old.prompt != new.prompt
@@ -143,7 +143,7 @@ def count_batch(
             revised.append((row, old, new))
     if tally.show and revised:
         names = {row["id"] for row, _, _ in revised}
-        texts = finals((kept[name][0] for name in names), names)
+        texts = finals((traces[name][0] for name in names), names)
         for row, old, new in revised:
             change = _revision_change(row, texts[row["id"]], old, new)
             tally.keep(tally.largest_revisions, change, lambda c: (-c.edit_distance, c.prompt_id))
@@ -157,7 +157,7 @@ def _count_chain(tally: DiffTally, old: _Trace, new: _Trace) -> None:
         return
     tally.chains["both"] += 1
     targets = (old.target, new.target)
-    found = {
+    facts = {
         "rows": True,
         "other_principles": old.principles != new.principles,
         "other_response": old.response != new.response,
@@ -165,9 +165,9 @@ def _count_chain(tally: DiffTally, old: _Trace, new: _Trace) -> None:
         "revision_to_unchanged": targets == ("revision", "unchanged"),
         "unchanged_to_revision": targets == ("unchanged", "revision"),
     }
-    tally.revisions.update(found)
+    tally.revisions.update(facts)
     for principle in {*old.principles, *new.principles}:
-        tally.by_principle[principle].update(found)
+        tally.by_principle[principle].update(facts)
 
 
 def _count_pair(

@@ -151,11 +151,11 @@ class Run:
 
 def without_row(counts: Mapping[str, int]) -> dict[str, int]:
     """Pairs that became no row of `preferences`, by reason, of a manifest's counts."""
-    found: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for key, n in counts.items():
         reason = key.rpartition(".")[2]
         if key.startswith("pairs.") and reason != "labelled":
-            found[reason] += n
+            reasons[reason] += n
     if counts.get("failures.pairs"):
-        found["failed"] = counts["failures.pairs"]
-    return dict(found)
+        reasons["failed"] = counts["failures.pairs"]
+    return dict(reasons)

@@ -40,8 +40,8 @@ def batches(run: Run) -> Iterator[tuple[Place, list[dict[str, Any]]]]:
             with pq.ParquetFile(path) as file:
                 columns = _columns(file)
                 for group in range(file.num_row_groups):
-                    found = file.iter_batches(BATCH, row_groups=[group], columns=columns)
-                    for batch in found:
+                    parts = file.iter_batches(BATCH, row_groups=[group], columns=columns)
+                    for batch in parts:
                         yield Place(path, group), batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise damaged(path) from error
@@ -57,9 +57,9 @@ def damaged(path: Path) -> CaiError:
     return CaiError(f"{path}: damaged", "Run the same cai generate command again.")
 
 
-def finals(places: Iterable[Place], wanted: set[str]) -> dict[str, str]:
+def finals(places: Iterable[Place], ids: set[str]) -> dict[str, str]:
     """The final texts of these prompts, from the row groups in which they stand."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for path, group in sorted(set(places)):
         try:
             with pq.ParquetFile(path) as file:
@@ -67,5 +67,5 @@ def finals(places: Iterable[Place], wanted: set[str]) -> dict[str, str]:
         except (pa.ArrowException, OSError) as error:
             raise damaged(path) from error
         rows = zip(table.column("id").to_pylist(), table.column("final").to_pylist(), strict=True)
-        found |= {name: text for name, text in rows if name in wanted}
-    return found
+        texts |= {name: text for name, text in rows if name in ids}
+    return texts

@@ -60,12 +60,12 @@ def _add_row(
 ) -> None:
     split = split_of(row.prompt, method.settings.test_share)
     trace = trace_row(row, method)
-    found = {
+    by_table = {
         "sft": list(sft_rows(row, method)),
         "preferences": list(preference_rows(row, method, judge)),
         "traces": [trace] if trace is not None else [],
     }
-    for name, rows in found.items():
+    for name, rows in by_table.items():
         for data in rows:
             tables[name].add(split, data)
             counts[f"{name}.{split}"] += 1

@@ -55,12 +55,12 @@ class Gpus(NamedTuple):
 def gpus_for(python: str) -> Gpus:
     """The GPUs of the vLLM in that Python: by NVIDIA's word, else vLLM's own, else by traces."""
     memory = nvidia_memory()
-    given = visible(len(memory))
-    if memory and given:
-        return Gpus(memory, given)
-    asked = ask_vllm(python)
-    if asked is not None:
-        return asked
+    ids = visible(len(memory))
+    if memory and ids:
+        return Gpus(memory, ids)
+    gpus = ask_vllm(python)
+    if gpus is not None:
+        return gpus
     memory = memory or gpu_memory()
     return Gpus(memory, visible(len(memory)))
 
@@ -72,10 +72,10 @@ def gpu_memory() -> tuple[int | None, ...]:
 
 def visible(count: int, variable: str = CUDA) -> tuple[str, ...]:
     """Names of the GPUs that this process may use, of so many that are there."""
-    given = os.environ.get(variable, os.environ.get(_HIP) if variable == CUDA else None)
-    if given is None:
+    value = os.environ.get(variable, os.environ.get(_HIP) if variable == CUDA else None)
+    if value is None:
         return tuple(str(n) for n in range(count))
-    names = [name.strip() for name in given.split(",")]
+    names = [name.strip() for name in value.split(",")]
     ends = [n for n, name in enumerate(names) if name in ("", "-1")]  # as CUDA reads it
     return tuple(names[: ends[0]] if ends else names)
 
@@ -111,9 +111,9 @@ def _amd_memory() -> tuple[int | None, ...]:
         # Both changed the form of their answer more than once: the numbers of the GPUs stay.
         cards = dict.fromkeys(re.findall(r"(?i)\b(?:card|gpu)\W{0,5}(\d+)\b", text))
         if cards:
-            told = re.findall(r'"VRAM Total Memory \(B\)":\s*"?(\d+)', text)
-            if len(told) == len(cards):
-                return tuple(int(size) // 2**20 for size in told)
+            sizes = re.findall(r'"VRAM Total Memory \(B\)":\s*"?(\d+)', text)
+            if len(sizes) == len(cards):
+                return tuple(int(size) // 2**20 for size in sizes)
             return (None,) * len(cards)
     return ()
 
@@ -151,10 +151,10 @@ def ask_vllm(python: str) -> Gpus | None:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    told = [line for line in answer.splitlines() if line.startswith(_MARK)]
-    if not told:
+    lines = [line for line in answer.splitlines() if line.startswith(_MARK)]
+    if not lines:
         return None
-    kind, count, sizes, variable = json.loads(told[-1].removeprefix(_MARK))
+    kind, count, sizes, variable = json.loads(lines[-1].removeprefix(_MARK))
     if kind == "cpu":
         return Gpus((), ())
     if not kind:  # it finds nothing to run on
@@ -185,18 +185,18 @@ def take_for_servers(
     with _lock:
         free = [gpu for gpu in gpus if gpu not in _of_servers and gpu not in _of_models]
         index = last.partition(":")[2]
-        kept = gpus[int(index)] if index.isdigit() and int(index) < len(gpus) else None
-        free.sort(key=lambda gpu: gpu == kept)
+        last_gpu = gpus[int(index)] if index.isdigit() and int(index) < len(gpus) else None
+        free.sort(key=lambda gpu: gpu == last_gpu)
         if servers * each > len(free):
-            taken = f", {len(gpus) - len(free)} of them taken" if len(free) < len(gpus) else ""
+            note = f", {len(gpus) - len(free)} of them taken" if len(free) < len(gpus) else ""
             raise CaiError(
-                f"{servers} servers of {each} GPUs on a machine with {len(gpus)}{taken}",
+                f"{servers} servers of {each} GPUs on a machine with {len(gpus)}{note}",
                 "Lower --replicas or --tensor-parallel, name one model for several roles, or put "
                 "models in this process on the CPU (--set device=cpu).",
             )
-        found = free[: servers * each]
-        _of_servers.update(found)
-        return found
+        names = free[: servers * each]
+        _of_servers.update(names)
+        return names
 
 
 def let_go(gpus: Sequence[str]) -> None:
@@ -222,17 +222,17 @@ def take_for_model(name: str, device: str, count: int) -> tuple[str, str]:
     index = device.partition(":")[2]
     with _lock:
         if index:
-            wanted = [int(index)] if int(index) < len(gpus) else []
+            candidates = [int(index)] if int(index) < len(gpus) else []
         else:
-            wanted = sorted(range(len(gpus)), key=lambda n: _of_models[gpus[n]])
-        if not wanted:
+            candidates = sorted(range(len(gpus)), key=lambda n: _of_models[gpus[n]])
+        if not candidates:
             raise CaiError(
                 f"{name}: torch sees {count} GPUs, and the device is {device}",
                 "Name another: --set device=cpu, or cuda:0 for the first.",
             )
-        open_to_us = [n for n in wanted if gpus[n] not in _of_servers]
+        open_to_us = [n for n in candidates if gpus[n] not in _of_servers]
         if not open_to_us:
-            which = f"GPU {gpus[wanted[0]]}" if index else f"each of {len(gpus)} GPUs"
+            which = f"GPU {gpus[candidates[0]]}" if index else f"each of {len(gpus)} GPUs"
             raise CaiError(
                 f"{name}: {which} belongs to a vllm: server of this run",
                 "Lower --replicas or --tensor-parallel, or set device=cpu.",

@@ -31,18 +31,18 @@ class Distributed:
     async def make(self, position: int, prompt: Prompt) -> bool:
         """Have a row made if the journal does not have it whole; whether a part of it failed."""
         calls, store = self.calls, self.calls.store
-        known, others = Reading(store), [Reading(other) for other in calls.reuse]
-        looked = Calls(known, calls.seed, calls.identities, reuse=others, labels=calls.labels)
+        own, others = Reading(store), [Reading(other) for other in calls.reuse]
+        looked = Calls(own, calls.seed, calls.identities, reuse=others, labels=calls.labels)
         row = replay(prompt, self.method, looked)
         calls.tally.reused += looked.tally.reused
-        entries, attempts = dict(known.entries), dict(known.attempts)
+        entries, attempts = dict(own.entries), dict(own.attempts)
         for other in others:
             entries = {k: v for k, v in other.entries.items() if not is_error(v)} | entries
             for address, first in other.attempts.items():
                 attempts[address] = max(first, attempts.get(address, 0))
         await self._keep(
-            {key: value for key, value in entries.items() if key not in known.entries},
-            {a: first for a, first in attempts.items() if first != known.attempts.get(a)},
+            {key: value for key, value in entries.items() if key not in own.entries},
+            {a: first for a, first in attempts.items() if first != own.attempts.get(a)},
         )
         if not row.missing and not (row.failures and calls.retry_failed):
             return bool(row.failures)

@@ -15,7 +15,7 @@ from cai.errors import CaiError
 from cai.files import replacing
 from cai.generation.manifest import Outcome, Spent, manifest_of
 from cai.generation.start import Job, Settled
-from cai.publish.card import card
+from cai.publish.card import dataset_card
 from cai.records import Failure, Prompt, Row
 from cai.row import replay
 from cai.runtime.calls import Calls
@@ -54,7 +54,7 @@ def publish(
         made=calls.tally,
         whole=replayed.tally,
     )
-    fed = {role: told for role, e in job.engines.items() if (told := e.feeding())}
+    fed = {role: feeding for role, e in job.engines.items() if (feeding := e.feeding())}
     whole = job.journal.meta("seconds") or 0.0
     spent = spent._replace(whole=whole, writing=seconds)
     manifest = manifest_of(settled.method, calls, names, fed, outcome, spent, price)
@@ -87,7 +87,7 @@ def _write_files(job: Job, settled: Settled, manifest: Manifest) -> None:
     texts = {
         "config.yaml": dumped(settings.model_dump(mode="json"), 100),
         "constitution.yaml": dumped(data, 100),
-        "README.md": card(job.folder, settings, constitution, manifest),
+        "README.md": dataset_card(job.folder, settings, constitution, manifest),
         "manifest.json": json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n",
     }
     for name, text in texts.items():

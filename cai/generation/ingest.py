@@ -37,17 +37,17 @@ def ingest(journal: Journal, settings: Settings, progress: Progress) -> int:
     return duplicates
 
 
-def digest_of_prompts(settings: Settings, known: Settings | None = None) -> str | None:
-    """Digest of the prompts that settings name; None: as `known`, whose prompts have been copied.
+def digest_of_prompts(settings: Settings, last: Settings | None = None) -> str | None:
+    """Digest of the prompts that settings name; None: as `last`, whose prompts have been copied.
 
     Files are compared by content. A dataset on the Hub is read once per run folder: going on needs
     no network, and another revision is another name.
     """
     name = settings.prompts.removeprefix("hf:")
     on_hub = name != settings.prompts and not Path(name.split(":")[0]).is_dir()
-    if known is not None and on_hub:
+    if last is not None and on_hub:
         names = {key: getattr(settings, key) for key in PROMPT_KEYS}
-        if names == {key: getattr(known, key) for key in PROMPT_KEYS}:
+        if names == {key: getattr(last, key) for key in PROMPT_KEYS}:
             return None
     read = source_digest(
         settings.prompts,

@@ -144,7 +144,7 @@ async def _make(job: Job, settled: Settled, rows: int) -> None:
     try:
         await work_through(journal.prompts(), make, calls.schedulers or {}, at_once)
     finally:
-        journal.set_meta({"servers": servers.found(job.engines)})
+        journal.set_meta({"servers": servers.abilities_of(job.engines)})
 
 
 async def _make_far(job: Job, settled: Settled, rows: int) -> None:
@@ -159,7 +159,7 @@ async def _make_far(job: Job, settled: Settled, rows: int) -> None:
         rows=rows,
         retry_failed=job.retry_failed,
         warn=job.progress.warn,
-        known=servers.found(job.engines),
+        known=servers.abilities_of(job.engines),
     )
     far = Distributed(
         method, calls, workers, lambda: job.journal.set_meta({"labels": settled.labels})

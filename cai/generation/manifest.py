@@ -21,13 +21,13 @@ _PACKAGES = ("constitutional-ai", "torch", "transformers", "datasets", "pyarrow"
 
 
 def package_versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 class Spent(NamedTuple):

@@ -25,7 +25,7 @@ _WORDS = {  # what all shards must share, and what it is called
 }
 
 
-def merge(
+def merge_shards(
     shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
 ) -> Run:
     """Put the shards of a run together in a folder of its own, without asking a model.
@@ -38,17 +38,17 @@ def merge(
         raise CaiError("no shard is given", "Give the folders of all shards of a run.")
     facts: dict[str, dict[str, Any]] = {}
     for folder in shards:
-        found = _published(Path(folder))
-        shard = found["settings"].pop("shard", None)
+        record = _published(Path(folder))
+        shard = record["settings"].pop("shard", None)
         if shard is None:
             raise CaiError(f"{folder}: a whole run, no shard of one", "Leave it out.")
         if shard in facts:
             raise CaiError(f"{folder}: shard {shard} is given twice", "Leave one out.")
-        facts[shard] = found
+        facts[shard] = record
     first = next(iter(facts.values()))
     parts = int(next(iter(facts)).split("/")[1])
-    wanted = {f"{n + 1}/{parts}" for n in range(parts)}
-    missing, others = wanted - facts.keys(), facts.keys() - wanted
+    names = {f"{n + 1}/{parts}" for n in range(parts)}
+    missing, others = names - facts.keys(), facts.keys() - names
     if missing or others:
         what = f"missing: {', '.join(sorted(missing))}" if missing else f"not one: {min(others)}"
         raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
@@ -73,11 +73,13 @@ def merge(
 def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `CaiError` unless the shards were made from the same, by the same models."""
     first = next(iter(facts.values()))
-    for shard, found in facts.items():
+    for shard, record in facts.items():
         for key, word in _WORDS.items():
             # Each shard has a machine, servers and paths of its own.
             own = EXECUTION_KEYS | FILE_KEYS if key == "settings" else set()
-            others = {k for k in found[key] | first[key] if found[key].get(k) != first[key].get(k)}
+            others = {
+                k for k in record[key] | first[key] if record[key].get(k) != first[key].get(k)
+            }
             if others - own:
                 raise CaiError(
                     f"shard {shard} was made from another {word} than the first: "
@@ -89,11 +91,11 @@ def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
 def _published(folder: Path) -> dict[str, Any]:
     """What a finished run was made from."""
     with reading(folder, "Give the folders that cai generate wrote.") as journal:
-        found: dict[str, Any] | None = journal.meta("published")
+        record: dict[str, Any] | None = journal.meta("published")
         settings = journal.meta("settings")
-    if found is None or found["settings"] != settings:
+    if record is None or record["settings"] != settings:
         raise CaiError(
             f"{folder}: this shard has not come to its end",
             "Run the same cai generate command again.",
         )
-    return found
+    return record

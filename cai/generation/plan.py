@@ -142,12 +142,12 @@ def make_plan(
         if standing is not None and standing.meta("settings") is not None:
             old = last_method(standing, published=True)
             last = last_method(standing)[0].settings
-            found = digest_of_prompts(settings, last)
+            new_digest = digest_of_prompts(settings, last)
             plan.changes = changes_since(
                 standing,
                 method,
                 identities,
-                new_prompts=found not in (None, standing.meta("source")["digest"]),
+                new_prompts=new_digest not in (None, standing.meta("source")["digest"]),
             )
             plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
         prompts = (prompt for _, prompt in staged.prompts("staged"))
@@ -166,8 +166,8 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
     )
-    found = labels.from_meta(journal.meta("labels"))
-    return method, Calls(journal, settings.seed, fact("identities"), labels=found)
+    picks = labels.from_meta(journal.meta("labels"))
+    return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
 
 
 def changes_since(
@@ -206,8 +206,8 @@ def _model_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, 
 
 
 def _of_judge(judge: JudgeFacts) -> str:
-    known = {None: "not checked", True: "usable", False: "not usable"}[judge.usable]
-    return known if judge.temperature == 1 else f"{known}, temperature {judge.temperature:.4g}"
+    warmth = f", temperature {judge.temperature:.4g}" if judge.temperature != 1 else ""
+    return judge.state + warmth
 
 
 def _constitution_change(old: Constitution, new: Constitution) -> str:

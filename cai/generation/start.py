@@ -60,18 +60,18 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
     Raises:
         CaiError: Rows that stand would be replaced, and nobody approves.
     """
-    known = job.journal.meta("source")
-    last = last_method(job.journal)[0].settings if known is not None else None
+    last_source = job.journal.meta("source")
+    last = last_method(job.journal)[0].settings if last_source is not None else None
     digest = digest_of_prompts(method.settings, last)
-    staged = known is None or digest not in (None, known["digest"])
-    source = {"digest": digest, "duplicates": 0} if staged else known
+    staged = last_source is None or digest not in (None, last_source["digest"])
+    source = {"digest": digest, "duplicates": 0} if staged else last_source
     if staged:
         job.progress.phase("reading prompts")
         source["duplicates"] = ingest(job.journal, method.settings, job.progress)
     table = "staged" if staged else "prompts"
     calls = _calls(job, method, table)
     method = with_judge(method, lambda: calls.identities.get("judge"))
-    if known is not None:
+    if last_source is not None:
         _settle_changes(job, method, calls, approve, table)
     facts = {
         "settings": method.settings.model_dump(mode="json"),
@@ -80,7 +80,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
         "identities": calls.identities,
         "judge": method.judge.model_dump(),
         "source": source,
-        "servers": servers.found(job.engines),
+        "servers": servers.abilities_of(job.engines),
     }
     warning = judge_warning(method)
     if warning is not None:
@@ -93,16 +93,16 @@ def _calls(job: Job, method: Method, table: str) -> Calls:
     """Calls to models whose identities are known; a server is asked first if it has to be."""
     expect(job.engines, method)
     servers.recall(job.engines, (job.journal, *job.reuse))
-    known: dict[str, Labels] = {}
+    picks: dict[str, Labels] = {}
     for journal in (*job.reuse, job.journal):
-        known.update(labels.from_meta(journal.meta("labels")))
+        picks.update(labels.from_meta(journal.meta("labels")))
     calls = Calls(
         job.journal,
         method.settings.seed,
         {},
         reuse=job.reuse,
         retry_failed=job.retry_failed,
-        labels=known,
+        labels=picks,
     )
 
     def whole(identities: Mapping[str, str]) -> bool:

@@ -129,8 +129,8 @@ class Worker:
     async def row(self, task: Task) -> Result:
         """The row and its calls; a model that is gone is told with the calls made until then."""
         notes = Notes(task.entries, task.attempts)
-        for identity, known in task.labels.items():
-            self._labels.setdefault(identity, known)
+        for identity, pick in task.labels.items():
+            self._labels.setdefault(identity, pick)
         calls = Calls(
             notes,
             self._method.settings.seed,

@@ -104,7 +104,7 @@ class Workers:
             done, _ = await asyncio.wait([ready], timeout=ROOM_WITHIN)
             if not done and not any(other.ready for other in self._places):
                 self._warn(f"no worker has started yet; the cluster has {_room()}")
-            found = await ready
+            answer = await ready
         except _LOST as error:
             self._starts_lost += 1
             if self._starts_lost >= DEATHS:
@@ -115,7 +115,7 @@ class Workers:
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             await self._stop(CaiError(f"a worker does not start: {error}"))
             return
-        mismatch = self._mismatch(*found)
+        mismatch = self._mismatch(*answer)
         if mismatch is not None:
             await self._stop(mismatch)
             return

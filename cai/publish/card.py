@@ -12,6 +12,7 @@ from cai.constitution.records import Constitution
 from cai.constitution.yaml_file import dumped
 from cai.dataset.schema import Manifest, named
 from cai.markdown import plain
+from cai.records import JudgeFacts
 
 _NAMES = {
     "sft": "training rows: a prompt and the text to learn",
@@ -20,7 +21,9 @@ _NAMES = {
 }
 
 
-def card(folder: Path, settings: Settings, constitution: Constitution, manifest: Manifest) -> str:
+def dataset_card(
+    folder: Path, settings: Settings, constitution: Constitution, manifest: Manifest
+) -> str:
     """README.md of a run: a YAML header that declares its splits, and an account."""
     counts = manifest.counts
     header = dumped(_header(folder, constitution))
@@ -117,27 +120,26 @@ def _facts(settings: Settings, constitution: Constitution, manifest: Manifest) -
 
 def _fed(manifest: Manifest) -> dict[str, str]:
     """What the models' templates add to the texts, each said once."""
-    found: dict[str, dict[str, str]] = {}
-    for told in manifest.fed.values():
-        for name, text in told.items():
-            found.setdefault(name.capitalize(), {})[text] = text
-    return {name: "; ".join(texts) for name, texts in found.items()}
+    lines: dict[str, dict[str, str]] = {}
+    for feeding in manifest.fed.values():
+        for name, text in feeding.items():
+            lines.setdefault(name.capitalize(), {})[text] = text
+    return {name: "; ".join(texts) for name, texts in lines.items()}
 
 
 def _labels(settings: Settings, manifest: Manifest) -> str:
-    counts, known = manifest.counts, manifest.judge
-    checked = {None: "never checked", True: "usable", False: "not usable"}[known.get("usable")]
-    kept = counts.get("preferences.train", 0) + counts.get("preferences.test", 0)
+    counts, judge = manifest.counts, JudgeFacts.model_validate(manifest.judge)
+    rows = counts.get("preferences.train", 0) + counts.get("preferences.test", 0)
     pairs = {
         name.removeprefix("pairs."): n for name, n in counts.items() if name.startswith("pairs.")
     }
     dropped = {name: n for name, n in pairs.items() if not name.endswith(".labelled")}
     reasons = ", ".join(f"{n:,} {name.replace('.', ' ')}" for name, n in dropped.items())
-    temperature = known.get("temperature", 1.0)
+    temperature = judge.temperature
     return (
         f"{settings.judge_principles} principle(s) per comparison, both orders"
-        f"{', reasoning first' if settings.cot else ''}; judge check: {checked}"
+        f"{', reasoning first' if settings.cot else ''}; judge: {judge.state}"
         f"{f'; temperature {temperature:.4g}' if temperature != 1 else ''}; "
-        f"{kept:,} of {sum(pairs.values()):,} pairs kept"
+        f"{rows:,} of {sum(pairs.values()):,} pairs kept"
         f"{f', dropped: {reasons}' if reasons else ''}"
     )

@@ -120,19 +120,19 @@ class RowCalls:
         All come to their end before the first error is raised: what is in the journal does not
         depend on which was faster.
         """
-        found: list[T | BaseException] = []
+        results: list[T | BaseException] = []
         if self._calls.schedulers is not None:
-            found += await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+            results += await asyncio.gather(*(call() for call in calls), return_exceptions=True)
         else:
             for call in calls:
                 try:
-                    found.append(await call())
+                    results.append(await call())
                 except (Rejected, MissingCall) as reason:
-                    found.append(reason)
-        errors = [e for e in found if isinstance(e, BaseException)]
+                    results.append(reason)
+        errors = [e for e in results if isinstance(e, BaseException)]
         for error in sorted(errors, key=lambda e: isinstance(e, Rejected)):
             raise error
-        return [value for value in found if not isinstance(value, BaseException)]
+        return [value for value in results if not isinstance(value, BaseException)]
 
     async def labels(self, stage: Stage) -> Labels:
         """The labels that serve the engine of a stage; it is started if nobody has asked it yet."""
@@ -251,8 +251,8 @@ class RowCalls:
             self._unless_error(stage, text)
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
         if missing:
-            wanted = {keys[i]: suffixes[i] for i in missing}
-            stored |= await self._scored(stage, prefix, wanted, labels)
+            by_key = {keys[i]: suffixes[i] for i in missing}
+            stored |= await self._scored(stage, prefix, by_key, labels)
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
         scores = [ChoiceScores.model_validate_json(text) for text in texts]
         self._replayed(role, scores)
@@ -263,7 +263,7 @@ class RowCalls:
         return scores
 
     async def _scored(
-        self, stage: Stage, prefix: Sequence[Message], wanted: dict[bytes, str], labels: Labels
+        self, stage: Stage, prefix: Sequence[Message], suffixes: dict[bytes, str], labels: Labels
     ) -> dict[bytes, str]:
         """New results, committed.
 
@@ -271,11 +271,11 @@ class RowCalls:
         together.
         """
         engine = self._scheduler(_ROLE[stage]).engine
-        if len(wanted) == 1 or not engine.one_suffix_a_call:
-            new = await self._score(stage, prefix, wanted, labels)
+        if len(suffixes) == 1 or not engine.one_suffix_a_call:
+            new = await self._score(stage, prefix, suffixes, labels)
             await self._calls.store.put(new)
             return new
-        single = [partial(self._scored, stage, prefix, {k: s}, labels) for k, s in wanted.items()]
+        single = [partial(self._scored, stage, prefix, {k: s}, labels) for k, s in suffixes.items()]
         first = await single[0]()
         rest = await self.together(single[1:])
         return {key: value for new in (first, *rest) for key, value in new.items()}
@@ -288,14 +288,14 @@ class RowCalls:
         labels: Labels,
     ) -> dict[bytes, str]:
         role = _ROLE[stage]
-        scheduler, wanted = self._scheduler(role), list(suffixes.values())
+        scheduler, questions = self._scheduler(role), list(suffixes.values())
         try:
             scores = await scheduler.run(
                 self.depth,
                 self._position,
                 lambda urgency: scheduler.engine.choose(
                     prefix,
-                    wanted,
+                    questions,
                     labels.names,
                     labels.answer_prefix,
                     Caller(self._prompt_id, urgency),
@@ -322,8 +322,8 @@ class RowCalls:
         if value is not None and unusable and calls.retry_failed and unusable(value):
             value = None
         if value is None:
-            found = filter(None, (store.get(key) for store in calls.reuse))
-            value = next((v for v in found if calls.reuse_errors or not is_error(v)), None)
+            values = filter(None, (store.get(key) for store in calls.reuse))
+            value = next((v for v in values if calls.reuse_errors or not is_error(v)), None)
             if value is not None and calls.schedulers is not None:
                 await calls.store.put({key: value})
         if value is not None:

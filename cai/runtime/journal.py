@@ -60,10 +60,10 @@ class Journal:
         return CaiError(f"{self.path}: cannot use the journal: {error}", UNUSABLE)
 
     def _check_version(self) -> None:
-        found = self.meta("version")
-        if found != VERSION:
+        version = self.meta("version")
+        if version != VERSION:
             raise CaiError(
-                f"{self.path}: a journal of format {found}, this cai reads format {VERSION}",
+                f"{self.path}: a journal of format {version}, this cai reads format {VERSION}",
                 "Use the version of cai that wrote it, or another --out.",
             )
 
@@ -139,8 +139,8 @@ class Journal:
     # --- prompts ---
 
     def _has_table(self, name: str) -> bool:
-        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-        return found is not None
+        row = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        return row is not None
 
     def ingest(
         self,
@@ -165,11 +165,11 @@ class Journal:
                 if n % (10 * CHUNK) == 0:  # keeps the write-ahead log small
                     self._db.execute("COMMIT")
                     self._db.execute("BEGIN")
-                found = item if isinstance(item, Failure) else self._stage(position, item, renamed)
-                if isinstance(found, Failure):
-                    record = found.model_dump_json(exclude_none=True)
+                result = item if isinstance(item, Failure) else self._stage(position, item, renamed)
+                if isinstance(result, Failure):
+                    record = result.model_dump_json(exclude_none=True)
                     self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
-                elif found:
+                elif result:
                     position += 1
                 else:
                     duplicates += 1

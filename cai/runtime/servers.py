@@ -50,29 +50,29 @@ def recall(engines: Mapping[str, Engine], journals: Sequence[Journal]) -> None:
     remember(engines, [journal.meta("servers") or {} for journal in journals])
 
 
-def remember(engines: Mapping[str, Engine], kept: Sequence[Mapping[str, Any]]) -> None:
+def remember(engines: Mapping[str, Engine], records: Sequence[Mapping[str, Any]]) -> None:
     """Give each server what was found of it; what its own roles found goes first."""
     for engine in distinct(engines):
         if not isinstance(engine, Server) or not engine.asked:
             continue
         roles = [role for role, other in engines.items() if other is engine]
-        known: dict[str, Abilities] = {}
-        for found in reversed(kept):
-            others = [role for role in found if role not in roles]
-            for role in [*others, *(role for role in roles if role in found)]:
-                for name, abilities in found[role].items():
-                    known[name] = Abilities.model_validate(abilities)
-        if known:
-            engine.recall(known)
+        by_name: dict[str, Abilities] = {}
+        for record in reversed(records):
+            others = [role for role in record if role not in roles]
+            for role in [*others, *(role for role in roles if role in record)]:
+                for name, abilities in record[role].items():
+                    by_name[name] = Abilities.model_validate(abilities)
+        if by_name:
+            engine.recall(by_name)
 
 
-def found(engines: Mapping[str, Engine]) -> Found:
+def abilities_of(engines: Mapping[str, Engine]) -> Found:
     """What is known of the servers, to be kept."""
-    kept: Found = {}
+    record: Found = {}
     for role, engine in engines.items():
         if isinstance(engine, Server) and engine.asked and engine.name and engine.known:
-            kept[role] = {engine.name: engine.known.model_dump(mode="json")}
-    return kept
+            record[role] = {engine.name: engine.known.model_dump(mode="json")}
+    return record
 
 
 def unasked(engines: Mapping[str, Engine]) -> bool:

@@ -44,22 +44,22 @@ def call_all(
     Raises:
         CaiError: The folder is in use or holds something else, or a model does not answer.
     """
-    found: dict[int, R] = {}
+    results: dict[int, R] = {}
     with working(folder) as journal:
         if journal.meta("settings") is not None:
             raise CaiError(f"{folder}: the folder of a run", "Choose another --out.")
         journal.set_meta({"date": day.isoformat() if day else None})
-        kept = labels.from_meta(journal.meta("labels"))
+        picks = labels.from_meta(journal.meta("labels"))
         servers.recall(engines, [journal])
 
         def whole(identities: Mapping[str, str]) -> bool:
-            calls = Calls(journal, seed, identities, labels=kept)
+            calls = Calls(journal, seed, identities, labels=picks)
             work = (one(value, calls.row(name)) for name, value in items)
             return not retry_failed and all(servers.comes_to_its_end(one) for one in work)
 
         identities = servers.settle(engines, progress.warn, whole)
-        journal.set_meta({"servers": servers.found(engines)})
-        calls = Calls(journal, seed, identities, retry_failed=retry_failed, labels=kept)
+        journal.set_meta({"servers": servers.abilities_of(engines)})
+        calls = Calls(journal, seed, identities, retry_failed=retry_failed, labels=picks)
 
         def settle_labels(engine: Engine) -> None:
             calls.labels.setdefault(engine.identity, labels.pick(engine))
@@ -67,7 +67,7 @@ def call_all(
 
         async def work(item: tuple[int, tuple[str, T]]) -> None:
             position, (name, value) = item
-            found[position] = await one(value, calls.row(name, position))
+            results[position] = await one(value, calls.row(name, position))
             progress.advance(tally=calls.tally)
 
         rows: Iterator[tuple[int, tuple[str, T]]] = iter(enumerate(items))
@@ -77,4 +77,4 @@ def call_all(
             run(work_through(rows, work, schedulers, min(at_once, len(items))))
         except sqlite3.Error as error:
             raise CaiError(f"{folder / JOURNAL}: {error}", UNUSABLE) from error
-        return [found[n] for n in range(len(items))], dict(calls.labels)
+        return [results[n] for n in range(len(items))], dict(calls.labels)

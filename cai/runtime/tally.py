@@ -16,9 +16,9 @@ class Tally:
     output_tokens: Counter[str] = field(default_factory=Counter)
     cached_tokens: Counter[str] = field(default_factory=Counter)
 
-    def add(self, made: Tally) -> None:
+    def add(self, other: Tally) -> None:
         """Count calls that were made elsewhere."""
-        self.made += made.made
-        self.input_tokens.update(made.input_tokens)
-        self.output_tokens.update(made.output_tokens)
-        self.cached_tokens.update(made.cached_tokens)
+        self.made += other.made
+        self.input_tokens.update(other.input_tokens)
+        self.output_tokens.update(other.output_tokens)
+        self.cached_tokens.update(other.cached_tokens)

@@ -45,11 +45,11 @@ def needed_columns(prompt_column: str | None, ignored: Collection[str]) -> Colum
 
     def choose(names: Sequence[str], where: str) -> list[str]:
         names = [name for name in names if name not in ignored]
-        wanted = {*prompt_columns(names, prompt_column, where), *_FIELDS}
+        columns = {*prompt_columns(names, prompt_column, where), *_FIELDS}
         if prompt_column is None:
-            wanted |= {*SYSTEM, *_COMPANIONS}
+            columns |= {*SYSTEM, *_COMPANIONS}
             _refuse_media([name for name in names if name in MEDIA], where)
-        return [name for name in names if name in wanted]
+        return [name for name in names if name in columns]
 
     return choose
 
@@ -68,11 +68,11 @@ def prompt_columns(names: Sequence[str], prompt_column: str | None, where: str) 
     named = [name for name in _NAMED if name in names]
     if named:
         return named
-    found = [name for name in _GUESSED if name in names]
-    if len(found) == 1:
-        return found
-    if found:
-        message = f"each of {listed(found)} could be the prompt; there are: {listed(names)}"
+    guesses = [name for name in _GUESSED if name in names]
+    if len(guesses) == 1:
+        return guesses
+    if guesses:
+        message = f"each of {listed(guesses)} could be the prompt; there are: {listed(names)}"
     else:
         message = f"no column `prompt` or `messages`; there are: {listed(names)}"
     raise RowError(where, "no column", message, COLUMN_HINT)

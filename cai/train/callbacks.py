@@ -55,9 +55,9 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         """Leave out what a run that was broken off logged after its last checkpoint."""
         if not state.is_world_process_zero:
             return
-        kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
+        lines = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
         with replacing(self.path) as file:
-            for line in kept if state.global_step else []:
+            for line in lines if state.global_step else []:
                 file.write(json.dumps(line) + "\n")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:

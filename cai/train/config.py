@@ -270,8 +270,8 @@ def resolve_training(
             together; says where it stands.
     """
     layers: list[Layer] = [(read_config(config), str(config))] if config else []
-    said = [*(parse_pair(TrainSettings, pair) for pair in pairs), (given, "")]
-    values, places = merged(TrainSettings, [*layers, *said], defaults.OTHER_NAMES)
+    options = [*(parse_pair(TrainSettings, pair) for pair in pairs), (given, "")]
+    values, places = merged(TrainSettings, [*layers, *options], defaults.OTHER_NAMES)
     if values.get("method", method) != method:
         raise InputError(
             place_of("method", places["method"]),
@@ -282,7 +282,7 @@ def resolve_training(
         settings = TrainSettings.model_validate({"method": method, **values})
     except ValidationError as error:
         raise refused(TrainSettings, error.errors()[0], places) from None
-    explicit = {key for layer, _ in said for key in layer if values.get(key) is not None}
+    explicit = {key for layer, _ in options for key in layer if values.get(key) is not None}
     for key in sorted(explicit):
         if why := _without_effect(key, settings, explicit):
             raise InputError(place_of(key, places[key]), why, "Leave it out.")

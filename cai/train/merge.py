@@ -61,11 +61,11 @@ def merge_run(folder: Path, out: Path | None = None) -> Path:
             raise CaiError(f"{target}: not empty ({foreign[0].name})", "Choose another --out.")
         with quiet_libraries():
             tokenizer = AutoTokenizer.from_pretrained(adapter)
-        merge(adapter, base, target, tokenizer)
+        merge_adapter(adapter, base, target, tokenizer)
     return target
 
 
-def merge(adapter: Path, base: Path, out: Path, tokenizer: Any) -> Merged:
+def merge_adapter(adapter: Path, base: Path, out: Path, tokenizer: Any) -> Merged:
     """Merge an adapter into its base, computed in float32 and saved in the base's number formats.
 
     Raises:

@@ -26,9 +26,9 @@ def load_tokenizer(
         CaiError: As in `settle_template`.
     """
     tokenizer = chat_template.load_tokenizer(base)
-    given = settings.chat_template
+    template = settings.chat_template
     day = settings.date
-    return tokenizer, settle_template(tokenizer, settings.model, base, given, trained_with, day)
+    return tokenizer, settle_template(tokenizer, settings.model, base, template, trained_with, day)
 
 
 def rows_of(settings: TrainSettings, chat_format: ChatFormat, cache: Path) -> TrainData:

@@ -123,8 +123,8 @@ def as_saved(saved: str, model: Any, args: DPOConfig | SFTConfig) -> Any:
 
 def _require_same(model: PreTrainedModel, saved: str, copy: Any) -> None:
     """Refuse a model merged or trained in memory: another one is where the adapter will point."""
-    held, kept = model.state_dict(), copy.state_dict()
-    if held.keys() != kept.keys() or not all(
-        torch.equal(tensor.cpu(), kept[name].cpu()) for name, tensor in held.items()
+    in_memory, on_disk = model.state_dict(), copy.state_dict()
+    if in_memory.keys() != on_disk.keys() or not all(
+        torch.equal(tensor.cpu(), on_disk[name].cpu()) for name, tensor in in_memory.items()
     ):
         raise CaiError(f"the model in memory is not the one in {saved}", SAVE_FIRST)

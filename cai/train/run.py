@@ -19,7 +19,7 @@ from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
 from cai.train.data.load import TrainData
 from cai.train.data.report import DataReport
-from cai.train.merge import merge
+from cai.train.merge import merge_adapter
 from cai.train.models import Outline, outline
 from cai.train.prepare import load_tokenizer, on_its_day, rows_of
 from cai.train.quiet import quiet
@@ -192,7 +192,7 @@ def _save(
     if settings.lora is None:
         write(state, base, folder, tokenizer, getattr(torch, dtype_of(settings)))
     elif settings.merge:
-        return merge(folder / ADAPTER, base, folder, tokenizer)._asdict()
+        return merge_adapter(folder / ADAPTER, base, folder, tokenizer)._asdict()
     return None
 
 
@@ -207,11 +207,11 @@ def finish(folder: Path, record: Mapping[str, Any]) -> None:
     """Plot, card and record of a run that is done; the temporary data goes."""
     from cai.plots import training_curves
     from cai.train.callbacks import read_metrics
-    from cai.train.card import card
+    from cai.train.card import model_card
 
     training_curves(read_metrics(folder / "metrics.jsonl"), folder / "training.png")
     with replacing(folder / "README.md") as file:
-        file.write(card(record))
+        file.write(model_card(record))
     write_record(folder, record)
     shutil.rmtree(folder / ".data", ignore_errors=True)
 

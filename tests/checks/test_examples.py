@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cai import files, templates
-from cai.checks.examples import CriticTest, JudgeTest, constitution_test
+from cai.checks.examples import CriticExample, JudgeExample, check_examples
 from cai.config import resolve
 from cai.engines.base import NOBODY, Caller
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
@@ -99,7 +99,7 @@ def scored(score: Callable[[str, list[str]], Sequence[float]]) -> ScriptedEngine
 
 
 def test_a_model_that_is_right_passes_all(rules: str) -> None:
-    report = constitution_test(engine=Knows(), constitution=rules)
+    report = check_examples(engine=Knows(), constitution=rules)
     assert [(t.principle, t.example, t.expected) for t in report.critic] == CRITIC
     assert [(t.principle, t.example) for t in report.judge] == JUDGE
     assert [t.p_change for t in report.critic] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
@@ -110,7 +110,7 @@ def test_a_model_that_is_right_passes_all(rules: str) -> None:
 
 
 def test_a_model_that_is_wrong_passes_none(rules: str) -> None:
-    report = constitution_test(engine=Knows(right=False), constitution=rules)
+    report = check_examples(engine=Knows(right=False), constitution=rules)
     assert (report.passed, report.total) == (0, 5)
     assert [t.p_change for t in report.critic] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
     assert [t.p_revision for t in report.judge] == pytest.approx([1 / 3] * 2)
@@ -119,14 +119,14 @@ def test_a_model_that_is_wrong_passes_none(rules: str) -> None:
 
 def test_a_critic_that_always_asks_for_a_change_fails_what_is_fine(rules: str) -> None:
     always = scored(lambda said, options: (0.9, 0.1) if options[0] == NEEDED else (0.1, 0.9))
-    report = constitution_test(engine={"critic": always, "judge": Knows()}, constitution=rules)
+    report = check_examples(engine={"critic": always, "judge": Knows()}, constitution=rules)
     assert [t.passed for t in report.critic] == [True, False, True]
     assert [t.passed for t in report.judge] == [True, True]
 
 
 @pytest.mark.parametrize("first", [0.0009, 0.0144, 0.3, 0.45, 0.5, 0.7, 0.8001, 0.9])
 def test_a_model_that_goes_by_place_passes_none(rules: str, first: float) -> None:
-    report = constitution_test(
+    report = check_examples(
         engine=scored(lambda said, options: (first, 0.9 - first)), constitution=rules
     )
     assert [t.p_change for t in report.critic] == pytest.approx([0.5] * 3)
@@ -136,7 +136,7 @@ def test_a_model_that_goes_by_place_passes_none(rules: str, first: float) -> Non
 
 def test_a_judge_must_prefer_the_revision_in_both_orders(rules: str) -> None:
     leaning = scored(lambda s, o: (0.9, 0.05) if "BAD" in o[1] else (0.8, 0.15))
-    report = constitution_test(engine={"critic": Knows(), "judge": leaning}, constitution=rules)
+    report = check_examples(engine={"critic": Knows(), "judge": leaning}, constitution=rules)
     assert all((t.p_revision or 0) > 0.5 for t in report.judge)
     assert [t.passed for t in report.judge] == [False, False]
 
@@ -153,7 +153,7 @@ def test_a_judge_must_prefer_the_revision_in_both_orders(rules: str) -> None:
 def test_no_answer_is_a_failure_with_a_reason(
     rules: str, score: tuple[float, float], why: str
 ) -> None:
-    report = constitution_test(engine=scored(lambda said, options: score), constitution=rules)
+    report = check_examples(engine=scored(lambda said, options: score), constitution=rules)
     assert (report.passed, report.total) == (0, 5)
     assert all((t.error or "").startswith(why) for t in (*report.critic, *report.judge))
     assert {t.p_change for t in report.critic} == {None}
@@ -168,7 +168,7 @@ def test_no_answer_is_a_failure_with_a_reason(
     ],
 )
 def test_calls_that_fail(rules: str, options: ScriptedOptions, why: str) -> None:
-    report = constitution_test(engine=ScriptedEngine(options), constitution=rules)
+    report = check_examples(engine=ScriptedEngine(options), constitution=rules)
     failed = [t for t in report.critic if t.error]
     assert failed
     assert all(why in str(t.error) and not t.passed for t in failed)
@@ -177,10 +177,12 @@ def test_calls_that_fail(rules: str, options: ScriptedOptions, why: str) -> None
 def test_chance_is_no_pass() -> None:
     for p in (None, 0.5, 0.5 - 2**-54, 0.5 + 2**-53):
         for expected in ("violates", "fine"):
-            test = CriticTest(principle="a", example=1, expected=expected, p_change=p)
+            test = CriticExample(principle="a", example=1, expected=expected, p_change=p)
             assert not test.passed
     for p, consistent in ((None, None), (0.5, False), (0.9, False), (0.4, True), (0.9, None)):
-        assert not JudgeTest(principle="a", example=1, p_revision=p, consistent=consistent).passed
+        assert not JudgeExample(
+            principle="a", example=1, p_revision=p, consistent=consistent
+        ).passed
 
 
 # What is asked, and what is kept
@@ -188,22 +190,22 @@ def test_chance_is_no_pass() -> None:
 
 def test_a_second_run_asks_nothing(rules: str) -> None:
     first, again = Knows(), Knows()
-    report = constitution_test(engine=first, constitution=rules)
+    report = check_examples(engine=first, constitution=rules)
     # A critique and both orders of the verdict; both orders of a comparison.
     assert first.calls == 3 * 3 + 2 * 2
-    assert constitution_test(engine=again, constitution=rules) == report
+    assert check_examples(engine=again, constitution=rules) == report
     assert again.calls == 0
     assert Path("outputs/constitution-test/small/calls.sqlite").is_file()
 
 
 def test_what_was_edited_is_asked_again_and_nothing_else(rules: str) -> None:
-    constitution_test(engine=Knows(), constitution=rules, out="calls")
+    check_examples(engine=Knows(), constitution=rules, out="calls")
     Path(rules).write_text(RULES.replace("response: BAD and long", "response: BAD and longer"))
     again = Knows()
-    constitution_test(engine=again, constitution=rules, out="calls")
+    check_examples(engine=again, constitution=rules, out="calls")
     assert again.calls == 3
     other = Knows(right=False)
-    constitution_test(engine=other, constitution=rules, out="calls")
+    check_examples(engine=other, constitution=rules, out="calls")
     assert other.calls == 13
 
 
@@ -212,7 +214,7 @@ def test_failures_are_asked_again_on_demand(rules: str) -> None:
         engine = scored(lambda said, _: score) if score else Knows()
         # One identity: the calls that failed are those of the same model.
         engine.identity = "one"
-        return constitution_test(
+        return check_examples(
             engine=engine, constitution=rules, principles=["fair"], **options
         ).passed
 
@@ -222,35 +224,35 @@ def test_failures_are_asked_again_on_demand(rules: str) -> None:
 
 
 def test_chosen_principles(rules: str) -> None:
-    report = constitution_test(engine=Knows(), constitution=rules, principles=["fair"])
+    report = check_examples(engine=Knows(), constitution=rules, principles=["fair"])
     assert (report.critic, [t.principle for t in report.judge]) == ((), ["fair"])
     assert set(report.models) == {"judge"}
-    both = constitution_test(engine=Knows(), constitution=rules, principles=["fair", "brief"])
+    both = check_examples(engine=Knows(), constitution=rules, principles=["fair", "brief"])
     assert [t.principle for t in (*both.critic, *both.judge)] == ["brief", "fair"]
 
 
 def test_settings_that_are_there_and_single_ones_count_both(rules: str) -> None:
     settings = resolve({"constitution": rules, "seed": 3})
     engine = scored(lambda said, options: (0.002, 0.001))
-    report = constitution_test(settings, engine=engine, out="a")
+    report = check_examples(settings, engine=engine, out="a")
     assert all((t.error or "").startswith("label mass") for t in report.judge)
-    report = constitution_test(settings, engine=engine, out="b", min_label_mass=0.0)
+    report = check_examples(settings, engine=engine, out="b", min_label_mass=0.0)
     assert {t.error for t in report.judge} == {None}
 
 
 def test_reasoning_first(rules: str) -> None:
     engine = Knows()
-    report = constitution_test(engine=engine, constitution=rules, cot=True, principles=["fair"])
+    report = check_examples(engine=engine, constitution=rules, cot=True, principles=["fair"])
     assert [t.error for t in report.judge] == [None]
     assert engine.calls == 2 + 2  # a text and a choice, in both orders
 
 
 def test_unknown_principles_and_nothing_to_test(rules: str) -> None:
     with pytest.raises(CaiError, match="kindly: no principle of small") as unknown:
-        constitution_test(engine=Knows(), constitution=rules, principles=["kind", "kindly"])
+        check_examples(engine=Knows(), constitution=rules, principles=["kind", "kindly"])
     assert "kind, brief, fair, silent" in unknown.value.hint
     with pytest.raises(CaiError, match="no principle has examples"):
-        constitution_test(engine=Knows(), constitution=rules, principles=["silent"])
+        check_examples(engine=Knows(), constitution=rules, principles=["silent"])
     assert not Path("outputs").exists()
 
 
@@ -258,13 +260,13 @@ def test_a_folder_of_something_else(rules: str, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(CaiError, match=r"notes\.txt"):
-        constitution_test(engine=Knows(), constitution=rules, out="mine")
+        check_examples(engine=Knows(), constitution=rules, out="mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("path", sorted(files.constitutions_dir().glob("*.yaml")), ids=str)
 def test_every_shipped_constitution_has_tests(path: Path, tmp_path: Path) -> None:
-    report = constitution_test(engine=ScriptedEngine(), constitution=str(path), out="calls")
+    report = check_examples(engine=ScriptedEngine(), constitution=str(path), out="calls")
     assert report.critic
     assert report.judge
     assert not [t.error for t in (*report.critic, *report.judge) if t.error]

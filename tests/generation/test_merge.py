@@ -14,7 +14,7 @@ import cai
 from cai.cli import app
 from cai.dataset.run import Run
 from cai.errors import CaiError
-from cai.generation.merge import merge
+from cai.generation.merge import merge_shards
 
 FILES = ("sft/train.parquet", "preferences/train.parquet", "traces/train.parquet", "failures.jsonl")
 
@@ -36,7 +36,7 @@ def test_shards_make_the_bytes_of_the_whole(tmp_path: Path) -> None:
     whole = part(tmp_path, None)
     shards = [part(tmp_path, f"{n}/3") for n in (1, 2, 3)]
     assert sum(run.manifest.prompts["rows"] for run in shards) == 20
-    merged = merge([run.folder for run in shards], tmp_path / "merged")
+    merged = merge_shards([run.folder for run in shards], tmp_path / "merged")
     assert merged.manifest.calls["made"] == 0
     for name in FILES:
         assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
@@ -47,7 +47,7 @@ def test_what_failed_in_a_shard_has_failed_in_the_whole(tmp_path: Path) -> None:
     whole = part(tmp_path, None, model=model)
     assert "call" in {failure.error for failure in whole.failures}
     shards = [part(tmp_path, f"{n}/2", model=model) for n in (1, 2)]
-    merged = merge([run.folder for run in shards], tmp_path / "merged")
+    merged = merge_shards([run.folder for run in shards], tmp_path / "merged")
     assert merged.manifest.calls["made"] == 0
     for name in FILES:
         assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
@@ -72,7 +72,7 @@ def test_what_is_no_set_of_shards(tmp_path: Path) -> None:
         ([one, tmp_path], "not a run folder"),
     ):
         with pytest.raises(CaiError, match=said):
-            merge(folders, out)
+            merge_shards(folders, out)
     cai.generate(
         prompts=prompts(tmp_path),
         model="scripted",
@@ -81,7 +81,7 @@ def test_what_is_no_set_of_shards(tmp_path: Path) -> None:
         test_share=0.2,
     )
     with pytest.raises(CaiError, match="another model than the first: critic, judge"):
-        merge([one, tmp_path / "other"], out)
+        merge_shards([one, tmp_path / "other"], out)
     assert not out.exists()
     assert two.is_dir()
 
@@ -90,13 +90,13 @@ def test_shards_may_be_made_on_machines_and_servers_of_their_own(tmp_path: Path)
     whole = part(tmp_path, None)
     one = part(tmp_path, "1/2", max_open_rows=3, base_url="http://a/v1", vllm_args="--seed 1")
     two = part(tmp_path, "2/2", distributed="ray", replicas=1)
-    merged = merge([one.folder, two.folder], tmp_path / "merged")
+    merged = merge_shards([one.folder, two.folder], tmp_path / "merged")
     for name in FILES:
         assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     (tmp_path / "other").mkdir()
     other = part(tmp_path / "other", "2/2", judge_principles=3)
     with pytest.raises(CaiError, match="another setting than the first: judge_principles"):
-        merge([one.folder, other.folder], tmp_path / "again")
+        merge_shards([one.folder, other.folder], tmp_path / "again")
 
 
 def test_what_is_known_of_the_judge_must_be_the_same_where_they_are_merged(
@@ -105,7 +105,7 @@ def test_what_is_known_of_the_judge_must_be_the_same_where_they_are_merged(
     shards = [part(tmp_path, f"{n}/2").folder for n in (1, 2)]
     monkeypatch.setattr("cai.checks.results.stored", lambda key: SimpleNamespace(verdict="usable"))
     with pytest.raises(CaiError, match="what is known here of the judge"):
-        merge(shards, tmp_path / "merged")
+        merge_shards(shards, tmp_path / "merged")
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])

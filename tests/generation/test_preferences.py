@@ -261,7 +261,7 @@ def test_only_a_usable_judge_filters_revisions(go: Go, tmp_path: Path) -> None:
 def test_a_newly_usable_judge_asks_before_rows_go(go: Go, tmp_path: Path) -> None:
     go()
     check_of(named("judge", tmp_path), "usable", str(tmp_path / "rules.yaml"))
-    with pytest.raises(CaiError, match="judge check: not checked → usable"):
+    with pytest.raises(CaiError, match="judge check: never checked → found usable"):
         go()
 
 

@@ -43,7 +43,7 @@ def save(base: Path, out: Path) -> None:
     from transformers import AutoTokenizer
 
     from cai.engines.local.architecture import load_whole
-    from cai.train.merge import merge
+    from cai.train.merge import merge_adapter
     from cai.train.ranks import is_main
     from cai.train.saving import save_adapter, whole_state, write
 
@@ -60,7 +60,7 @@ def save(base: Path, out: Path) -> None:
         return
     write(state, base, out / "full", tokenizer, torch.float32)
     save_adapter(adapted, learnt, tokenizer, out / "adapter")
-    merge(out / "adapter", base, out / "merged", tokenizer)
+    merge_adapter(out / "adapter", base, out / "merged", tokenizer)
 
 
 if __name__ == "__main__":

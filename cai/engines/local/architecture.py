@@ -47,22 +47,24 @@ def model_class(config: Any, name: str) -> Any:
         mapping.get(type(config), None)
         for mapping in (auto.MODEL_FOR_CAUSAL_LM_MAPPING, auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING)
     ]
-    found = getattr(transformers, named, None) if named in _writers() else None
+    architecture = getattr(transformers, named, None) if named in _writers() else None
     if not named or not hasattr(transformers, named):
-        found = by_type[0]
-    if found is None:
+        architecture = by_type[0]
+    if architecture is None:
         kind = named or config.model_type
         raise CaiError(f"{name}: cannot be loaded: {kind} writes no text", _CAUSAL)
     whole = config.get_text_config() is config  # no text part of a model that reads images too
-    if not isinstance(config, found.config_class) and not (whole and found in by_type):
+    if not isinstance(config, architecture.config_class) and not (
+        whole and architecture in by_type
+    ):
         raise CaiError(
             f"{name}: cannot be loaded: config.json says {config.model_type} and {named}, "
             "which do not go together",
             _CAUSAL,
         )
     if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
-        raise CaiError(f"{name}: {found.__name__} has an encoder and a decoder", _CAUSAL)
-    return found
+        raise CaiError(f"{name}: {architecture.__name__} has an encoder and a decoder", _CAUSAL)
+    return architecture
 
 
 def _writers() -> set[str]:
@@ -73,7 +75,7 @@ def _writers() -> set[str]:
         auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
     )
-    return {found for mapping in mappings for found in mapping.values()}
+    return {name for mapping in mappings for name in mapping.values()}
 
 
 def _class_to_train(folder: Path | str, name: str) -> tuple[Any, Any]:
@@ -108,9 +110,9 @@ def load_whole(folder: Path | str, *, dtype: str | torch.dtype, **options: Any) 
         CaiError: The class cannot be loaded, the files lack a tensor of it, or hold quantised ones.
     """
     name = str(folder)
-    _, found = _class_to_train(folder, name)
+    _, architecture = _class_to_train(folder, name)
     with quiet_libraries(), explained(name):
-        model, report = found.from_pretrained(
+        model, report = architecture.from_pretrained(
             name,
             dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype,
             use_safetensors=True,
@@ -127,11 +129,11 @@ def empty_model(folder: Path, name: str) -> tuple[Any, dict[str, Stored]]:
     Raises:
         CaiError: As `load_whole` raises it.
     """
-    config, found = _class_to_train(folder, name)
+    config, architecture = _class_to_train(folder, name)
     tensors = stored_tensors(folder)
     shapes = {n: torch.empty(t.shape, dtype=t.dtype, device="meta") for n, t in tensors.items()}
     with quiet_libraries(), explained(name):
-        model, report = found.from_pretrained(
+        model, report = architecture.from_pretrained(
             None, config=config, state_dict=shapes, device_map="meta", output_loading_info=True
         )
     require_all(report, name)
@@ -159,15 +161,15 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
         files = [folder / part for part in sorted(parts)]
     else:
         files = [single]
-    found: dict[str, Stored] = {}
+    headers: dict[str, Stored] = {}
     with explained(str(folder)):
         for file in files:
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
                     part = tensors.get_slice(name)
                     dtype = _DTYPES.get(part.get_dtype(), torch.float32)
-                    found[name] = Stored(file, tuple(part.get_shape()), dtype)
-    return found
+                    headers[name] = Stored(file, tuple(part.get_shape()), dtype)
+    return headers
 
 
 # What safetensors calls them, of those that a language model's weights have.
@@ -179,10 +181,10 @@ def explained(name: str) -> Iterator[None]:
     """What transformers raises for a model that it cannot load, as one sentence for the user."""
     from safetensors import SafetensorError
 
-    known = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
+    errors = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
     try:
         yield
-    except known as error:
+    except errors as error:
         reason = str(error).strip().splitlines()
         if "trust_remote_code" in str(error):
             raise CaiError(

@@ -27,7 +27,7 @@ _PADDING = 1.25
 
 
 @dataclass(eq=False)
-class Row:
+class BatchRow:
     """One answer on its way; `broken` if the model gave numbers that are none."""
 
     prompt: list[int]
@@ -53,11 +53,11 @@ class Batch:
 
     def __init__(self, model: LocalModel) -> None:
         self.model = model
-        self.rows: list[Row] = []
+        self.rows: list[BatchRow] = []
         self._cache: Any = None
 
     @torch.inference_mode()
-    def admit(self, rows: Sequence[Row]) -> list[Row]:
+    def admit(self, rows: Sequence[BatchRow]) -> list[BatchRow]:
         """Compute the prompts of new rows, draw their first tokens and join them to the batch.
 
         Where memory is too small for a group of rows, they go in halves.
@@ -85,7 +85,7 @@ class Batch:
                 too_large += group
         return too_large
 
-    def _enter(self, rows: Sequence[Row], cache: Any, total: int) -> None:
+    def _enter(self, rows: Sequence[BatchRow], cache: Any, total: int) -> None:
         self.rows.extend(rows)
         if not self.model.splittable:
             self._cache = cache
@@ -123,12 +123,12 @@ class Batch:
         else:
             self._cache.keep(moves, len(self.rows), _stored(self.rows))
 
-    def clear(self) -> list[Row]:
+    def clear(self) -> list[BatchRow]:
         """Empty the batch; the rows can be admitted again and go on where they were."""
         rows, self.rows, self._cache = self.rows, [], None
         return rows
 
-    def _prefill(self, rows: Sequence[Row]) -> Any:
+    def _prefill(self, rows: Sequence[BatchRow]) -> Any:
         width = max(map(len, rows))
         ids = self.model.tensor([[0] * (width - len(r)) + r.ids for r in rows])
         mask = _mask(self.model.tensor([[len(r)] for r in rows]), width)
@@ -144,12 +144,12 @@ def _mask(lengths: torch.Tensor, width: int) -> torch.Tensor:
     return (torch.arange(width, device=lengths.device) >= width - lengths).long()
 
 
-def _stored(rows: Sequence[Row]) -> int:
+def _stored(rows: Sequence[BatchRow]) -> int:
     """Columns of the cache: all tokens of the longest row but its newest."""
     return max(map(len, rows)) - 1
 
 
-def draw(rows: Sequence[Row], logits: torch.Tensor) -> None:
+def draw(rows: Sequence[BatchRow], logits: torch.Tensor) -> None:
     """Append each row's next token; a row whose logits are NaN or infinite is marked broken."""
     tokens = next_tokens(logits, [r.sampling for r in rows], [len(r.generated) for r in rows])
     for row, token in zip(rows, tokens.tolist(), strict=True):
@@ -157,17 +157,17 @@ def draw(rows: Sequence[Row], logits: torch.Tensor) -> None:
         row.broken = token == BROKEN
 
 
-def groups(rows: Sequence[Row]) -> list[list[Row]]:
+def groups(rows: Sequence[BatchRow]) -> list[list[BatchRow]]:
     """Rows to prefill together: of like length, and not too many tokens at once.
 
     The longest come first, so that one which does not fit in memory is met while that is empty.
     """
-    found: list[list[Row]] = []
+    batches: list[list[BatchRow]] = []
     for row in sorted(rows, key=len, reverse=True):
-        group = found[-1] if found else []
+        group = batches[-1] if batches else []
         fits = group and len(group[0]) * (len(group) + 1) <= _PREFILL
         if fits and len(group[0]) <= _PADDING * len(row):
             group.append(row)
         else:
-            found.append([row])
-    return found
+            batches.append([row])
+    return batches

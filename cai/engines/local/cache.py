@@ -114,8 +114,8 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         for n, store in enumerate(self._stores):
             _, heads, _, size = store.shape
             larger = store.new_zeros(rows, heads, columns + _SPARE, size)
-            kept = store[: self._rows, :, self._start : self._end]
-            larger[: self._rows, :, columns - used : columns] = kept
+            contents = store[: self._rows, :, self._start : self._end]
+            larger[: self._rows, :, columns - used : columns] = contents
             self._stores[n] = larger
         self._start, self._end = columns - used, columns
 

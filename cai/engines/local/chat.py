@@ -130,18 +130,18 @@ class Chat:
             answers = [answer.strip() for answer in answers]
         with self._lock:
             filled = self._filled(self._placed(messages), answers)
-            asked, lead = self._ids(filled.prompt, filled), self._lead(end)
-            before = self._after(asked, lead, filled) if lead else asked
+            prompt, lead = self._ids(filled.prompt, filled), self._lead(end)
+            before = self._after(prompt, lead, filled) if lead else prompt
             rows = [
                 self._checked(
-                    self._after(asked, lead + filled.safe(a) + end, filled), filled, True, end
+                    self._after(prompt, lead + filled.safe(a) + end, filled), filled, True, end
                 )
                 for a in answers
             ]
-        found = [Learnt(ids, shared(before, ids)) for ids in rows]
-        if any(row.start >= len(row.ids) - 1 for row in found):
+        examples = [Learnt(ids, shared(before, ids)) for ids in rows]
+        if any(row.start >= len(row.ids) - 1 for row in examples):
             raise CallError("the chat template leaves nothing of the answer")
-        return found
+        return examples
 
     def moves_system(self, messages: Sequence[Message]) -> bool:
         """Whether a system text of theirs goes into a user turn."""
@@ -178,7 +178,7 @@ class Chat:
         """
         probe = (Message(role="user", content="A or B?"),)
         before = self.encode(probe, answer_prefix).ids
-        found: list[int] = []
+        ids: list[int] = []
         for choice in choices:
             after = self.encode(probe, answer_prefix + choice).ids
             if len(after) != len(before) + 1 or after[:-1] != before:
@@ -186,10 +186,10 @@ class Chat:
                     f"the label {choice!r} is not one token of this model after {answer_prefix!r}",
                     "Use single letters, and end the text before them in a bracket, not a space.",
                 )
-            found.append(after[-1])
-        if len(set(found)) != len(found):
+            ids.append(after[-1])
+        if len(set(ids)) != len(ids):
             raise CaiError(f"the labels {list(choices)} are not distinct tokens of this model")
-        return found
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids: control tokens are dropped, reasoning tags are kept."""
@@ -207,9 +207,9 @@ class Chat:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         special = self.tokenizer.added_tokens_decoder
-        kept = [i for i in ids if i not in special or not _is_dropped(special[i])]
+        content = [i for i in ids if i not in special or not _is_dropped(special[i])]
         with self._lock:
-            return self._text_of(kept)
+            return self._text_of(content)
 
     def _text_of(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(
@@ -294,12 +294,12 @@ class Chat:
             ids += self._continued(after)
         return ids
 
-    def _after(self, asked: list[int], text: str, filled: _Filled) -> list[int]:
+    def _after(self, prompt: list[int], text: str, filled: _Filled) -> list[int]:
         """Ids of the prompt and what follows; its letters must not join the prompt's last token."""
         whole = self._ids(filled.prompt + text, filled)
-        if whole[: len(asked)] == asked:
+        if whole[: len(prompt)] == prompt:
             return whole
-        return asked + self._ids(text, filled, continued=True)
+        return prompt + self._ids(text, filled, continued=True)
 
     def _checked(self, ids: list[int], filled: _Filled, answered: bool, end: str = "") -> list[int]:
         """The ids, if no text in them is read as a control token."""

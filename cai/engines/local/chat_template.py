@@ -60,20 +60,20 @@ class TemplateFacts(Record):
 
     def differences(self, day: date) -> dict[str, str]:
         """What a model is fed, or read by, otherwise than by version 0.1.0; by name, as digests."""
-        found = {}
+        differences = {}
         if self.dated:
-            found["date"] = day.isoformat()
+            differences["date"] = day.isoformat()
         if self.lead != self.first_lead:
-            found["lead"] = digest(self.lead)[:8]
+            differences["lead"] = digest(self.lead)[:8]
         if self.opening and not _FIRST_TAGS.fullmatch(self.opening.strip()):
-            found["reasoning"] = digest([self.opening, self.closing])[:8]
+            differences["reasoning"] = digest([self.opening, self.closing])[:8]
         if "multi-turn" in self.folds and "single-turn" not in self.folds:
-            found["system"] = "first-turn"
+            differences["system"] = "first-turn"
         if self.parts:
-            found["texts"] = "parts"
+            differences["texts"] = "parts"
         if self.of_processor:
-            found["template"] = "processor"
-        return found
+            differences["template"] = "processor"
+        return differences
 
 
 # The tags that version 0.1.0 took for reasoning.
@@ -119,10 +119,10 @@ def processor_template(folder: Path) -> Any:
     path = folder / "chat_template.json"
     if not path.is_file():
         return None
-    found = json.loads(path.read_text("utf-8"))
-    if not isinstance(found, dict):
+    content = json.loads(path.read_text("utf-8"))
+    if not isinstance(content, dict):
         raise ValueError(f"{path}: no JSON object")
-    return found.get("chat_template")
+    return content.get("chat_template")
 
 
 def template_text(tokenizer: Any, name: str = "") -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from cai import files
@@ -16,11 +14,10 @@ def file_digest(path: Path) -> str:
     stat = real.stat()
     key = digest([str(real), stat.st_size, stat.st_mtime_ns])
     entry = files.cache_dir() / "digests" / key
-    if entry.is_file() and len(known := entry.read_text("ascii")) == 64:
-        return known
+    if entry.is_file() and len(text := entry.read_text("ascii")) == 64:
+        return text
     value = files.file_digest(real)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False) as new:
-        new.write(value)
-    os.replace(new.name, entry)  # noqa: PTH105
+    with files.replacing(entry, shared=True) as file:
+        file.write(value)
     return value

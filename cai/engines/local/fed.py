@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
 
 from cai.engines.local.chat_template import TemplateFacts
 from cai.engines.local.weights import tokenizer_digest
 from cai.errors import CaiError
-from cai.files import cache_dir
+from cai.files import cache_dir, replacing
 
 _VERSION = 2  # raise it when facts are read otherwise
 
@@ -25,13 +24,12 @@ def template_facts(folder: Path, name: str) -> TemplateFacts | None:
     """
     entry = cache_dir() / "templates" / f"{tokenizer_digest(folder)}-v{_VERSION}.json"
     if entry.is_file():
-        known = entry.read_text("utf-8")
-        return TemplateFacts.model_validate_json(known) if known else None
+        text = entry.read_text("utf-8")
+        return TemplateFacts.model_validate_json(text) if text else None
     facts = _read(folder, name)
     entry.parent.mkdir(parents=True, exist_ok=True)
-    temporary = entry.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(facts.model_dump_json() if facts else "", "utf-8")
-    temporary.replace(entry)
+    with replacing(entry, shared=True) as file:
+        file.write(facts.model_dump_json() if facts else "")
     return facts
 
 

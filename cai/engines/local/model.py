@@ -119,10 +119,10 @@ def _read(
         tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         # Where both exist, the causal class: it leaves a vision tower out and answers the same.
-        known: Any = AutoModelForCausalLM
+        architecture: Any = AutoModelForCausalLM
         if not trust_remote_code and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-            known = model_class(config, name)
-        model, report = known.from_pretrained(
+            architecture = model_class(config, name)
+        model, report = architecture.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,

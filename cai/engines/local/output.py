@@ -30,7 +30,7 @@ class Output:
         self._bracketed = re.compile(rf"\[{self._nonce}:(.*?):{self._nonce}\]", re.DOTALL)
 
         def core(text: str) -> str:
-            return control.sub(lambda found: self.marked(found[0]), text.strip())
+            return control.sub(lambda match: self.marked(match[0]), text.strip())
 
         self._facts = facts
         self._opening = core(facts.opening) if facts else ""

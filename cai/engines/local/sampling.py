@@ -52,12 +52,12 @@ def next_tokens(
     size, device = logits.shape[1], logits.device
     numbers = uniforms([s.seed for s in samplings], positions)
     how = [(s.temperature, s.top_p) for s in samplings]
-    given = torch.from_numpy(np.hstack([how, numbers])).to(_widest(device)).to(device)
+    parameters = torch.from_numpy(np.hstack([how, numbers])).to(_widest(device)).to(device)
     at_once = max(1, _CHUNK // size) if device.type == "cpu" else len(samplings)
     tokens = [
         _tokens(
             logits[at : at + at_once],
-            given[at : at + at_once],
+            parameters[at : at + at_once],
             greedy={s.temperature == 0 for s in samplings[at : at + at_once]},
             nucleus=any(s.top_p < 1 for s in samplings[at : at + at_once]),
         )
@@ -67,22 +67,22 @@ def next_tokens(
 
 
 def _tokens(
-    logits: torch.Tensor, given: torch.Tensor, *, greedy: set[bool], nucleus: bool
+    logits: torch.Tensor, parameters: torch.Tensor, *, greedy: set[bool], nucleus: bool
 ) -> torch.Tensor:
-    """Tokens of some rows; `given` has temperature, top_p and numbers of each."""
+    """Tokens of some rows; `parameters` are temperature, top_p and numbers of each."""
     rows, size = logits.shape
     weights = logits.new_empty(rows, size + -size % _PARTS, dtype=torch.float32)
     weights[:, :size] = logits
     weights[:, size:] = -torch.inf
     most = weights.amax(dim=-1, keepdim=True)
-    sound, temperature = most.squeeze(1).isfinite(), given[:, :1].float()
+    sound, temperature = most.squeeze(1).isfinite(), parameters[:, :1].float()
     best = _argmax(weights) if True in greedy else torch.zeros_like(sound, dtype=torch.long)
     if False in greedy:
         weights.sub_(most).div_(temperature.clamp(min=_COLDEST)).exp_()
         if nucleus:
-            floors = nucleus_floors(weights, given[:, 1])
+            floors = nucleus_floors(weights, parameters[:, 1])
             weights.masked_fill_(weights < floors.unsqueeze(1), 0)
-        best = torch.where(temperature.squeeze(1) == 0, best, draw(weights, given[:, 2:]))
+        best = torch.where(temperature.squeeze(1) == 0, best, draw(weights, parameters[:, 2:]))
     return torch.where(sound, best, BROKEN)
 
 

@@ -39,20 +39,20 @@ def label_logprobs(
     start = model.new_cache() if shared else None
     if start is not None:
         model.forward(model.tensor([prompts[0][:shared]]), cache=start)
-    found: dict[int, tuple[float, ...]] = {}
+    scores: dict[int, tuple[float, ...]] = {}
     groups = _groups([len(ids) - shared for ids in prompts], rows, pad=model.device.type != "cpu")
     while groups:
         group = groups.pop(0)
         part = [prompts[n][shared:] for n in group]
         logits = attempt(partial(_last_logits, model, part, start, shared))
         if logits is not None:
-            found |= dict(zip(group, _label_scores(logits, labels), strict=True))
+            scores |= dict(zip(group, _label_scores(logits, labels), strict=True))
         elif len(group) > 1:
             half = len(group) // 2
             groups[:0] = [group[:half], group[half:]]
         else:
             raise torch.OutOfMemoryError("no room for one prompt")
-    return [found[n] for n in range(len(prompts))]
+    return [scores[n] for n in range(len(prompts))]
 
 
 def _label_scores(logits: torch.Tensor, labels: Sequence[int]) -> list[tuple[float, ...]]:

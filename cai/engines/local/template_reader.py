@@ -38,18 +38,18 @@ class _Reader:
 
     def keeps_texts(self) -> bool:
         """Whether a question stands before its answer, and the answer after it."""
-        asked = self._try([_USER])
+        prompt = self._try([_USER])
         whole = self._try([_USER, _ANSWER], prompt=False)
-        return mark(0) in asked and 0 <= whole.find(mark(0)) < whole.find(mark(1))
+        return mark(0) in prompt and 0 <= whole.find(mark(0)) < whole.find(mark(1))
 
     def facts(self) -> TemplateFacts:
-        asked = self._render([_USER])
+        prompt = self._render([_USER])
         before, _, tail = self._render([_USER, _ANSWER], prompt=False).partition(mark(1))
-        opening, closing, opens = self._reasoning(asked)
+        opening, closing, opens = self._reasoning(prompt)
         follows = self._try([_USER, _ANSWER, _turn("user", mark(2))], prompt=False)
         next_head = _between(follows, mark(1), mark(2))
         return TemplateFacts(
-            lead=self._lead(asked, before, closing, opens=opens),
+            lead=self._lead(prompt, before, closing, opens=opens),
             tail=tail,
             next_head=next_head,
             opens=opens,
@@ -58,9 +58,9 @@ class _Reader:
             parts=self.parts,
             folds=tuple(shape for shape, turns in _SYSTEM.items() if self._loses(turns)),
             trims=self._trims(),
-            dated=asked != self._render([_USER], day=date(2010, 11, 30)),
-            own_system=_own_system(asked[: asked.index(mark(0))], next_head),
-            first_lead=_first_lead(asked),
+            dated=prompt != self._render([_USER], day=date(2010, 11, 30)),
+            own_system=_own_system(prompt[: prompt.index(mark(0))], next_head),
+            first_lead=_first_lead(prompt),
         )
 
     def _render(self, turns: Turns, *, prompt: bool = True, day: date = date(2001, 2, 3)) -> str:
@@ -73,34 +73,34 @@ class _Reader:
             self.refusal = str(error)
             return ""
 
-    def _lead(self, asked: str, before: str, closing: str, *, opens: bool) -> str:
-        if before.startswith(asked):
-            return before[len(asked) :]
+    def _lead(self, prompt: str, before: str, closing: str, *, opens: bool) -> str:
+        if before.startswith(prompt):
+            return before[len(prompt) :]
         if opens:
             return closing
         # White space at the end of the generation prompt, and otherwise nothing that differs.
-        if before.rstrip() == asked.rstrip():
+        if before.rstrip() == prompt.rstrip():
             return ""
         raise CaiError(
             f"{self._name}: the chat template is not understood: the generation prompt ends in "
-            f"{asked[-40:]!r}, but the text of an answer stands after {before[-40:]!r}",
+            f"{prompt[-40:]!r}, but the text of an answer stands after {before[-40:]!r}",
             _OTHER,
         )
 
-    def _reasoning(self, asked: str) -> tuple[str, str, bool]:
+    def _reasoning(self, prompt: str) -> tuple[str, str, bool]:
         """What opens and closes a block of reasoning, and whether the prompt has opened one."""
         for answer in _REASONED:
             whole = self._try([_USER, answer], prompt=False)
             at, end = whole.find(mark(3)), whole.find(mark(1))
             closing = whole[at + len(mark(3)) : end]
             if 0 <= at < end and closing.strip() and "type" not in closing:  # no list as it is
-                return _block(asked, whole[:at], closing)
+                return _block(prompt, whole[:at], closing)
         for opening, closing in self._pairs():
             cut = self._try([_USER, _turn("assistant", opening + mark(3) + closing + mark(1))])
             if mark(1) in cut and mark(3) not in cut:
-                opens = asked.rstrip().endswith(opening)
+                opens = prompt.rstrip().endswith(opening)
                 return opening, f"\n{closing}\n\n" if opens else closing, opens
-        opened = _OPENED.search(asked)
+        opened = _OPENED.search(prompt)
         if opened is None:
             return "", "", False
         tag = f"[/{opened[2]}]" if opened[2] else f"</{opened[1]}>"
@@ -145,10 +145,10 @@ _REASONED: tuple[dict[str, Any], ...] = (
 )
 
 
-def _block(asked: str, before: str, closing: str) -> tuple[str, str, bool]:
+def _block(prompt: str, before: str, closing: str) -> tuple[str, str, bool]:
     """The markers of a block of reasoning that stands after `before` and ends in `closing`."""
-    alike = shared(asked, before)
-    opening, rest = before[alike:], asked[alike:]
+    alike = shared(prompt, before)
+    opening, rest = before[alike:], prompt[alike:]
     if opening.strip():
         return opening, closing, False
     # The prompt has opened the block, and closed it again where thinking is switched off.
@@ -171,8 +171,8 @@ def _between(text: str, first: str, second: str) -> str:
     return text[at + len(first) : end] if 0 <= at < end else ""
 
 
-def _first_lead(asked: str) -> str:
+def _first_lead(prompt: str) -> str:
     for tag in ("think", "thinking", "reasoning"):
-        if asked.rstrip().endswith(f"<{tag}>"):
+        if prompt.rstrip().endswith(f"<{tag}>"):
             return f"\n</{tag}>\n\n"
     return ""

@@ -83,9 +83,9 @@ class TransformersEngine:
     @functools.cached_property
     def folder(self) -> Path:
         """The model's files, downloaded or converted if need be."""
-        found = resolve(self.name, trust_remote_code=self._trust)
-        assert found is not None  # only with local_files_only
-        return found
+        path = resolve(self.name, trust_remote_code=self._trust)
+        assert path is not None  # only with local_files_only
+        return path
 
     @functools.cached_property
     def identity(self) -> str:
@@ -141,13 +141,13 @@ class TransformersEngine:
         chat, worker = self._running()
         prompt = chat.encode(messages)
         self._fits(len(prompt.ids), sampling.max_tokens)
-        found = await asyncio.wrap_future(worker.generate(prompt.ids, sampling))
-        text, reasoning = chat.read(found.ids)
+        answer = await asyncio.wrap_future(worker.generate(prompt.ids, sampling))
+        text, reasoning = chat.read(answer.ids)
         return Completion(
             text=text,
             reasoning=reasoning,
-            finish_reason=found.finish_reason,
-            usage=Usage(input_tokens=len(prompt.ids), output_tokens=len(found.ids)),
+            finish_reason=answer.finish_reason,
+            usage=Usage(input_tokens=len(prompt.ids), output_tokens=len(answer.ids)),
             model=self.name,
         )
 
@@ -171,10 +171,10 @@ class TransformersEngine:
         if not prompts:
             return []
         self._fits(max(map(len, prompts)), 1)
-        found = await asyncio.wrap_future(worker.score(prompts, labels))
+        rows = await asyncio.wrap_future(worker.score(prompts, labels))
         return [
             ChoiceScores(logprobs=row, usage=Usage(input_tokens=len(ids)), model=self.name)
-            for ids, row in zip(prompts, found, strict=True)
+            for ids, row in zip(prompts, rows, strict=True)
         ]
 
     def check_labels(self, choices: Sequence[str], answer_prefix: str = "") -> list[int]:

@@ -124,7 +124,7 @@ def _snapshot(
     quiet = are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             name,
             revision=revision,
             allow_patterns=patterns,
@@ -151,7 +151,7 @@ def _snapshot(
     finally:
         if not quiet:
             enable_progress_bars()
-    return Path(found)
+    return Path(folder)
 
 
 def _checked(folder: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cai.engines.local.batching import Batch, Row
+from cai.engines.local.batching import Batch, BatchRow
 from cai.engines.local.chat import Chat
 from cai.engines.local.memory import attempt
 from cai.engines.local.model import LocalModel
@@ -55,9 +55,9 @@ class Worker:
         self._model = model
         self._chat = chat
         self._batch = Batch(model)
-        self._inbox: deque[Row | Scoring] = deque()
-        self._waiting: deque[Row] = deque()
-        self._entering: list[Row] = []
+        self._inbox: deque[BatchRow | Scoring] = deque()
+        self._waiting: deque[BatchRow] = deque()
+        self._entering: list[BatchRow] = []
         self._scorings: deque[Scoring] = deque()
         self._wake = threading.Condition()
         self._over: CaiError | None = None
@@ -66,7 +66,7 @@ class Worker:
 
     def generate(self, prompt: list[int], sampling: Sampling) -> Future[Generated]:
         future: Future[Generated] = Future()
-        self._submit(Row(prompt, sampling, owner=future))
+        self._submit(BatchRow(prompt, sampling, owner=future))
         return future
 
     def score(self, prompts: list[list[int]], labels: list[int]) -> Future[list[tuple[float, ...]]]:
@@ -83,7 +83,7 @@ class Worker:
         self._thread.join()
         self._model.let_go()
 
-    def _submit(self, call: Row | Scoring) -> None:
+    def _submit(self, call: BatchRow | Scoring) -> None:
         with self._wake:
             if self._over:
                 raise self._over
@@ -110,7 +110,7 @@ class Worker:
                 self._wake.wait()
             while self._inbox:
                 call = self._inbox.popleft()
-                (self._waiting if isinstance(call, Row) else self._scorings).append(call)  # type: ignore[arg-type]
+                (self._waiting if isinstance(call, BatchRow) else self._scorings).append(call)  # type: ignore[arg-type]
             return self._over is None
 
     def _busy(self) -> bool:
@@ -155,24 +155,24 @@ class Worker:
         if not call.future.cancelled():
             score = partial(label_logprobs, self._model, call.prompts, call.labels, self.room)
             try:
-                found = attempt(score)
-                if found is None and self._batch.rows:
+                scores = attempt(score)
+                if scores is None and self._batch.rows:
                     self._waiting.extendleft(reversed(self._batch.clear()))
-                    found = attempt(score)
+                    scores = attempt(score)
             except CallError as error:
                 _fail(call.future, error)
             else:
-                if found is None:
+                if scores is None:
                     _fail(call.future, _too_large(max(map(len, call.prompts))))
                 else:
-                    _resolve(call.future, found)
+                    _resolve(call.future, scores)
         self._scorings.popleft()
 
     def _release(self) -> None:
         """Answer the rows that are done and let them go, with the cancelled ones."""
         self._batch.keep([i for i, row in enumerate(self._batch.rows) if not self._done(row)])
 
-    def _done(self, row: Row) -> bool:
+    def _done(self, row: BatchRow) -> bool:
         if row.owner.cancelled():
             return True
         if row.broken:
@@ -199,7 +199,7 @@ class Worker:
         rows = [r for r in rows if not r.generated or not self._done(r)]
         self._waiting.extendleft(sorted(rows, key=len))
 
-    def _fail_large(self, row: Row) -> None:
+    def _fail_large(self, row: BatchRow) -> None:
         """A row that does not fit alone fails, and the others have their room again."""
         _fail(row.owner, _too_large(len(row)))
         self.room = self.batch_size
@@ -218,7 +218,7 @@ class Worker:
             rows = [*self._entering, *self._batch.clear(), *self._waiting]
             calls = [*self._inbox, *dict.fromkeys(rows), *self._scorings]
         for call in calls:
-            _fail(call.owner if isinstance(call, Row) else call.future, over)
+            _fail(call.owner if isinstance(call, BatchRow) else call.future, over)
 
 
 def _too_large(tokens: int) -> CallError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from cai.engines.reasoning import split_reasoning
-from cai.engines.server.refusals import alike, passes, said_of
+from cai.engines.server.refusals import alike, passes, words_of
 from cai.errors import CallError, EngineBusy
 from cai.records import FinishReason, Usage
 
@@ -52,10 +52,10 @@ def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _raise_error(error: object) -> None:
-    said = f"the server answered with an error: {said_of(error)}"
+    message = f"the server answered with an error: {words_of(error)}"
     if passes(error):
-        raise EngineBusy(said, overloaded=False)
-    raise CallError(said, alike=alike(200, json.dumps({"error": error})))
+        raise EngineBusy(message, overloaded=False)
+    raise CallError(message, alike=alike(200, json.dumps({"error": error})))
 
 
 def choice_of(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,12 +81,12 @@ def texts_of(
     message = choice.get("message")
     if not isinstance(message, dict):
         raise EngineBusy("an answer without a message", overloaded=False)
-    content, told = _content(message)
+    content, thoughts = _content(message)
     for key in ("reasoning", "reasoning_content"):
         if isinstance(message.get(key), str) and message[key]:
-            told = _writable(message[key])
-    text, reasoning = split_reasoning(_writable(content), opened=None if told else opened)
-    return text, told or reasoning
+            thoughts = _writable(message[key])
+    text, reasoning = split_reasoning(_writable(content), opened=None if thoughts else opened)
+    return text, thoughts or reasoning
 
 
 def _content(message: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -128,16 +128,16 @@ def end_of(choice: Mapping[str, Any], *, wordless: bool = False) -> FinishReason
             has no word.
         EngineBusy: The server broke off.
     """
-    said = choice.get("finish_reason")
-    reason = "" if said is None else str(said).lower()
+    value = choice.get("finish_reason")
+    reason = "" if value is None else str(value).lower()
     if reason in _FILTERED:
         raise CallError("the server's content filter stopped the answer")
     if reason in _CUT:
         return "length"
     if reason in _BROKEN_OFF:
-        raise EngineBusy(f"the server ended an answer with {said!r}", overloaded=False)
+        raise EngineBusy(f"the server ended an answer with {value!r}", overloaded=False)
     if reason not in _WHOLE:
-        raise CallError(f"the server ended an answer with {said!r}", alike=f"200 {reason[:40]}")
+        raise CallError(f"the server ended an answer with {value!r}", alike=f"200 {reason[:40]}")
     message = choice.get("message")
     if wordless and isinstance(message, dict) and message.get("content") is None:
         raise CallError("the server answered with no text", alike="200 no text")
@@ -160,50 +160,50 @@ def top_of(choice: Mapping[str, Any], api: Api, position: int = 0) -> dict[str, 
                 listed = _listed(logprobs["content"][position])
         else:
             listed = _listed(choice["logprobs"]["content"][position])
-        found = {str(token): float(value) for token, value in listed}
+        top = {str(token): float(value) for token, value in listed}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        found = {}
-    if not found or not all(value <= ROUNDING for value in found.values()):
+        top = {}
+    if not top or not all(value <= ROUNDING for value in top.values()):
         raise EngineBusy("an answer without log-probabilities", overloaded=False)
-    return {token: min(0.0, value) for token, value in found.items()}
+    return {token: min(0.0, value) for token, value in top.items()}
 
 
 def _listed(entry: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     return [(one["token"], one["logprob"]) for one in entry["top_logprobs"]]
 
 
-def context_of(told: Mapping[str, Any], name: str) -> int | None:
+def context_of(answer: Mapping[str, Any], name: str) -> int | None:
     """The context in tokens, of llama.cpp's `/props` or of Ollama's `/api/ps`."""
-    settings = told.get("default_generation_settings")
-    found = settings.get("n_ctx") if isinstance(settings, dict) else None
-    for model in loaded if isinstance(loaded := told.get("models"), list) else []:
+    settings = answer.get("default_generation_settings")
+    context = settings.get("n_ctx") if isinstance(settings, dict) else None
+    for model in loaded if isinstance(loaded := answer.get("models"), list) else []:
         if isinstance(model, dict) and name in (model.get("name"), model.get("model")):
-            found = model.get("context_length")
-    return count_of(found) or None
+            context = model.get("context_length")
+    return count_of(context) or None
 
 
 def names(text: str, choice: str) -> bool:
     """Whether a token or an answer names a label: it comes first, and no letter follows."""
-    said = text.strip().lstrip("(*\"'`")
-    return said.startswith(choice) and not said[len(choice) :][:1].isalnum()
+    words = text.strip().lstrip("(*\"'`")
+    return words.startswith(choice) and not words[len(choice) :][:1].isalnum()
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:
-    said = answer.get("usage")
-    said = said if isinstance(said, dict) else {}
-    details = said.get("prompt_tokens_details")
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return Usage(
-        input_tokens=count_of(said.get("prompt_tokens")),
-        output_tokens=count_of(said.get("completion_tokens")),
+        input_tokens=count_of(usage.get("prompt_tokens")),
+        output_tokens=count_of(usage.get("completion_tokens")),
         cached_tokens=None if cached is None else count_of(cached),
     )
 
 
 def thought_tokens(answer: Mapping[str, Any]) -> int:
     """Tokens of reasoning that a server counts, also where it does not show them."""
-    said = answer.get("usage")
-    details = said.get("completion_tokens_details") if isinstance(said, dict) else None
+    usage = answer.get("usage")
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     return count_of(details.get("reasoning_tokens")) if isinstance(details, dict) else 0
 
 

@@ -216,8 +216,8 @@ async def _text(response: aiohttp.ClientResponse, url: str) -> str:
 
 
 def _refusal(status: int, headers: Any, text: str, url: str) -> Exception:
-    said = message_of(text)
-    what = f"{url}: {status}: {said}"
+    message = message_of(text)
+    what = f"{url}: {status}: {message}"
     if status == 401:
         return CaiError(what, KEY_HINT)
     if status in OVERLOADED:
@@ -226,7 +226,7 @@ def _refusal(status: int, headers: Any, text: str, url: str) -> Exception:
         return CaiError(what, ADDRESS_HINT)
     if status < 500 and status not in (408, 409, 425):
         return CallError(
-            f"the server refuses the call ({status}): {said}",
+            f"the server refuses the call ({status}): {message}",
             status=status,
             alike=alike(status, text),
         )
@@ -257,6 +257,6 @@ async def steadily(call: Any, tries: int = 6) -> Any:
                 raise NoAnswer(
                     f"The server does not answer: {busy}", "Start it, or check the address."
                 ) from None
-            asked = min(PATIENCE, busy.retry_after or 0.0)
-            await asyncio.sleep(max(asked, 0.25 * 2**attempt))
+            pause = min(PATIENCE, busy.retry_after or 0.0)
+            await asyncio.sleep(max(pause, 0.25 * 2**attempt))
     raise AssertionError

@@ -115,9 +115,9 @@ class OpenAIEngine(Contact):
         """The served name, asked of the server where none was given, and what it is fed."""
         if self.name is None:
             with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
-                asked = thread.submit(asyncio.run, only_name(self.urls))
+                future = thread.submit(asyncio.run, only_name(self.urls))
             try:
-                self.name = asked.result()
+                self.name = future.result()
             except CaiError:
                 if len(self._stored) != 1:
                     raise
@@ -142,8 +142,8 @@ class OpenAIEngine(Contact):
 
     def warnings(self) -> list[str]:
         """What was found that a user has to know."""
-        told = self.known.warnings() if self.known is not None else []
-        return [f"{self.name}: {warning}" for warning in told]
+        warnings = self.known.warnings() if self.known is not None else []
+        return [f"{self.name}: {warning}" for warning in warnings]
 
     # --- start and end --------------------------------------------------------------------------
 
@@ -214,9 +214,9 @@ class OpenAIEngine(Contact):
 
     def check_labels(self, choices: Sequence[str], answer_prefix: str) -> None:
         if self.able.method == "token":
-            found = self._labels.get((tuple(choices), answer_prefix))
-            if isinstance(found, CaiError):
-                raise found
+            ids = self._labels.get((tuple(choices), answer_prefix))
+            if isinstance(ids, CaiError):
+                raise ids
 
     async def close(self) -> None:
         await self._replicas.close()
@@ -273,8 +273,8 @@ class OpenAIEngine(Contact):
             raise ids
         how = requests.scoring(self.able, ids)
         answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
-        found = by_ids(choice_of(answer), ids, self.able)
-        return ChoiceScores(logprobs=found, usage=usage_of(answer), model=self.name or "")
+        logprobs = by_ids(choice_of(answer), ids, self.able)
+        return ChoiceScores(logprobs=logprobs, usage=usage_of(answer), model=self.name or "")
 
     async def _by_top(
         self,
@@ -286,9 +286,9 @@ class OpenAIEngine(Contact):
         """The labels among the likeliest tokens; a label that is not there has probability 0."""
         how = requests.scoring(self.able, context=self.context)
         answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
-        found = by_top(choice_of(answer), choices, answer_prefix, self.able)
+        logprobs = by_top(choice_of(answer), choices, answer_prefix, self.able)
         return ChoiceScores(
-            logprobs=found, usage=usage_of(answer), model=self.name or "", method="top_logprobs"
+            logprobs=logprobs, usage=usage_of(answer), model=self.name or "", method="top_logprobs"
         )
 
     async def _by_votes(
@@ -314,8 +314,8 @@ class OpenAIEngine(Contact):
             drawn += len(votes)
             usage = usage.plus(usage_of(answer))
         shares = [count / requests.VOTES for count in counts]
-        found = tuple(math.log(share) if share else -math.inf for share in shares)
-        return ChoiceScores(logprobs=found, usage=usage, model=self.name or "", method="votes")
+        logprobs = tuple(math.log(share) if share else -math.inf for share in shares)
+        return ChoiceScores(logprobs=logprobs, usage=usage, model=self.name or "", method="votes")
 
     def _for_label(
         self, messages: Sequence[Message], answer_prefix: str, how: Mapping[str, Any]
@@ -378,7 +378,7 @@ class OpenAIEngine(Contact):
     async def abilities(self) -> dict[str, bool]:
         """Further abilities of a started server, by trial; none of them is needed."""
         replica = self._replicas.all[0]
-        found = {
+        abilities = {
             "load is told (/metrics)": await self._load(replica) is not None,
             "priorities": self.able.orders,
         }
@@ -388,6 +388,6 @@ class OpenAIEngine(Contact):
         for _ in range(2):
             cached = usage_of(await self._post(long)).cached_tokens
         hit = (cache_hits_of(await self._metrics(replica) or "") or 0) > (hits or 0)
-        found["prefix cache"] = bool(cached) or hit
-        found["cached tokens are told"] = cached is not None
-        return found
+        abilities["prefix cache"] = bool(cached) or hit
+        abilities["cached tokens are told"] = cached is not None
+        return abilities

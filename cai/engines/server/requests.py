@@ -60,8 +60,8 @@ def for_label(
         return {**body, "prompt": f"{body['prompt']} {answer_prefix}"}
     if not answer_prefix or able.manner == "asked":
         last = {**turns[-1], "content": turns[-1]["content"] + _ASKED + answer_prefix}
-        asked = [*turns[:-1], last] if answer_prefix else turns
-        return conversation(model, asked, able, day, folds=folds)
+        talk = [*turns[:-1], last] if answer_prefix else turns
+        return conversation(model, talk, able, day, folds=folds)
     words: dict[str, Any] = {"role": "assistant", "content": answer_prefix}
     if able.manner == "prefix":
         words["prefix"] = True

@@ -27,16 +27,16 @@ class Load(NamedTuple):
 
 def load_of(metrics: str) -> Load | None:
     """The load in the metrics of vLLM, SGLang or llama.cpp; None where they do not tell it."""
-    found = {name: gauge.findall(metrics) for name, gauge in _GAUGES.items()}
-    if not all(found.values()):
+    gauges = {name: gauge.findall(metrics) for name, gauge in _GAUGES.items()}
+    if not all(gauges.values()):
         return None
-    return Load(**{name: sum(map(float, values)) for name, values in found.items()})
+    return Load(**{name: sum(map(float, values)) for name, values in gauges.items()})
 
 
 def cache_hits_of(metrics: str) -> float | None:
     """Tokens that vLLM found in its prefix cache since it started."""
-    found = _CACHE_HITS.findall(metrics)
-    return sum(map(float, found)) if found else None
+    hits = _CACHE_HITS.findall(metrics)
+    return sum(map(float, hits)) if hits else None
 
 
 class Steering:

@@ -119,9 +119,9 @@ class VllmEngine(OpenAIEngine):
         """The chat template, where the server reads it from files that can be read here."""
         from cai.engines.local.weights import template_files
 
-        given = value_of("--chat-template", self._args)
-        if given is not None:
-            return Path(given).read_text("utf-8") if Path(given).is_file() else given
+        template = value_of("--chat-template", self._args)
+        if template is not None:
+            return Path(template).read_text("utf-8") if Path(template).is_file() else template
         folder = template_files(self._source)
         if folder is None or (folder / "tekken.json").is_file():  # vLLM takes mistral-common then
             return None
@@ -141,15 +141,15 @@ class VllmEngine(OpenAIEngine):
         """Start the servers and wait until they serve; a failure shows their last lines."""
         python = interpreter()
         ports = [free_port() for _ in range(self._count)]
-        found = await asyncio.to_thread(gpus.gpus_for, python)
-        if found.memory and found.variable:
+        hardware = await asyncio.to_thread(gpus.gpus_for, python)
+        if hardware.memory and hardware.variable:
             self._gpus = gpus.take_for_servers(
-                found.ids, self._count, self._parallel, last=self._device
+                hardware.ids, self._count, self._parallel, last=self._device
             )
         try:
             for number, port in enumerate(ports):
                 first = number * self._parallel
-                self._launch(python, port, self._gpus[first : first + self._parallel], found)
+                self._launch(python, port, self._gpus[first : first + self._parallel], hardware)
             self._serve_at([f"http://127.0.0.1:{port}/v1" for port in ports])
             await self._until_ready()
             await super().start()

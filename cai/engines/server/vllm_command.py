@@ -56,10 +56,10 @@ def flags(
     if revision:
         chosen["--revision"] = revision
     if memory:
-        known = [size for size in memory if size is not None]
-        if known:
+        sizes = [size for size in memory if size is not None]
+        if sizes:
             # Room for the cache of about so many answers beside weights that fill half a GPU.
-            chosen["--max-num-seqs"] = str(min(512, max(32, min(known) // 160)))
+            chosen["--max-num-seqs"] = str(min(512, max(32, min(sizes) // 160)))
         chosen["--tensor-parallel-size"] = str(parallel)
     else:
         # Prefilling a seeded request in parts ends vLLM 0.32 on a CPU.
@@ -71,8 +71,8 @@ def flags(
             "--max-num-seqs": "256",  # as in process; a server runs half of that by default
         }
     names = {flag.partition("=")[0] for flag in given}
-    kept = {flag: value for flag, value in chosen.items() if flag not in names}
-    return [part for flag, value in kept.items() for part in (flag, value) if part is not None]
+    defaults = {flag: value for flag, value in chosen.items() if flag not in names}
+    return [part for flag, value in defaults.items() for part in (flag, value) if part is not None]
 
 
 def value_of(flag: str, args: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from cai.errors import InputError
 from cai.records import Message, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, Fault, RowError
 from cai.sources.conversations import CONVERSATIONS, answered, check_answers, last_answered
-from cai.sources.files import Row
+from cai.sources.files import SourceRow
 from cai.sources.wording import a_kind_of, listed
 from cai.train.config import DatasetName
 from cai.train.data.columns import COLUMNS_HINT, PROBABILITY, missing_column
@@ -50,7 +50,9 @@ class Dropped(NamedTuple):
     prompt_key: str | None = None  # if its prompt can be told: a test row's must not be trained on
 
 
-def examples(rows: Iterable[Row], origin: str, dataset: DatasetName) -> list[Example | Dropped]:
+def examples(
+    rows: Iterable[SourceRow], origin: str, dataset: DatasetName
+) -> list[Example | Dropped]:
     """What is learnt of each row, in order.
 
     Raises:

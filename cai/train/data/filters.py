@@ -10,13 +10,13 @@ from cai.train.data.examples import Example
 
 def without_duplicates(rows: Iterable[Example], seen: Collection[str] = ()) -> list[Example]:
     """Keep the first row of each prompt with its answers, and none that was `seen`."""
-    digests, kept = set(seen), []
+    digests, examples = set(seen), []
     for example in rows:
         content = example.content_digest
         if content not in digests:
             digests.add(content)
-            kept.append(example)
-    return kept
+            examples.append(example)
+    return examples
 
 
 def without_leaks(rows: Iterable[Example], held_out: Collection[str]) -> list[Example]:

@@ -37,12 +37,12 @@ def fit(
         encoder: Turns rows into ids.
         count: After how many rows that stay to stop; None takes all.
     """
-    kept: list[Example] = []
+    examples: list[Example] = []
     encoded: list[Encoded] = []
     dropped: Counter[Reason] = Counter()
     cut = longest = measured = 0
     for example in rows:
-        if count is not None and len(kept) >= count:
+        if count is not None and len(examples) >= count:
             break
         measured += 1
         row = encoder.encode(example)
@@ -55,6 +55,6 @@ def fit(
             dropped["too long"] += 1
             continue
         cut += over
-        kept.append(example)
+        examples.append(example)
         encoded.append(row.cut(settings.max_length) if over else row)
-    return Fitted(kept, encoded, dropped, cut, longest, measured)
+    return Fitted(examples, encoded, dropped, cut, longest, measured)

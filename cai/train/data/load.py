@@ -47,11 +47,11 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
     _require_pair_source(main, settings)
     train, files = _with_mixes(main, settings, encoder)
     _check_lengths(train, settings)
-    kept = [e for part in train for e in part.kept]
+    examples = [e for part in train for e in part.kept]
     if not train[0].kept:
         lines = [part.counts.line() for part in train]
         raise CaiError("no row is left to train on", "\n".join([*lines, *_refusals(encoder)]))
-    _check_labels(kept, settings)
+    _check_labels(examples, settings)
     test = select(main._replace(train=main.test), settings, encoder) if main.test else None
     tests = [test] if test else []
     digests = [rows_digest(_rows(train)), rows_digest(_rows(tests))]
@@ -59,7 +59,7 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
         sources=tuple(part.counts for part in train),
         test=test.counts if test else None,
         tokens=token_statistics([row.length for part in train for row in part.encoded]),
-        labels=label_statistics(kept) if settings.method == "dpo" else None,
+        labels=label_statistics(examples) if settings.method == "dpo" else None,
         files=files,
         rows_digest=digest(digests),
         warnings=tuple(_warnings(settings, train, test, encoder)),
@@ -121,10 +121,10 @@ def _check_lengths(train: Sequence[Selection], settings: TrainSettings) -> None:
         )
 
 
-def _check_labels(kept: Sequence[Example], settings: TrainSettings) -> None:
+def _check_labels(examples: Sequence[Example], settings: TrainSettings) -> None:
     """Refuse labels that are all sure of themselves where the loss is to learn from their doubt."""
     soft = settings.method == "dpo" and settings.loss != "hard"
-    if soft and all(e.probability > SATURATED for e in kept):
+    if soft and all(e.probability > SATURATED for e in examples):
         raise CaiError(
             f"every chosen_probability is above {SATURATED}: the loss {settings.loss} has no doubt "
             "to learn from",
@@ -139,14 +139,14 @@ def _check_labels(kept: Sequence[Example], settings: TrainSettings) -> None:
 def _warnings(
     settings: TrainSettings, train: Sequence[Selection], test: Selection | None, encoder: Encoder
 ) -> Iterable[str]:
-    kept = [e for part in train for e in part.kept]
+    examples = [e for part in train for e in part.kept]
     for mix, part in zip(settings.mixes, train[1:], strict=True):
         if part.counts.asked is not None and part.counts.kept < part.counts.asked:
-            asked = f"{mix.weight:g} x {len(train[0].kept)} = {part.counts.asked}"
-            yield f"{mix.source}: {part.counts.kept} rows, fewer than were asked for ({asked})"
+            product = f"{mix.weight:g} x {len(train[0].kept)} = {part.counts.asked}"
+            yield f"{mix.source}: {part.counts.kept} rows, fewer than were asked for ({product})"
     cut = sum(part.counts.cut for part in train)
     if cut:
-        yield f"{cut} of {len(kept)} rows are cut: they do not teach where an answer ends"
+        yield f"{cut} of {len(examples)} rows are cut: they do not teach where an answer ends"
     yield from _refusals(encoder)
     if encoder.moved:
         yield (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cai.dataset.schema import DATASETS, SPLITS, Split
 from cai.errors import CaiError, InputError
 from cai.sources.bad_rows import RowError
-from cai.sources.files import TABLES, Row, file_digest, file_rows
+from cai.sources.files import TABLES, SourceRow, file_digest, file_rows
 from cai.sources.hub import HUB_HINT, hub_spec, hub_splits
 from cai.train.config import DatasetName
 from cai.train.data.columns import PROBABILITY, columns_of_run, columns_to_read
@@ -50,7 +50,7 @@ def read_source(name: str, dataset: DatasetName) -> Source:
     return Source(name, rows, [], {name: file_digest(path)})
 
 
-def _rows(path: Path, dataset: DatasetName, required: Sequence[str] = ()) -> Iterator[Row]:
+def _rows(path: Path, dataset: DatasetName, required: Sequence[str] = ()) -> Iterator[SourceRow]:
     table = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
     for where, row in file_rows(path, columns_to_read(dataset, required)):
         if table and not isinstance(row, RowError):
@@ -113,7 +113,9 @@ def _from_hub(name: str, dataset: DatasetName) -> Source:
     return Source(name, rows["train"], rows["test"], files)
 
 
-def _hashed(data: Iterable[dict[str, Any]], where: str, total: hashlib._Hash) -> Iterator[Row]:
+def _hashed(
+    data: Iterable[dict[str, Any]], where: str, total: hashlib._Hash
+) -> Iterator[SourceRow]:
     """The rows of a dataset; when they are all read, `total` is the digest of their list."""
     total.update(b"[")
     for number, row in enumerate(data, 1):

@@ -13,7 +13,7 @@ import torch
 
 import cai
 from cai.engines.local import memory
-from cai.engines.local.batching import Batch, Row, groups
+from cai.engines.local.batching import Batch, BatchRow, groups
 from cai.engines.local.memory import attempt, ran_out
 from cai.engines.local.model import LocalModel, load
 from cai.engines.local.transformers import TransformersEngine, _rows_in_memory
@@ -291,7 +291,7 @@ def test_a_tensor_that_no_memory_holds_is_noticed_on_a_cpu() -> None:
 
 
 def test_groups_have_like_lengths_and_the_longest_come_first() -> None:
-    rows = [Row([0] * n, drawn(0)) for n in (10, 3000, 12, 100, 15, 2000, 90, 9000)]
+    rows = [BatchRow([0] * n, drawn(0)) for n in (10, 3000, 12, 100, 15, 2000, 90, 9000)]
     lengths = [[len(row.prompt) for row in group] for group in groups(rows)]
     assert lengths == [[9000], [3000], [2000], [100, 90], [15, 12], [10]]
 

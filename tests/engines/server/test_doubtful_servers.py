@@ -18,7 +18,7 @@ from cai.engines.server import http
 from cai.engines.server.openai import OpenAIEngine
 from cai.engines.server.steering import load_of
 from cai.errors import CaiError, CallError
-from cai.generation.merge import merge
+from cai.generation.merge import merge_shards
 from cai.records import Message, user
 from cai.runtime import scheduler
 from tests.engines.server.simulated import SAMPLING, FakeServer, data, go, prompts, turns_of
@@ -87,7 +87,7 @@ def test_shards_with_a_refused_prompt_can_be_merged(tmp_path: Path) -> None:
     with Particular("Question 3?", refuse=TOO_LONG) as server:
         whole = go(tmp_path, server.url, 6)
         shards = [go(tmp_path, server.url, 6, out=f"p{n}", shard=f"{n}/2") for n in (1, 2)]
-    merged = merge([run.folder for run in shards], tmp_path / "merged")
+    merged = merge_shards([run.folder for run in shards], tmp_path / "merged")
     assert data(merged) == data(whole)
     assert len(merged.failures) == len(whole.failures) == 2  # the answer, the sample
 
