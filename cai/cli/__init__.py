@@ -94,6 +94,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of ASCII ends no finished run
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's job in the background: Ctrl-C is not for it, but its own end goes the same way.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: _end_as_by_ctrl_c(number, signals))
     try:
@@ -111,4 +115,7 @@ def main() -> None:
 def _end_as_by_ctrl_c(number: int, signals: list[int]) -> None:
     """What `docker stop` and Slurm send ends a job as a person does: files closed, cursor shown."""
     signals.append(number)
-    signal.raise_signal(signal.SIGINT)
+    waits = signal.SIGINT in signal.sigpending()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if not waits:
+        signal.raise_signal(signal.SIGINT)

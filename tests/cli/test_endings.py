@@ -33,19 +33,34 @@ def said(*arguments: str) -> str:
     return CliRunner().invoke(app, arguments).output
 
 
+def ignore_ctrl_c() -> None:
+    """As a shell does before it starts a job in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminated"]
+    ("sent", "code", "before"),
+    [
+        (signal.SIGINT, 130, None),
+        (signal.SIGTERM, 143, None),
+        (signal.SIGTERM, 143, ignore_ctrl_c),
+    ],
+    ids=["ctrl-c", "terminated", "terminated in the background"],
 )
 def test_a_job_that_is_told_to_end_says_that_the_same_command_goes_on(
-    prompts_file: Callable[..., str], sent: int, code: int
+    prompts_file: Callable[..., str], sent: int, code: int, before: Callable[[], None] | None
 ) -> None:
     command = [*CAI, "generate", "--prompts", prompts_file(200), "--out", "run"]
     slow = [*command, "--model", "scripted:latency=0.05"]
-    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, preexec_fn=before) as process:
         until = time.monotonic() + 60
         while not Path("run/calls.sqlite-wal").exists() and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.5)
+        if before is not None:
+            process.send_signal(signal.SIGINT)  # the terminal's, for another job
+            time.sleep(0.5)
+            assert process.poll() is None
         process.send_signal(sent)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
