@@ -60,10 +60,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m cai.cli.tables --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python -m cai.cli.tables --write
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

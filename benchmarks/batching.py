@@ -31,11 +31,11 @@ import torch
 import transformers
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from cai.engines._chat import Chat
-from cai.engines._model import LocalModel, load
-from cai.engines._quiet import quiet_libraries
-from cai.engines._worker import Worker
-from cai.engines.weights import default_model, resolve
+from cai.engines.local.chat import Chat
+from cai.engines.local.model import LocalModel, load
+from cai.engines.local.quiet import quiet_libraries
+from cai.engines.local.weights import default_model, resolve
+from cai.engines.local.worker import Worker
 from cai.records import Message, Sampling
 
 SEEDS = Path(__file__).parent.parent / "prompts" / "seeds"

@@ -25,16 +25,15 @@ import torch
 import transformers
 
 from cai.config import resolve as resolve_settings
-from cai.engines._chat import Chat
-from cai.engines._model import LocalModel, load
-from cai.engines._quiet import quiet_libraries
-from cai.engines._scoring import common_prefix, label_logprobs
 from cai.engines.base import joined
 from cai.engines.labels import DEFAULT
-from cai.engines.weights import default_model, resolve
+from cai.engines.local.chat import Chat
+from cai.engines.local.model import LocalModel, load
+from cai.engines.local.quiet import quiet_libraries
+from cai.engines.local.scoring import common_prefix, label_logprobs
+from cai.engines.local.weights import default_model, resolve
 from cai.feedback import judge_prompt
-from cai.inputs import load_method
-from cai.method import Method
+from cai.method import Method, load_method
 from cai.prompts import read_prompts
 from cai.records import Comparison, Prompt, user
 

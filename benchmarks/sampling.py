@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from cai.engines._sampling import next_tokens
+from cai.engines.local.sampling import next_tokens
 from cai.records import Sampling
 
 WIDTH = 896

@@ -84,7 +84,7 @@ def measure_chain(rows: int, folder: Path, kind: str) -> dict[str, object]:
     """The chain alone, with the journal or a dictionary behind it."""
     from cai.config import ROLES, Settings
     from cai.engines.scripted import ScriptedEngine
-    from cai.inputs import load_method
+    from cai.method import load_method
     from cai.records import Message, Prompt
     from cai.revision import revise
     from cai.runtime.calls import Calls

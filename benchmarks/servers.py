@@ -89,7 +89,7 @@ def peer(name: str, python: str, script: str, mode: str) -> Client:
 
 def barrier(server: Simulated, rows: int) -> None:
     """All first calls, then all second ones, then all third ones, over our engine."""
-    from cai.engines.openai import OpenAIEngine
+    from cai.engines.server.openai import OpenAIEngine
     from cai.records import Sampling, assistant, user
 
     async def main() -> None:

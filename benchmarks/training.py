@@ -30,7 +30,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cai.engines.transformers import TransformersEngine, default_model, resolve
+from cai.engines.local.transformers import TransformersEngine, default_model, resolve
 from cai.prompts import read_prompts
 from cai.records import Completion, Sampling, user
 from cai.train.callbacks import read_metrics
@@ -457,7 +457,7 @@ def untouched(scratch: Path) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from cai.train.build import training_arguments
-    from cai.train.trainers import dpo_trainer
+    from cai.train.dpo import dpo_trainer
 
     begun = time.monotonic()
     base = resolve(default_model())

@@ -26,14 +26,15 @@ from typing import Any
 from servers import Table, versions
 
 import cai
-from cai.assets import pairs_file
+from cai.checks.pairs import LabelledPair, read_pairs
 from cai.config import ROLES, resolve
-from cai.engines import vllm
+from cai.engines.base import NOBODY, Caller
 from cai.engines.labels import DEFAULT
-from cai.engines.openai import OpenAIEngine
+from cai.engines.server import vllm, vllm_command
+from cai.engines.server.openai import OpenAIEngine
 from cai.feedback import judge, judge_prompt
-from cai.inputs import load_method
-from cai.pairs import LabelledPair, read_pairs
+from cai.files import pairs_file
+from cai.method import load_method
 from cai.records import ChoiceScores, Comparison, Completion, Message, Sampling, messages_as_data
 from cai.runtime.calls import Calls
 from cai.runtime.journal import Journal
@@ -175,17 +176,23 @@ class Recorded(OpenAIEngine):
         self.calls.append({"messages": turns, **how})
         self.ended = time.monotonic()
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         self.began = self.began or time.monotonic()
-        made = await super().generate(messages, sampling)
+        made = await super().generate(messages, sampling, caller)
         how = {"temperature": sampling.temperature, "seed": sampling.seed}
         self._keep(messages, "", tokens=made.usage.output_tokens, **how)
         return made
 
     async def _by_token(
-        self, messages: Sequence[Message], choices: Sequence[str], answer_prefix: str
+        self,
+        messages: Sequence[Message],
+        choices: Sequence[str],
+        answer_prefix: str,
+        caller: Caller,
     ) -> ChoiceScores:
-        scores = await super()._by_token(messages, choices, answer_prefix)
+        scores = await super()._by_token(messages, choices, answer_prefix, caller)
         self._keep(messages, answer_prefix, tokens=1, temperature=0, seed=0)
         return scores
 
@@ -229,9 +236,9 @@ async def at_once(engine: OpenAIEngine, calls: Sequence[dict[str, Any]]) -> floa
 def raw(given: argparse.Namespace, table: Table, model: str) -> None:
     """The server has ended: its memory and cores are the engine's."""
     made, seconds, served, calls = given.run
-    sizes = (str(vllm.CPU_CONTEXT), str(vllm.CPU_BLOCK))
+    sizes = (str(vllm_command.CPU_CONTEXT), str(vllm_command.CPU_BLOCK))
     done = subprocess.run(
-        [vllm.interpreter(), str(PEERS / "raw_vllm.py"), model, *sizes],
+        [vllm_command.interpreter(), str(PEERS / "raw_vllm.py"), model, *sizes],
         input=json.dumps(calls),
         capture_output=True,
         text=True,

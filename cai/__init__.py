@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cai.config import Settings
-    from cai.generation import generate
-    from cai.run import Run
+    from cai.dataset.run import Run
+    from cai.generation.job import generate
 
 __version__ = "0.1.0"
 __all__ = ["Run", "Settings", "__version__", "generate"]
 
-_HOME = {"Run": "cai.run", "Settings": "cai.config", "generate": "cai.generation"}
+_HOME = {"Run": "cai.dataset.run", "Settings": "cai.config", "generate": "cai.generation.job"}
 
 
 def __getattr__(name: str) -> Any:

@@ -98,8 +98,8 @@ def _words(text: str) -> list[str]:
 
 def _echoes(text: str, source: str) -> bool:
     """Whether a text is the source and next to nothing else; sources under 4 words don't count."""
-    said, heard = _words(text), _words(source)
-    return len(heard) >= 4 and said[: len(heard)] == heard and len(said) - len(heard) < 5
+    words, origin = _words(text), _words(source)
+    return len(origin) >= 4 and words[: len(origin)] == origin and len(words) - len(origin) < 5
 
 
 def _grams(text: str) -> list[tuple[str, ...]]:
@@ -110,8 +110,8 @@ def _grams(text: str) -> list[tuple[str, ...]]:
 def _copied_share(text: str, sources: tuple[str, ...]) -> float:
     """The share of a text's word 4-grams that stand in the sources, in [0, 1]."""
     grams = _grams(text)
-    known = {gram for source in sources for gram in _grams(source)}
-    return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
+    source_grams = {gram for source in sources for gram in _grams(source)}
+    return sum(gram in source_grams for gram in grams) / len(grams) if grams else 0.0
 
 
 def _says_something(character: str) -> bool:

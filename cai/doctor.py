@@ -8,12 +8,12 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from cai.engines._addresses import parse_address
-from cai.engines._gpus import gpu_memory
-from cai.engines.chat_template import today
-from cai.engines.openai import OpenAIEngine
-from cai.engines.vllm import interpreter
-from cai.engines.weights import default_model
+from cai.engines.gpus import gpu_memory
+from cai.engines.local.chat_template import today
+from cai.engines.local.weights import default_model
+from cai.engines.server.addresses import parse_address
+from cai.engines.server.openai import OpenAIEngine
+from cai.engines.server.vllm_command import interpreter
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.extras import EXTRAS, install_command
 from cai.records import ChoiceMethod, Sampling, user
@@ -30,27 +30,29 @@ class Finding(NamedTuple):
 
 def examine_machine() -> list[Finding]:
     """Python, the packages of each extra, the small model, GPUs, vLLM."""
-    found = [Finding("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")]
+    findings = [Finding("python", True, f"{platform.python_version()}, {os.cpu_count()} cores")]
     for extra, names in EXTRAS.items():
         there = {name: _version(name) for name in names}
         missing = [name for name, number in there.items() if number is None]
-        said = ", ".join(f"{name} {number}" for name, number in there.items() if number)
+        versions = ", ".join(f"{name} {number}" for name, number in there.items() if number)
         mend = install_command(extra) if missing else ""
         lacks = f"missing: {', '.join(missing)}" if missing else ""
-        found.append(Finding(extra, not missing, "; ".join(filter(None, [said, lacks])), mend))
+        findings.append(
+            Finding(extra, not missing, "; ".join(filter(None, [versions, lacks])), mend)
+        )
     try:
-        found.append(Finding("default model", True, default_model()))
+        findings.append(Finding("default model", True, default_model()))
     except CaiError as error:
-        found.append(Finding("default model", False, error.message, error.hint))
+        findings.append(Finding("default model", False, error.message, error.hint))
     memory = gpu_memory()
     sizes = ["memory not told" if size is None else f"{size:,} MiB" for size in memory]
     gpus = ", ".join(sizes) or "none that nvidia-smi, rocm-smi or a device file tells of"
-    found.append(Finding("GPUs", None, gpus))
+    findings.append(Finding("GPUs", None, gpus))
     try:
-        found.append(Finding("vllm:", True, interpreter()))
+        findings.append(Finding("vllm:", True, interpreter()))
     except CaiError as error:
-        found.append(Finding("vllm:", None, error.message, error.hint))
-    return found
+        findings.append(Finding("vllm:", None, error.message, error.hint))
+    return findings
 
 
 async def examine_server(name: str) -> list[Finding]:
@@ -60,19 +62,19 @@ async def examine_server(name: str) -> list[Finding]:
         CaiError: The name is no address.
     """
     urls, served = parse_address(name)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for url in urls:
         engine = OpenAIEngine([url], served, timeout=60.0, day=today())
         try:
             await engine.start()
-            found += [Finding(url, *line) for line in await _abilities(engine)]
+            findings += [Finding(url, *line) for line in await _abilities(engine)]
         except CaiError as error:
-            found.append(Finding(url, False, error.message, error.hint))
+            findings.append(Finding(url, False, error.message, error.hint))
         except (CallError, EngineBusy) as error:
-            found.append(Finding(url, False, str(error), "Look into the server's log."))
+            findings.append(Finding(url, False, str(error), "Look into the server's log."))
         finally:
             await engine.close()
-    return found
+    return findings
 
 
 async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]:
@@ -89,8 +91,8 @@ async def _abilities(engine: OpenAIEngine) -> list[tuple[bool | None, str, str]]
         _context(engine),
     ]
     fields = ("temperature", "top_p", able.limit_key, "seed")
-    taken = ", ".join(field for field in fields if field not in able.left_out)
-    lines.append((None, f"fields of a request that it takes: {taken}", ""))
+    names = ", ".join(field for field in fields if field not in able.left_out)
+    lines.append((None, f"fields of a request that it takes: {names}", ""))
     for name, words in able.words(engine.day).items():
         lines.append((None, f"{name}: {words}", ""))
     if able.mass is not None:

@@ -1,4 +1,15 @@
-"""Errors that a user can do something about."""
+"""What goes wrong, and what comes of it.
+
+- A bad row is data, not a crash: it becomes a `Failure` with its reason, and the others go on. A
+  share of them above `max_bad_rows` in the input ends the reading, with the first ten.
+- A bad call (`CallError`: too long, refused, NaN) fails its row and is journalled, so that running
+  again does not repeat it; `--retry-failed` does. Twenty in a row that are refused alike end a run.
+- A bad moment (`EngineBusy`: 429, 503, a dropped connection) is waited out: the call is sent again.
+- A bad server (`NoAnswer`, a wrong key, another model) ends the run. Nothing is lost: the same
+  command goes on from the last committed call.
+- A bad file or setting (`InputError`) ends it before anything is made, with file, line and field.
+- All else is a bug and keeps its traceback.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cai.cleaning import defect
+from cai.constitution.records import Principle
 from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.method import Method
@@ -23,7 +24,6 @@ from cai.records import (
     Message,
     Pair,
     PreferenceLabel,
-    Principle,
     Prompt,
     RevisionChain,
     assistant,
@@ -96,8 +96,8 @@ async def judge(
     labels = await calls.labels("judge")
     a_first, b_first = await calls.together(
         [
-            partial(_one_order, asked, principles, method, labels, calls)
-            for asked in (comparison, comparison.swap())
+            partial(_one_order, order, principles, method, labels, calls)
+            for order in (comparison, comparison.swap())
         ]
     )
     judgements = []
@@ -132,8 +132,8 @@ async def _one_order(
         )
     questions = [_question("judge_question", p, method, labels) for p in principles]
     least = method.settings.min_label_mass
-    asked = await calls.choose("judge", [user(read)], questions, labels, least=least)
-    return [_Asked(s.probabilities[0], s.mass, s.method, None) for s in asked]
+    scores = await calls.choose("judge", [user(read)], questions, labels, least=least)
+    return [_Asked(s.probabilities[0], s.mass, s.method, None) for s in scores]
 
 
 async def _reasoned(
@@ -145,11 +145,11 @@ async def _reasoned(
         # Reasoning that was cut is still read; it never becomes training data.
         return defect(completion.model_copy(update={"finish_reason": "stop"}), completion.text)
 
-    asked = user(read + _question("judge_reason", principle, method, labels))
+    request = user(read + _question("judge_reason", principle, method, labels))
     sampling = method.settings.sampling("judge")
-    reasoning = (await calls.generate("reason", 0, [asked], sampling, problem)).text.strip()
+    reasoning = (await calls.generate("reason", 0, [request], sampling, problem)).text.strip()
     choose = method.templates.render("judge_choose", **_names(labels))
-    talk = [asked, assistant(reasoning)]
+    talk = [request, assistant(reasoning)]
     least = method.settings.min_label_mass
     (scores,) = await calls.choose("judge", talk, [choose], labels, least=least)
     return _Asked(scores.probabilities[0], scores.mass, scores.method, reasoning)

@@ -10,21 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
+from cai import files, templates
 from cai.config import Role, Settings
-from cai.engines.fed import undated
+from cai.constitution.load import load as load_constitution
+from cai.constitution.records import Constitution, Principle
 from cai.engines.labels import Labels
-from cai.records import (
-    Constitution,
-    JudgeFacts,
-    Message,
-    PairSource,
-    Principle,
-    Prompt,
-    assistant,
-    digest,
-    user,
-)
+from cai.engines.local.fed import undated
+from cai.errors import CaiError
+from cai.records import JudgeFacts, Message, PairSource, Prompt, assistant, digest, user
 from cai.templates import JUDGE_TEMPLATES, Templates
 
 
@@ -55,15 +50,15 @@ class Method:
     def roles(self) -> tuple[Role, ...]:
         """The roles that have something to do."""
         settings = self.settings
-        found: list[Role] = ["policy"] if self.revises else []
+        roles: list[Role] = ["policy"] if self.revises else []
         if self.revises and settings.revisions:
-            found += ["critic"] if settings.critique else []
-            found += ["reviser"]
+            roles += ["critic"] if settings.critique else []
+            roles += ["reviser"]
         if self.sources:
-            found += ["judge"]
+            roles += ["judge"]
         if "sampled" in self.sources:
-            found += ["sampler"]
-        return tuple(found)
+            roles += ["sampler"]
+        return tuple(roles)
 
     @property
     def choosing_roles(self) -> frozenset[Role]:
@@ -150,3 +145,16 @@ def draw_principles(
         return -math.log((drawn + 0.5) / 2**56) / principle.weight
 
     return tuple(sorted(among, key=score)[:count])
+
+
+def load_method(settings: Settings) -> Method:
+    """The constitution and the templates that settings name."""
+    constitution = load_constitution(files.find_constitution(settings.constitution))
+    override = Path(settings.templates) if settings.templates is not None else None
+    method = Method(constitution, templates.load(override), settings)
+    if not method.roles:
+        raise CaiError(
+            f"{settings.constitution}: no principle has a comparison question, so nothing is made",
+            "Give a principle `compare`, or make SFT data too: --stages sft,preferences.",
+        )
+    return method

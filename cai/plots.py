@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cai.statistics import Bin, wilson
+from cai.calibration import Bin
+from cai.statistics import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

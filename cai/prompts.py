@@ -13,13 +13,13 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cai.assets import seeds_dir
 from cai.errors import CaiError, InputError
-from cai.prompt_columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
+from cai.files import seeds_dir
 from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
 from cai.sources.bad_rows import BadRows, RowError
+from cai.sources.columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
-from cai.sources.files import TABLES, Columns, Row, file_digest, file_rows
+from cai.sources.files import TABLES, Columns, SourceRow, file_digest, file_rows
 from cai.sources.hub import hub, hub_rows, hub_spec
 from cai.sources.wording import a_kind_of, listed
 
@@ -108,7 +108,7 @@ class Intake:
         self.bad.add(error)
         return _failure(error, self._where, {"id": prompt.id})
 
-    def _rows(self) -> Iterator[tuple[str, Row]]:
+    def _rows(self) -> Iterator[tuple[str, SourceRow]]:
         """Rows, each with the name of its file unless that is the first."""
         if self._source.startswith("hf:"):
             self._column = hub_spec(self._source).column or self._column
@@ -125,12 +125,14 @@ class Intake:
             yield from chain.from_iterable(files)
 
 
-def _file(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Row]]:
+def _file(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, SourceRow]]:
     rows = ((name, row) for row in file_rows(path, columns))
     return _some(rows, str(path), "Give a file with prompts.")
 
 
-def _some(rows: Iterator[tuple[str, Row]], where: str, hint: str) -> Iterator[tuple[str, Row]]:
+def _some(
+    rows: Iterator[tuple[str, SourceRow]], where: str, hint: str
+) -> Iterator[tuple[str, SourceRow]]:
     row = None
     for row in rows:
         yield row
@@ -145,11 +147,11 @@ def files_of(source: str) -> list[Path]:
         CaiError: There is none that can be read.
     """
     if source == "seeds" or source.startswith("seeds:"):
-        wanted = [k for k in SEEDS if source in ("seeds", f"seeds:{k}")]
-        if not wanted:
+        kinds = [k for k in SEEDS if source in ("seeds", f"seeds:{k}")]
+        if not kinds:
             hint = f"Write seeds, or one of: {', '.join(f'seeds:{k}' for k in SEEDS)}."
             raise CaiError(f"{source}: no such seeds", hint)
-        return [seeds_dir() / f"{k}.jsonl" for k in wanted]
+        return [seeds_dir() / f"{k}.jsonl" for k in kinds]
     path, usable = Path(source), f"Usable files are {', '.join(_TEXT_FORMATS)} (or .gz), .parquet."
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -194,8 +196,8 @@ def source_digest(source: str, **options: Any) -> str:
             contents = [spec.name, info.sha]
     else:
         contents = [(path.name, file_digest(path)) for path in files_of(source)]
-    given = {key: value for key, value in options.items() if value is not None}
-    return digest({"source": name, "contents": contents, "options": given})
+    values = {key: value for key, value in options.items() if value is not None}
+    return digest({"source": name, "contents": contents, "options": values})
 
 
 def _prompt(

@@ -1,4 +1,7 @@
-"""The records that flow through a run: frozen, state in fields, everything derivable a property."""
+"""The records that flow through a run: frozen, state in fields, everything derivable a property.
+
+Long, as it is the vocabulary: every record that more than one room speaks of, in one place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["red-team", "helpful", "borderline"]
@@ -98,63 +101,6 @@ class Prompt(Record):
             return self
         head = Message(role="system", content=system)
         return self.model_copy(update={"messages": (head, *self.messages)})
-
-
-class Case(Record):
-    """A worked example: an answer, what a critic should say of it and the repair, if any."""
-
-    prompt: str
-    response: str
-    verdict: Literal["violates", "fine"]
-    critique: str | None = None
-    revision: str | None = None
-
-
-class FewShot(Case):
-    principle: str
-
-
-class Principle(Record):
-    """One rule; it serves revision (`critique` and `revise`), comparison (`compare`) or both."""
-
-    id: str
-    critique: str | None = None
-    revise: str | None = None
-    compare: str | None = None
-    why: str | None = None
-    weight: float = 1.0
-    tags: tuple[str, ...] = ()
-    applies_to: tuple[str, ...] = ()
-    examples: tuple[Case, ...] = ()
-
-    @property
-    def revises(self) -> bool:
-        return self.critique is not None and self.revise is not None
-
-    def applies(self, prompt: Prompt) -> bool:
-        """Whether the principle is for this prompt: no limit, or its kind or a tag is named."""
-        return not self.applies_to or bool({prompt.kind, *prompt.tags} & set(self.applies_to))
-
-
-class Constitution(Record):
-    name: str
-    version: Literal[1] = 1
-    description: str | None = None
-    principles: tuple[Principle, ...]
-    few_shot: tuple[FewShot, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        return digest(self.model_dump(mode="json"))
-
-    def principle(self, principle_id: str) -> Principle:
-        return next(p for p in self.principles if p.id == principle_id)
-
-    def for_revision(self, prompt: Prompt) -> tuple[Principle, ...]:
-        return tuple(p for p in self.principles if p.revises and p.applies(prompt))
-
-    def for_comparison(self, prompt: Prompt) -> tuple[Principle, ...]:
-        return tuple(p for p in self.principles if p.compare is not None and p.applies(prompt))
 
 
 class Sampling(Record):
@@ -283,6 +229,11 @@ class Comparison(Record):
         )
 
 
+def mean_p(q_ab: float, q_ba: float) -> float:
+    """The probability of response_a over both orders, of that of the first option in each."""
+    return (1 + (q_ab - q_ba)) / 2
+
+
 class Judgement(Record):
     """What a judge said of a comparison by one principle, in both orders.
 
@@ -300,7 +251,7 @@ class Judgement(Record):
 
     @property
     def p_a(self) -> float:
-        return (1 + (self.q_ab - self.q_ba)) / 2
+        return mean_p(self.q_ab, self.q_ba)
 
     def swap(self) -> Judgement:
         reasoning = self.reasoning and (self.reasoning[1], self.reasoning[0])
@@ -404,6 +355,12 @@ class JudgeFacts(Record):
     usable: bool | None = None
     temperature: float = Field(1.0, gt=0)
 
+    @property
+    def state(self) -> str:
+        """What its check found, in words."""
+        words = {None: "never checked", True: "found usable", False: "did not pass its check"}
+        return words[self.usable]
+
 
 class Row(Record):
     """All that came of one prompt; `missing`: a replay came to a call that is not there."""
@@ -420,39 +377,3 @@ class Row(Record):
         if not usable or label is None or not label.consistent:
             return None
         return label.difference < 0
-
-
-def named(name: str | None, identity: str) -> str:
-    """A model's name with the beginning of its identity, which tells it from its namesakes."""
-    return f"{name} ({identity[:16]})" if name else identity
-
-
-class Manifest(Record):
-    """What a run was made of; it holds timings, so its bytes are not promised.
-
-    `models` are identities by role, `names` what a person calls them; `fed` is by role what a
-    model's template adds to the texts: the date, a system text.
-    """
-
-    version: Literal[1] = 1
-    constitution: dict[str, str]
-    templates: dict[str, str]
-    models: dict[str, str]
-    names: dict[str, str] = {}
-    fed: dict[str, dict[str, str]] = {}
-    labels: dict[str, list[str]] = {}
-    judge: dict[str, Any] = {}
-    seed: int
-    packages: dict[str, str]
-    prompts: dict[str, Any]
-    counts: dict[str, int]
-    calls: dict[str, int]
-    tokens: dict[str, dict[str, int]]
-    cost: dict[str, Any] = {}
-    timings: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _roles_have_models(self) -> Manifest:
-        if not self.models:
-            raise ValueError("a run has at least one model")
-        return self

@@ -99,13 +99,13 @@ async def ask_verdict(talk: tuple[Message, ...], method: Method, calls: RowCalls
     labels = await calls.labels("verdict")
     least = method.settings.min_label_mass
     questions = method.verdict_questions(labels)
-    asked = await calls.choose("verdict", talk, questions, labels, least=least)
+    answers = await calls.choose("verdict", talk, questions, labels, least=least)
     # Of the first option in each order: a critic of positions gives the same, hence exactly 0.5.
-    needed, fine = (scores.probabilities[0] for scores in asked)
+    needed, fine = (scores.probabilities[0] for scores in answers)
     return Verdict(
         p_change=(1 + (needed - fine)) / 2,
         order_gap=abs(needed + fine - 1),
-        label_mass=min(scores.mass for scores in asked),
+        label_mass=min(scores.mass for scores in answers),
     )
 
 
@@ -123,6 +123,6 @@ async def _revision(
     sampling = method.settings.sampling("reviser")
     completion = await calls.generate("revise", number, talk, sampling, problem)
     cleaned = clean_revision(completion.text)
-    taken = [*(["reasoning"] if completion.reasoning is not None else [])]
-    taken += ["leak"] if completion.leak is not None else []
-    return cleaned.model_copy(update={"removed": (*taken, *cleaned.removed)}) if taken else cleaned
+    parts = [*(["reasoning"] if completion.reasoning is not None else [])]
+    parts += ["leak"] if completion.leak is not None else []
+    return cleaned.model_copy(update={"removed": (*parts, *cleaned.removed)}) if parts else cleaned

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 from cai.feedback import revision_pair, sampled_pair
 from cai.method import Method
 from cai.records import Failure, Pair, PairSource, Prompt, Row
 from cai.revision import revise
-from cai.runtime.calls import MissingCall, Rejected, RowCalls
+from cai.runtime.calls import Calls, MissingCall, Rejected, RowCalls
 
 T = TypeVar("T")
 
@@ -51,3 +51,18 @@ async def make_row(prompt: Prompt, method: Method, calls: RowCalls) -> Row:
         failures=tuple(failures),
         missing=missing,
     )
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits (a replay)."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    raise RuntimeError("a replay waited for something")
+
+
+def replay(prompt: Prompt, method: Method, calls: Calls) -> Row:
+    """A row from the journal alone, as far as that goes."""
+    return run_to_end(make_row(prompt, method, calls.row(prompt.id)))

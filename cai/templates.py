@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cai.assets import templates_dir
 from cai.errors import InputError
+from cai.files import templates_dir
 from cai.records import digest
 
 # Template → the variables it may use. Those without a question mark it must use.
@@ -63,18 +63,18 @@ def load(override: Path | None = None) -> Templates:
     texts = {name: _read(templates_dir() / f"{name}.jinja") for name in VARIABLES}
     if override is not None:
         texts |= _overrides(override)
-    found = Templates(texts)
+    templates = Templates(texts)
     for name in VARIABLES:
-        _try(found, name, override)
-    return found
+        _try(templates, name, override)
+    return templates
 
 
-def _try(found: Templates, name: str, override: Path | None) -> None:
+def _try(templates: Templates, name: str, override: Path | None) -> None:
     """Render once with every optional value and once without: what fails, fails here."""
     for optional in ("words", None):
         values = {v.rstrip("?"): optional if v.endswith("?") else "words" for v in VARIABLES[name]}
         try:
-            found.render(name, **values)
+            templates.render(name, **values)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             where = str((override or templates_dir()) / f"{name}.jinja")
             raise InputError(where, f"cannot be filled in: {error}", "Mend it.") from None
@@ -85,16 +85,16 @@ def _overrides(folder: Path) -> dict[str, str]:
         raise InputError(
             str(folder), "no such folder", "--templates takes a folder of .jinja files."
         )
-    found = sorted(folder.glob("*.jinja"))
-    known = ", ".join(f"{name}.jinja" for name in VARIABLES)
-    if not found:
-        raise InputError(str(folder), "holds no template", f"Name the files: {known}.")
-    for path in found:
+    paths = sorted(folder.glob("*.jinja"))
+    names = ", ".join(f"{name}.jinja" for name in VARIABLES)
+    if not paths:
+        raise InputError(str(folder), "holds no template", f"Name the files: {names}.")
+    for path in paths:
         if path.stem not in VARIABLES:
             near = difflib.get_close_matches(path.stem, VARIABLES, n=1)
-            hint = f"Did you mean {near[0]}.jinja?" if near else f"Known: {known}."
+            hint = f"Did you mean {near[0]}.jinja?" if near else f"Known: {names}."
             raise InputError(str(path), "no template of ours has this name", hint)
-    return {path.stem: _read(path) for path in found}
+    return {path.stem: _read(path) for path in paths}
 
 
 def _read(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from cai import judge_results
+from cai.checks import results
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -23,7 +23,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in a folder of its own, with a cache of its own for datasets."""
     monkeypatch.chdir(tmp_path)
     # Not all of the cache: the small model's files stay where they are.
-    monkeypatch.setattr(judge_results, "folder", lambda: tmp_path / "judges")
+    monkeypatch.setattr(results, "folder", lambda: tmp_path / "judges")
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")

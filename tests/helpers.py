@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cai import templates
 from cai.config import ROLES, resolve
+from cai.constitution.records import Constitution, FewShot, Principle
+from cai.engines.base import NOBODY
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.method import Method
-from cai.records import Constitution, FewShot, Message, Principle, Prompt, RevisionChain, Sampling
+from cai.records import Message, Prompt, RevisionChain, Sampling
 from cai.revision import revise
 from cai.runtime.calls import Calls
 from cai.runtime.scheduler import Scheduler
@@ -46,11 +48,11 @@ class Recorder(ScriptedEngine):
         self.sent: list[tuple[Message, ...]] = []
         self.asked: list[tuple[tuple[Message, ...], tuple[str, ...]]] = []
 
-    async def generate(self, messages, sampling):  # type: ignore[no-untyped-def]
+    async def generate(self, messages, sampling, caller=NOBODY):  # type: ignore[no-untyped-def]
         self.sent.append(tuple(messages))
         return await super().generate(messages, sampling)
 
-    async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+    async def choose(self, prefix, suffixes, choices, answer_prefix="", caller=NOBODY):  # type: ignore[no-untyped-def]
         self.asked.append((tuple(prefix), tuple(suffixes)))
         return await super().choose(prefix, suffixes, choices, answer_prefix)
 

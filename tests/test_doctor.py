@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cai.cli import app
-from tests.engines.server import FakeServer
+from tests.engines.server.simulated import FakeServer
 
 
 def report(*names: str) -> tuple[int, dict[str, list[str]]]:

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cai.constitution.records import Constitution, Principle
+from cai.engines.base import NOBODY
 from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.feedback import fence, judge, judge_prompt, revision_pair, sampled_pair
 from cai.method import Method
 from cai.records import (
     Comparison,
-    Constitution,
     Judgement,
     Pair,
     PreferenceLabel,
-    Principle,
     RevisionChain,
     RevisionStep,
     assistant,
@@ -342,7 +342,7 @@ def test_a_sampled_pair_is_two_draws_at_its_own_temperature() -> None:
     seen: list[float] = []
 
     class Watched(ScriptedEngine):
-        async def generate(self, messages, sampling):  # type: ignore[no-untyped-def]
+        async def generate(self, messages, sampling, caller=NOBODY):  # type: ignore[no-untyped-def]
             seen.append(sampling.temperature)
             return await super().generate(messages, sampling)
 

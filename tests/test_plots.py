@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cai.calibration import Bin
 from cai.plots import reliability_diagram
-from cai.statistics import Bin
 
 BINS = [
     Bin(confidence=0.5, accuracy=0.5, count=3),

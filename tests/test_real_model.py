@@ -11,12 +11,13 @@ import pytest
 from datasets import load_dataset
 
 import cai
-from cai.assets import pairs_file
+from cai.checks.pairs import read_pairs
 from cai.config import resolve
-from cai.engines.transformers import TransformersEngine, default_model
+from cai.engines.base import NOBODY
+from cai.engines.local.transformers import TransformersEngine, default_model
 from cai.feedback import judge
-from cai.inputs import load_method
-from cai.pairs import read_pairs
+from cai.files import pairs_file
+from cai.method import load_method
 from cai.records import ChoiceScores, Comparison, Judgement
 from tests.helpers import MemoryStore, live_calls
 
@@ -74,7 +75,7 @@ def texts(row: object) -> object:
 class Separate(TransformersEngine):
     """Scores every suffix by a full pass of its own."""
 
-    async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+    async def choose(self, prefix, suffixes, choices, answer_prefix="", caller=NOBODY):  # type: ignore[no-untyped-def]
         found: list[ChoiceScores] = []
         for suffix in suffixes:
             found += await super().choose(prefix, [suffix], choices, answer_prefix)

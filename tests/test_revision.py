@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 
 from cai.config import resolve
+from cai.constitution.records import Constitution, FewShot, Principle
 from cai.engines.scripted import ScriptedOptions
 from cai.method import draw_principles
-from cai.records import Constitution, FewShot, Message, Principle
+from cai.records import Message
 from cai.runtime.calls import Rejected
 from tests.helpers import MemoryStore, Recorder, chain, constitution, method, principles, prompt
 

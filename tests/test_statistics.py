@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cai.statistics import (
-    Bin,
-    brier,
-    calibration_bins,
-    ece,
-    fit_temperature,
-    nll,
-    paired_difference,
-    tempered,
-    wilson,
-)
+from cai.calibration import Bin, brier, calibration_bins, ece, fit_temperature, nll, tempered
+from cai.statistics import paired_difference, wilson
 
 probabilities = st.floats(0, 1)
 outcomes = st.sampled_from([0.0, 0.5, 1.0])

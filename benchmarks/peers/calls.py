@@ -6,7 +6,7 @@ import sys
 
 
 async def our_call(url):
-    from cai.engines.openai import OpenAIEngine
+    from cai.engines.server.openai import OpenAIEngine
     from cai.records import Sampling, user
 
     engine = OpenAIEngine([f"{url}/v1"], "sim")

@@ -9,7 +9,7 @@ from vllm import LLM, SamplingParams
 
 def main(model, context, block):
     calls = json.load(sys.stdin)
-    # As the server of a run is started (cai/engines/vllm.py).
+    # As the server of a run is started (cai/engines/server/vllm.py).
     engine = LLM(
         model=model,
         enforce_eager=True,

@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from cai.cli.console import console, plain
+from cai.cli.options import Json
 
 
 def doctor(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[URL…]", help="Servers: http://host:8000/v1[#name]."),
+        typer.Argument(metavar="URL", help="Servers: http://host:8000/v1[#name]."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: Json = False,
 ) -> None:
-    """Say which models can run here, what a server supports, and how to get what is missing.
+    """Of a server it says what that supports.
 
     Ends with code 1 if something that was asked about does not work.
     """

@@ -9,79 +9,67 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cai.cli.console import console, plain, stderr
+from cai.cli.options import SERVED, Config, Json, Set, with_settings
+from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
-    from cai.judge_results import JudgeResult
+    from cai.checks.results import JudgeResult
+
+PAIRS = (
+    "Labelled pairs (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, chosen, rejected, or "
+    "hh-rlhf's two texts"
+)
+ASKED = ("judge_principles", "cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
 
+@with_settings(Settings, only={"constitution", "model", "judge", "templates", *ASKED, *SERVED})
 def judge_check(
-    judge: Annotated[
-        str | None,
-        typer.Option(help="The judge: a Hub name, a folder, or scripted:… [default: SmolLM2-135M]"),
-    ] = None,
+    given: dict[str, Any],
     pairs_file: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled pairs (.jsonl, .csv, .parquet): prompt, chosen, rejected, or hh-rlhf's "
-            "two texts. [default: 216 shipped pairs]"
+            metavar="FILE",
+            help=f"{PAIRS}. [default: 216 shipped pairs]",
+            rich_help_panel="Input",
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Take N pairs, drawn by a hash of their ids.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Take N pairs, drawn by a hash of their ids. [default: all]",
+            rich_help_panel="Input",
+        ),
     ] = None,
-    constitution: Annotated[
-        str | None, typer.Option(help="Where the principles come from. [default: default.yaml]")
-    ] = None,
-    judge_principles: Annotated[
-        int | None, typer.Option(help="Principles per pair. [default: 4]")
-    ] = None,
-    cot: Annotated[
-        bool | None, typer.Option("--cot/--no-cot", help="Let the judge reason before it picks.")
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(help="Folder of .jinja files that replace ours by name.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws. [default: 0]")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder. [default: outputs/judge-check/<judge>]")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the result. [default: `outputs/judge-check/<judge>`]",
+            rich_help_panel="Output",
+        ),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings, as of cai generate.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of cai generate: dtype, …"),
-    ] = None,
+    config: Config = None,
+    set_: Set = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where the judge could not answer.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure a judge on labelled pairs before its labels are trusted.
+    """Each pair is judged as in cai generate: several principles, both orders.
 
-    Each pair is judged as in cai generate: several principles, both orders. The result is kept
-    under the judge's identity, and cai generate uses it: only a judge that was found usable filters
-    revisions. Running again goes on where it stopped.
+    The result is kept under the judge's identity, and cai generate uses it: only a judge that was
+    found usable filters revisions. Running again goes on where it stopped.
     """
-    from cai.config import resolve
-    from cai.judge_check import default_folder
-    from cai.judge_check import judge_check as check
+    from cai.checks import judge
     from cai.runtime.progress import Shown
 
-    flags: dict[str, Any] = {
-        "judge": judge,
-        "constitution": constitution,
-        "judge_principles": judge_principles,
-        "cot": cot,
-        "templates": templates,
-        "seed": seed,
-    }
-    given = {key: value for key, value in flags.items() if value is not None}
     settings = resolve({**given, "stages": ["preferences"]}, config, tuple(set_ or ()))
     progress = Shown(stderr)
-    folder = out or default_folder(settings)
+    folder = out or judge.default_folder(settings)
     try:
-        result = check(
+        result = judge.judge_check(
             settings,
             pairs=pairs_file,
             limit=limit,
@@ -93,12 +81,11 @@ def judge_check(
         progress.close()
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
-        return
-    _print(result)
-    console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
+    else:
+        _print(result, folder)
 
 
-def _print(result: JudgeResult) -> None:
+def _print(result: JudgeResult, folder: Path) -> None:
     from rich.table import Table
 
     table = Table(title="Judge check", show_header=False, title_justify="left")
@@ -115,6 +102,7 @@ def _print(result: JudgeResult) -> None:
         console.print(groups)
     style = {"usable": "bold green", "weak": "bold yellow"}.get(result.verdict, "bold red")
     console.print(plain(f"{result.verdict}. ", style) + plain(result.words), soft_wrap=True)
+    console.print(plain(f"Result, diagram and pairs: {folder}"), soft_wrap=True)
 
 
 def _figures(result: JudgeResult) -> dict[str, str]:

@@ -12,15 +12,12 @@ from cai.cli.console import console, plain, stderr
 
 def merge(
     shards: Annotated[
-        list[Path], typer.Argument(metavar="SHARD…", help="The folders of all shards of a run.")
+        list[Path], typer.Argument(metavar="SHARD", help="The folders of all shards of a run.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder of the whole run.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of the whole run.")],
 ) -> None:
-    """Put the shards of a run (cai generate --shard i/n) together; no model is asked.
-
-    The datasets are those that one machine would have made.
-    """
-    from cai.merge import merge as run_job
+    """Shards are made by cai generate --shard i/n; the datasets are as one machine makes them."""
+    from cai.generation.merge import merge_shards as run_job
     from cai.runtime.progress import Shown
 
     progress = Shown(stderr)

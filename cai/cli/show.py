@@ -11,17 +11,18 @@ import typer
 
 from cai.cli.console import console, plain, visible
 from cai.errors import CaiError
+from cai.records import mean_p
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from cai.run import Run
+    from cai.dataset.run import Run
 
 
 def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     prompt_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of a prompt.", show_default=False)
+        str | None, typer.Argument(metavar="ID", help="Id of a prompt.", show_default=False)
     ] = None,
     first: Annotated[
         bool, typer.Option("--first", help="Take the first chain in which something was revised.")
@@ -29,8 +30,8 @@ def show(
     failed: Annotated[bool, typer.Option("--failed", help="List what failed, and why.")] = False,
     ids: Annotated[bool, typer.Option("--ids", help="List the ids of all chains.")] = False,
 ) -> None:
-    """Print the chain of one prompt, step by step; without ID, what the run holds."""
-    from cai.run import Run
+    """With ID, its chain is printed step by step; without it, counts and some ids."""
+    from cai.dataset.run import Run
 
     run = Run.load(folder)
     if failed:
@@ -108,8 +109,8 @@ def _print_steps(trace: dict[str, Any]) -> None:
             text = step["revision"]
     console.print(plain(f"edit distance {trace['edit_distance']:.2f} of 1", "dim"))
     if trace.get("verified") is not None:
-        found = "better" if trace["verified"] else "worse, so it is no SFT row"
-        console.print(plain(f"the judge finds the revision {found}"))
+        verdict = "better" if trace["verified"] else "worse, so it is no SFT row"
+        console.print(plain(f"the judge finds the revision {verdict}"))
 
 
 def _print_pair(pair: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ def _print_pair(pair: dict[str, Any]) -> None:
         + plain(f"{name}, p = {p:.2f}, order gap {pair['order_gap']:.2f}{dropped}")
     )
     for judgement in pair["judgements"]:
-        p_a = (1 + judgement["q_ab"] - judgement["q_ba"]) / 2
+        p_a = mean_p(judgement["q_ab"], judgement["q_ba"])
         p_named = p_a if name in ("first answer", "answer a") else 1 - p_a
         console.print(plain(f"  {judgement['principle_id']}: {p_named:.2f}", "dim"))
 

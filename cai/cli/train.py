@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cai.cli.console import console, plain, show_error, stderr
+from cai.cli.help import Verb, Verbs
+from cai.cli.options import Config, Json, Set, argument, with_settings
 from cai.errors import CaiError
+from cai.train.config import TrainMethod, TrainSettings, resolve_training
+from cai.train.defaults import PAIR_KEYS
 
-if TYPE_CHECKING:
-    from cai.train.config import TrainMethod, TrainSettings
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
-app = typer.Typer(
-    help="Train a model on a run's data, or look at a training.", no_args_is_help=True
-)
-
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="A run folder, a .parquet or .jsonl file, or hf:owner/name[@revision][:config][:split]"
-    ),
-]
-Model = Annotated[
-    str | None, typer.Option(help="Model to train: a Hub name or a folder. [default: SmolLM2-135M]")
-]
-Out = Annotated[Path | None, typer.Option(help="Folder. [default: outputs/<data>-sft or -dpo]")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; train.yaml repeats one.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting; docs/training.md lists them."),
-]
-Template = Annotated[
-    str | None, typer.Option(help="File of a chat template that replaces the model's own.")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of order, adapters, mixes. [default: 0]")]
-Mixed = Annotated[
-    list[str] | None,
-    typer.Option(help="Other data, SOURCE=WEIGHT rows per row of the main data; may be repeated."),
-]
+Data = Annotated[str, argument(TrainSettings, "data", "DATA")]
 Launch = Annotated[
-    str | None, typer.Option(help="Many GPUs: ddp, fsdp2, or a file of accelerate config.")
+    str | None,
+    typer.Option(metavar="HOW", help="Many GPUs: `ddp`, `fsdp2`, or a file of accelerate config."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 DryRun = Annotated[
@@ -53,75 +32,39 @@ DryRun = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Verb)
+@with_settings(TrainSettings, without={"method", "data", *PAIR_KEYS})
 def sft(
+    given: dict[str, Any],
     data: Data,
-    model: Model = None,
-    out: Out = None,
-    mix: Mixed = None,
     config: Config = None,
     set_: Set = None,
-    seed: Seed = None,
-    chat_template: Template = None,
     launch: Launch = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Supervised fine-tuning on revised answers (Bai et al. 2022, section 3).
-
-    Settings: epochs, max_steps, batch_size, micro_batch_size, learning_rate, max_length, lora
-    (null: all weights), dtype, device, … with --set; docs/training.md has all of them.
-    """
-    flags = {"model": model, "out": out, "mix": mix, "seed": seed, "chat_template": chat_template}
-    _go("sft", data, flags, config, set_, launch, resume, dry_run)
+    """Fine-tune on revised answers (Bai et al. 2022, section 3)."""
+    _go("sft", {**given, "data": data}, config, set_, launch, resume, dry_run)
 
 
-@app.command()
+@app.command(cls=Verb)
+@with_settings(TrainSettings, without={"method", "data"})
 def dpo(
+    given: dict[str, Any],
     data: Data,
-    model: Model = None,
-    out: Out = None,
-    loss: Annotated[
-        str | None, typer.Option(help="hard, soft or geometric. [default: soft]")
-    ] = None,
-    beta: Annotated[
-        float | None, typer.Option(help="Hold on the start model. [default: 0.1]")
-    ] = None,
-    min_margin: Annotated[float | None, typer.Option(help="Least 2p - 1 of a label.")] = None,
-    pair_source: Annotated[
-        str | None, typer.Option(help="revision, sampled or all. [default: all]")
-    ] = None,
-    mix: Mixed = None,
     config: Config = None,
     set_: Set = None,
-    seed: Seed = None,
-    chat_template: Template = None,
     launch: Launch = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Direct preference optimisation on soft labels.
-
-    Settings: as for sft, and nll_weight, length_normalised, precompute_reference.
-    """
-    flags = {
-        "model": model,
-        "out": out,
-        "loss": loss,
-        "beta": beta,
-        "min_margin": min_margin,
-        "pair_source": pair_source,
-        "mix": mix,
-        "seed": seed,
-        "chat_template": chat_template,
-    }
-    _go("dpo", data, flags, config, set_, launch, resume, dry_run)
+    """Prefer the better answer of pairs: DPO on soft labels."""
+    _go("dpo", {**given, "data": data}, config, set_, launch, resume, dry_run)
 
 
 def _go(
     method: TrainMethod,
-    data: str,
-    flags: dict[str, Any],
+    given: dict[str, Any],
     config: Path | None,
     pairs: list[str] | None,
     launch: str | None,
@@ -129,14 +72,12 @@ def _go(
     dry_run: bool,
 ) -> None:
     from cai.extras import require
-    from cai.train.config import resolve_training
 
     require("local", "cai train")
     require("train", "cai train")
-    given = {key: value for key, value in flags.items() if value is not None}
     if "out" in given:
-        given["out"] = str(given["out"])
-    settings = resolve_training(method, {**given, "data": data}, config, tuple(pairs or ()))
+        given["out"] = str(Path(given["out"]))  # without a slash at its end
+    settings = resolve_training(method, given, config, tuple(pairs or ()))
     if launch is not None and not dry_run:
         from cai.train.launching import launched
 
@@ -181,14 +122,14 @@ def _own_end() -> Iterator[None]:
 
 
 def _without_launch(arguments: list[str]) -> list[str]:
-    kept: list[str] = []
+    rest: list[str] = []
     skip = False
-    for argument in arguments:
-        if skip or argument == "--launch":
+    for word in arguments:
+        if skip or word == "--launch":
             skip = not skip
-        elif not argument.startswith("--launch="):
-            kept.append(argument)
-    return kept
+        elif not word.startswith("--launch="):
+            rest.append(word)
+    return rest
 
 
 def _plan(settings: TrainSettings) -> None:
@@ -200,14 +141,19 @@ def _plan(settings: TrainSettings) -> None:
             console.print(plain(line), soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Verb)
 def merge(
-    folder: Annotated[Path, typer.Argument(help="A training run, or a folder with an adapter.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A training run, or a folder with an adapter.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Where the whole model goes. [default: the run's folder]")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the whole model goes. [default: the run's folder]"
+        ),
     ] = None,
 ) -> None:
-    """Merge a trained adapter into its base model; the result is a model like any other."""
+    """Merge a trained adapter into its base model."""
     from cai.extras import require
 
     require("train", "cai train merge")
@@ -216,14 +162,12 @@ def merge(
     console.print(plain(f"Model: {merge_run(folder, out)}"), soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Verb)
 def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print what a training run was made of and how it went."""
-    import json
-
     from rich.table import Table
 
     from cai.train.record import summary

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from cai.errors import CaiError
 from cai.records import ChoiceScores, Completion, Message, Sampling
-
-# Whose calls the running task makes: those of one row share a prefix, so one server does best.
-ROW: ContextVar[object] = ContextVar("row", default=None)
-# How soon the running task's call is wanted, less being sooner, for servers that order their queue.
-URGENCY: ContextVar[int] = ContextVar("urgency", default=0)
 
 # What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
 CONTROL_TOKENS = re.compile(
@@ -25,6 +19,21 @@ class Capacity(NamedTuple):
     """How many calls an engine can usefully hold at once."""
 
     slots: int
+
+
+class Caller(NamedTuple):
+    """Who makes a call. It does not change the answer.
+
+    Attributes:
+        row: The row; its calls share a prefix, so one server does best.
+        urgency: How soon the answer is needed, less being sooner, for servers that order them.
+    """
+
+    row: str | None = None
+    urgency: int = 0
+
+
+NOBODY = Caller()
 
 
 class Engine(Protocol):
@@ -58,7 +67,9 @@ class Engine(Protocol):
         """Load the model; raises `CaiError` when it cannot serve. Called once before any call."""
         ...
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         """Answer a conversation that ends with a user turn."""
         ...
 
@@ -68,6 +79,7 @@ class Engine(Protocol):
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         """Score single-token labels after `answer_prefix`, once per suffix (see `joined`)."""
         ...
@@ -101,7 +113,9 @@ class Absent:
             "Run the job that should have made it to its end.",
         )
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
         raise NotImplementedError
 
     async def choose(
@@ -110,6 +124,7 @@ class Absent:
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
         raise NotImplementedError
 

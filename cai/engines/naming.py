@@ -10,10 +10,10 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from cai.engines import smollm
 from cai.engines.base import Engine
+from cai.engines.local import smollm
+from cai.engines.local.weights import default_model
 from cai.engines.scripted import ScriptedEngine
-from cai.engines.weights import default_model
 
 
 def _is_scripted(name: str) -> bool:
@@ -70,13 +70,13 @@ def engine_for(
     if _is_scripted(name):
         return ScriptedEngine.parse(name.partition(":")[2])
     if "://" in name:
-        from cai.engines._addresses import parse_address
-        from cai.engines.openai import OpenAIEngine
+        from cai.engines.server.addresses import parse_address
+        from cai.engines.server.openai import OpenAIEngine
 
         urls, served = parse_address(name)
         return OpenAIEngine(urls, served, timeout=timeout, concurrency=concurrency, day=day)
     if name.startswith("vllm:"):
-        from cai.engines.vllm import VllmEngine
+        from cai.engines.server.vllm import VllmEngine
 
         return VllmEngine(
             name.removeprefix("vllm:") or "default",
@@ -88,7 +88,7 @@ def engine_for(
             concurrency=concurrency,
             day=day,
         )
-    from cai.engines.transformers import TransformersEngine
+    from cai.engines.local.transformers import TransformersEngine
 
     if name == "default":
         name = default_model()

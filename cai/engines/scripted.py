@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cai.engines.base import Capacity, joined
+from cai.engines.base import NOBODY, Caller, Capacity, joined
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import (
     ChoiceScores,
@@ -92,9 +92,9 @@ class ScriptedEngine:
             return cls(ScriptedOptions.model_validate(pairs))
         except ValidationError as error:
             first = error.errors()[0]
-            known = ", ".join(ScriptedOptions.model_fields)
+            names = ", ".join(ScriptedOptions.model_fields)
             raise CaiError(
-                f"scripted:{text}: {first['loc'][0]}: {first['msg']}", f"Options: {known}."
+                f"scripted:{text}: {first['loc'][0]}: {first['msg']}", f"Options: {names}."
             ) from None
 
     def known_identity(self) -> str:
@@ -118,10 +118,12 @@ class ScriptedEngine:
             os.close(self._log)
             self._log = None
 
-    async def generate(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        said = canonical_json([messages_as_data(messages), sampling.model_dump()])
-        dice = _Dice(said)
-        await self._serve(dice, [said])
+    async def generate(
+        self, messages: Sequence[Message], sampling: Sampling, caller: Caller = NOBODY
+    ) -> Completion:
+        call = canonical_json([messages_as_data(messages), sampling.model_dump()])
+        dice = _Dice(call)
+        await self._serve(dice, [call])
         length = 1 + dice.integer("length", 2 * self.options.words - 1)
         text = self._reply(messages, sampling) if self._reply else dice.words(length)
         finish = "stop"
@@ -129,7 +131,7 @@ class ScriptedEngine:
             defect = dice.integer("defect", 3)
             text = ("", text, "go on " * 60)[defect]
             finish = "length" if defect == 1 else "stop"
-        usage = Usage(input_tokens=len(said) // 4, output_tokens=len(text.split()))
+        usage = Usage(input_tokens=len(call) // 4, output_tokens=len(text.split()))
         return Completion(
             text=text,
             finish_reason="length" if finish == "length" else "stop",
@@ -143,12 +145,13 @@ class ScriptedEngine:
         suffixes: Sequence[str],
         choices: Sequence[str],
         answer_prefix: str = "",
+        caller: Caller = NOBODY,
     ) -> list[ChoiceScores]:
-        asked = [
+        calls = [
             canonical_json([messages_as_data(joined(prefix, s)), list(choices), answer_prefix])
             for s in suffixes
         ]
-        await self._serve(_Dice(asked[0]), asked)
+        await self._serve(_Dice(calls[0]), calls)
         return [self._scores(joined(prefix, s), choices) for s in suffixes]
 
     def _scores(self, messages: Sequence[Message], choices: Sequence[str]) -> ChoiceScores:
@@ -156,10 +159,10 @@ class ScriptedEngine:
 
         The right one depends on what was read before the options and on their texts, not on order.
         """
-        said = messages[-1].content
-        options = [_option(said, label) for label in choices]
+        text = messages[-1].content
+        options = [_option(text, label) for label in choices]
         if self._score is not None:
-            probabilities = self._score(said, options)
+            probabilities = self._score(text, options)
         else:
             ranked = sorted(range(len(choices)), key=lambda i: options[i])
             shared = [messages_as_data(messages[:-1]), sorted(options)]
@@ -169,11 +172,11 @@ class ScriptedEngine:
             probabilities = [0.9 * (0.8 if i == right else wrong) for i in range(len(choices))]
         return ChoiceScores(
             logprobs=tuple(math.log(p) if p else -math.inf for p in probabilities),
-            usage=Usage(input_tokens=len(said) // 4, output_tokens=1),
+            usage=Usage(input_tokens=len(text) // 4, output_tokens=1),
             model=self.options.name,
         )
 
-    async def _serve(self, dice: _Dice, asked: Sequence[bytes]) -> None:
+    async def _serve(self, dice: _Dice, calls: Sequence[bytes]) -> None:
         options = self.options
         if (
             options.busy
@@ -185,7 +188,7 @@ class ScriptedEngine:
         if options.latency:
             await asyncio.sleep(options.latency * dice.lognormal("latency"))
         if self._log is not None:
-            lines = "".join(hashlib.sha256(text).hexdigest() + "\n" for text in asked)
+            lines = "".join(hashlib.sha256(text).hexdigest() + "\n" for text in calls)
             os.write(self._log, lines.encode())
         if dice.share("fail") < options.fail:
             raise CallError("scripted: this call can't succeed")
@@ -196,10 +199,10 @@ def _option(text: str, label: str) -> str:
 
     A quotation begins with a line `[who mark]` and ends at `[end mark]`, whatever it says inside.
     """
-    found, mark, quoted, before = label, "", list[str](), ""
+    words, mark, quoted, before = label, "", list[str](), ""
     for line in text.split("\n"):
         if mark and line == f"[end {mark}]":
-            found = "\n".join(quoted) if before == f"({label})" else found
+            words = "\n".join(quoted) if before == f"({label})" else words
             mark, before = "", ""
         elif mark:
             quoted.append(line)
@@ -207,8 +210,8 @@ def _option(text: str, label: str) -> str:
             mark, quoted = opening[1], []
         else:
             before = line
-            found = line.removeprefix(f"({label}) ") if line.startswith(f"({label}) ") else found
-    return found
+            words = line.removeprefix(f"({label}) ") if line.startswith(f"({label}) ") else words
+    return words
 
 
 class _Dice:

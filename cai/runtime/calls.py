@@ -1,20 +1,22 @@
-"""Model calls with an address and a key: looked up first, made once, committed before use."""
+"""Model calls with an address and a key: looked up first, made once, committed before use.
+
+Long, as looking up, making, committing and failing a call are one piece: who reads one of them
+has to see the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from cai.engines.base import ROW, joined
-from cai.engines.fed import of_texts
+from cai.engines.base import Caller, joined
 from cai.engines.labels import DEFAULT, Labels
+from cai.engines.local.fed import of_texts
 from cai.errors import CallError
 from cai.records import (
     ChoiceScores,
@@ -23,15 +25,14 @@ from cai.records import (
     Sampling,
     Stage,
     Usage,
-    canonical_json,
-    messages_as_data,
 )
-from cai.runtime.journal import Store
+from cai.runtime.keys import call_key, call_seed
 from cai.runtime.scheduler import Scheduler
+from cai.runtime.tables import Store
+from cai.runtime.tally import Tally
 
 T = TypeVar("T")
 
-KEY_VERSION = 1
 
 _ROLE: dict[Stage, str] = {
     "respond": "policy",
@@ -54,38 +55,6 @@ class Rejected(Exception):
     def __init__(self, stage: Stage, error: str, message: str) -> None:
         super().__init__(message)
         self.stage, self.error, self.message = stage, error, message
-
-
-def call_seed(
-    run_seed: int, prompt_id: str, role: str, step: int, ordinal: int, attempt: int
-) -> int:
-    """31 bits of SHA-256 of the call's address: two samples differ, a re-run does not."""
-    address = json.dumps([run_seed, prompt_id, role, step, ordinal, attempt])
-    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:4], "big") >> 1
-
-
-def call_key(identity: str, operation: str, messages: Sequence[Message], how: object) -> bytes:
-    """SHA-256 over all that a result depends on: who, what, the messages as sent, and how."""
-    parts = [KEY_VERSION, identity, operation, messages_as_data(messages), how]
-    return hashlib.sha256(canonical_json(parts)).digest()
-
-
-@dataclass
-class Tally:
-    """What a run did: calls by source, tokens by role (of calls made; in a replay, of all)."""
-
-    made: int = 0
-    reused: int = 0
-    input_tokens: Counter[str] = field(default_factory=Counter)
-    output_tokens: Counter[str] = field(default_factory=Counter)
-    cached_tokens: Counter[str] = field(default_factory=Counter)
-
-    def add(self, made: Tally) -> None:
-        """Count calls that were made elsewhere."""
-        self.made += made.made
-        self.input_tokens.update(made.input_tokens)
-        self.output_tokens.update(made.output_tokens)
-        self.cached_tokens.update(made.cached_tokens)
 
 
 @dataclass
@@ -115,8 +84,7 @@ class Calls:
     tally: Tally = field(default_factory=Tally)
 
     def row(self, prompt_id: str, position: int = 0) -> RowCalls:
-        """The calls of a row, made by the task that asks for them."""
-        ROW.set(prompt_id)
+        """The calls of a row."""
         return RowCalls(self, prompt_id, position)
 
 
@@ -152,19 +120,19 @@ class RowCalls:
         All come to their end before the first error is raised: what is in the journal does not
         depend on which was faster.
         """
-        found: list[T | BaseException] = []
+        results: list[T | BaseException] = []
         if self._calls.schedulers is not None:
-            found += await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+            results += await asyncio.gather(*(call() for call in calls), return_exceptions=True)
         else:
             for call in calls:
                 try:
-                    found.append(await call())
+                    results.append(await call())
                 except (Rejected, MissingCall) as reason:
-                    found.append(reason)
-        errors = [e for e in found if isinstance(e, BaseException)]
+                    results.append(reason)
+        errors = [e for e in results if isinstance(e, BaseException)]
         for error in sorted(errors, key=lambda e: isinstance(e, Rejected)):
             raise error
-        return [value for value in found if not isinstance(value, BaseException)]
+        return [value for value in results if not isinstance(value, BaseException)]
 
     async def labels(self, stage: Stage) -> Labels:
         """The labels that serve the engine of a stage; it is started if nobody has asked it yet."""
@@ -244,7 +212,9 @@ class RowCalls:
                 completion = await scheduler.run(
                     self.depth,
                     self._position,
-                    lambda: scheduler.engine.generate(draw.messages, sampling),
+                    lambda urgency: scheduler.engine.generate(
+                        draw.messages, sampling, Caller(self._prompt_id, urgency)
+                    ),
                 )
             except CallError as error:
                 await self._fail(draw.stage, [key], error)
@@ -281,8 +251,8 @@ class RowCalls:
             self._unless_error(stage, text)
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
         if missing:
-            wanted = {keys[i]: suffixes[i] for i in missing}
-            stored |= await self._scored(stage, prefix, wanted, labels)
+            by_key = {keys[i]: suffixes[i] for i in missing}
+            stored |= await self._scored(stage, prefix, by_key, labels)
         texts = [self._unless_error(stage, stored[key] or "") for key in keys]
         scores = [ChoiceScores.model_validate_json(text) for text in texts]
         self._replayed(role, scores)
@@ -293,7 +263,7 @@ class RowCalls:
         return scores
 
     async def _scored(
-        self, stage: Stage, prefix: Sequence[Message], wanted: dict[bytes, str], labels: Labels
+        self, stage: Stage, prefix: Sequence[Message], suffixes: dict[bytes, str], labels: Labels
     ) -> dict[bytes, str]:
         """New results, committed.
 
@@ -301,11 +271,11 @@ class RowCalls:
         together.
         """
         engine = self._scheduler(_ROLE[stage]).engine
-        if len(wanted) == 1 or not engine.one_suffix_a_call:
-            new = await self._score(stage, prefix, wanted, labels)
+        if len(suffixes) == 1 or not engine.one_suffix_a_call:
+            new = await self._score(stage, prefix, suffixes, labels)
             await self._calls.store.put(new)
             return new
-        single = [partial(self._scored, stage, prefix, {k: s}, labels) for k, s in wanted.items()]
+        single = [partial(self._scored, stage, prefix, {k: s}, labels) for k, s in suffixes.items()]
         first = await single[0]()
         rest = await self.together(single[1:])
         return {key: value for new in (first, *rest) for key, value in new.items()}
@@ -318,12 +288,18 @@ class RowCalls:
         labels: Labels,
     ) -> dict[bytes, str]:
         role = _ROLE[stage]
-        scheduler, wanted = self._scheduler(role), list(suffixes.values())
+        scheduler, questions = self._scheduler(role), list(suffixes.values())
         try:
             scores = await scheduler.run(
                 self.depth,
                 self._position,
-                lambda: scheduler.engine.choose(prefix, wanted, labels.names, labels.answer_prefix),
+                lambda urgency: scheduler.engine.choose(
+                    prefix,
+                    questions,
+                    labels.names,
+                    labels.answer_prefix,
+                    Caller(self._prompt_id, urgency),
+                ),
             )
             if not all(_is_answer(score.logprobs) for score in scores):
                 raise CallError("the model gave the labels no probability, or one that is none")
@@ -346,8 +322,8 @@ class RowCalls:
         if value is not None and unusable and calls.retry_failed and unusable(value):
             value = None
         if value is None:
-            found = filter(None, (store.get(key) for store in calls.reuse))
-            value = next((v for v in found if calls.reuse_errors or not is_error(v)), None)
+            values = filter(None, (store.get(key) for store in calls.reuse))
+            value = next((v for v in values if calls.reuse_errors or not is_error(v)), None)
             if value is not None and calls.schedulers is not None:
                 await calls.store.put({key: value})
         if value is not None:

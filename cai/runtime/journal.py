@@ -9,84 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cai.errors import CaiError
 from cai.records import Failure, Prompt
+from cai.runtime.tables import PROMPTS, VERSION, create
 
-VERSION = 1
 UNUSABLE = "Check disk space and permissions; if the file is damaged, move it away and run again."
 CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS calls
-    (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS attempts
-    (address TEXT PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID;
-"""
-_PROMPTS = """
-CREATE TABLE {name} (position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-                     digest TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, record TEXT NOT NULL);
-CREATE TABLE {name}_failures (position INTEGER PRIMARY KEY, record TEXT NOT NULL);
-"""
 
 
 # Table with its columns, rows, and who waits for the commit.
 _Write = tuple[str, list[tuple[bytes | str, str | int]], "asyncio.Future[None]"]
-
-
-class Store(Protocol):
-    """Where results of calls are kept, by key."""
-
-    def get(self, key: bytes) -> str | None: ...
-    async def put(self, entries: Mapping[bytes, str]) -> None: ...
-    def first_attempt(self, address: str) -> int: ...
-    async def raise_attempt(self, address: str, first: int) -> None: ...
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Raise `CaiError` if this is a file, or a folder of other things than a journal's."""
-    if folder.exists() and not folder.is_dir():
-        raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
-    if not folder.exists() or (folder / "calls.sqlite").is_file():
-        return
-    foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
-    if foreign:
-        raise CaiError(
-            f"{folder}: holds other files ({foreign[0]}) and is not a run folder",
-            "Choose an empty or new folder for --out.",
-        )
-
-
-class Lock:
-    """One process per run folder; the system releases it when the process dies."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / ".lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise CaiError(
-                f"{folder}: another process (pid {owner}) is working in this folder",
-                "Wait for it or stop it, or choose another --out.",
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        self._file.close()
 
 
 class Journal:
@@ -97,10 +35,9 @@ class Journal:
         self._readonly = readonly
         self._waiting: list[_Write] = []
         try:
+            if not readonly and not path.exists():
+                create(path)
             self._db = self._connect()
-            if not readonly:
-                self._db.executescript(_SCHEMA)
-                self._create_prompts("prompts")
             self._check_version()
             self._any_raised = self._first_raised() is not None
         except sqlite3.Error as error:
@@ -123,12 +60,10 @@ class Journal:
         return CaiError(f"{self.path}: cannot use the journal: {error}", UNUSABLE)
 
     def _check_version(self) -> None:
-        found = self.meta("version")
-        if found is None and not self._readonly:
-            self.set_meta({"version": VERSION})
-        elif found != VERSION:
+        version = self.meta("version")
+        if version != VERSION:
             raise CaiError(
-                f"{self.path}: a journal of format {found}, this cai reads format {VERSION}",
+                f"{self.path}: a journal of format {version}, this cai reads format {VERSION}",
                 "Use the version of cai that wrote it, or another --out.",
             )
 
@@ -203,13 +138,9 @@ class Journal:
 
     # --- prompts ---
 
-    def _create_prompts(self, name: str) -> None:
-        if not self._has_table(name):
-            self._db.executescript(_PROMPTS.format(name=name))
-
     def _has_table(self, name: str) -> bool:
-        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-        return found is not None
+        row = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        return row is not None
 
     def ingest(
         self,
@@ -227,18 +158,18 @@ class Journal:
             CaiError: One id stands for two different texts, and there is no `renamed`.
         """
         self._db.executescript("DROP TABLE IF EXISTS staged; DROP TABLE IF EXISTS staged_failures;")
-        self._create_prompts("staged")
+        self._db.executescript(PROMPTS.format(name="staged"))
         position = duplicates = 0
         with self._transaction():
             for n, item in enumerate(prompts, 1):
                 if n % (10 * CHUNK) == 0:  # keeps the write-ahead log small
                     self._db.execute("COMMIT")
                     self._db.execute("BEGIN")
-                found = item if isinstance(item, Failure) else self._stage(position, item, renamed)
-                if isinstance(found, Failure):
-                    record = found.model_dump_json(exclude_none=True)
+                result = item if isinstance(item, Failure) else self._stage(position, item, renamed)
+                if isinstance(result, Failure):
+                    record = result.model_dump_json(exclude_none=True)
                     self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
-                elif found:
+                elif result:
                     position += 1
                 else:
                     duplicates += 1

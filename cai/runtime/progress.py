@@ -18,8 +18,8 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from cai.pace import LINE_EVERY, Heartbeat, rate, time_left
-from cai.price import Price
-from cai.runtime.calls import Tally
+from cai.runtime.price import Price
+from cai.runtime.tally import Tally
 
 T = TypeVar("T")
 

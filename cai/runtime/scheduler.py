@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from cai.engines.base import URGENCY, Engine
+from cai.engines.base import Engine
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.records import Sampling, user
 
@@ -99,8 +99,8 @@ class Scheduler:
     def _rank(self, place: _Place) -> tuple[int, int]:
         return (place.depth, place.came) if self._tail else (-place.depth, place.position)
 
-    async def run(self, depth: int, position: int, call: Callable[[], Awaitable[T]]) -> T:
-        """Wait for a slot, make the call, repeat it while the engine is busy.
+    async def run(self, depth: int, position: int, call: Callable[[int], Awaitable[T]]) -> T:
+        """Wait for a slot; call, with the urgency; repeat it while the engine is busy.
 
         Raises:
             CallError: The call cannot succeed, or did not in all tries while the model answers.
@@ -116,7 +116,6 @@ class Scheduler:
             if attempt == TRIES - SILENT:
                 passed_before = self._passed
             await self._acquire(place)
-            URGENCY.set(self._rank(place)[0])
             try:
                 # Before the last try: is it the model or the call that none gets through?
                 silent = attempt == TRIES and self._passed == passed_before
@@ -125,7 +124,7 @@ class Scheduler:
                         f"The model does not answer ({TRIES} tries): {problem}",
                         "Nothing is lost: bring it back and run the same command again.",
                     )
-                result = await call()
+                result = await call(self._rank(place)[0])
             except EngineBusy as busy:
                 if busy.overloaded:
                     self._shrink()

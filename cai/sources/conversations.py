@@ -42,14 +42,14 @@ def answered(row: Mapping[str, Any], answers: Sequence[str], where: str) -> tupl
         RowError: A column is missing or in none of the forms, the conversations differ, or there
             is none that ends with a turn of the user.
     """
-    given = row.get("prompt")
+    prompt = row.get("prompt")
     talks: list[Turns] = []
-    if given not in (None, ""):  # CSV has no null
-        talks.append(_asked(given, f"{where}: prompt"))
-    said = [_side(row, name, answers, where) for name in answers]
-    sides = [talk for talk, _ in said if talk]
+    if prompt not in (None, ""):  # CSV has no null
+        talks.append(_asked(prompt, f"{where}: prompt"))
+    pairs = [_side(row, name, answers, where) for name in answers]
+    sides = [talk for talk, _ in pairs if talk]
     if not talks and not sides:
-        if given == "":
+        if prompt == "":
             raise RowError(where, "empty prompt", "the prompt is empty")
         raise RowError(where, "no column", "no prompt", _shape(answers))
     if not talks and len(sides) < len(answers):
@@ -61,7 +61,7 @@ def answered(row: Mapping[str, Any], answers: Sequence[str], where: str) -> tupl
         if len(answers) > 1:
             message = "the two sides do not answer the same conversation"
         raise RowError(where, "other prompt", message)
-    return with_system(_checked(talks[0], where), row, where), [answer for _, answer in said]
+    return with_system(_checked(talks[0], where), row, where), [answer for _, answer in pairs]
 
 
 def last_answered(value: Any, row: Mapping[str, Any], where: str) -> tuple[Turns, list[str]]:

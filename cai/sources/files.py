@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 import sys
@@ -18,11 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+from cai import files
 from cai.errors import InputError
 from cai.sources.bad_rows import RowError
 from cai.sources.wording import a_kind_of, first_line, listed
 
-Row = tuple[str, "dict[str, Any] | RowError"]  # where it is ("file:line"), its fields
+SourceRow = tuple[str, "dict[str, Any] | RowError"]  # where it is ("file:line"), its fields
 # From the names of all columns and the place of a header: the columns to read, or an error.
 Columns = Callable[[Sequence[str], str], Sequence[str]]
 
@@ -55,7 +55,7 @@ _OTHERS = {
 }
 
 
-def file_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def file_rows(path: Path, columns: Columns) -> Iterator[SourceRow]:
     """The rows of a file by the end of its name, `.gz` aside; `.txt` has a `prompt` a line.
 
     Args:
@@ -75,10 +75,9 @@ def file_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex. Raises `InputError` if the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.file_digest(path)
     except OSError as error:
         raise InputError(str(path), f"cannot be read: {error}", "Check the file.") from error
 
@@ -150,14 +149,14 @@ def _decoded_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[_Line
         raise InputError(str(path), message, hint) from None
 
 
-def _txt_rows(path: Path) -> Iterator[Row]:
+def _txt_rows(path: Path) -> Iterator[SourceRow]:
     for number, line, wrong in _lines(path):
         text = line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
         if text.strip():
             yield f"{path}:{number}", wrong or {"prompt": text}
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path) -> Iterator[SourceRow]:
     for number, line, wrong in _lines(path):
         if line.strip():
             where = f"{path}:{number}"
@@ -178,13 +177,13 @@ def _object(line: str, number: int, where: str) -> dict[str, Any] | RowError:
     return RowError(where, "broken line", message, _JSONL_HINT)
 
 
-def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[Row]:
+def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[SourceRow]:
     """Rows of a CSV file with a header; a cell is a text."""
     csv.field_size_limit(sys.maxsize)
     damage: list[RowError] = []  # in the lines of the row that is read
     reader = csv.reader(_noting(path, damage), delimiter=delimiter, strict=True)
     header: list[str] = []
-    wanted: dict[str, int] = {}
+    places: dict[str, int] = {}
     start = 1
     try:
         for cells in reader:
@@ -198,14 +197,14 @@ def _csv_rows(path: Path, columns: Columns, delimiter: str) -> Iterator[Row]:
                 _refuse_other_mark(header, delimiter, where)
                 chosen = set(columns(header, where))
                 only_once([name for name in header if name in chosen], where)
-                wanted = {name: i for i, name in enumerate(header) if name in chosen}
+                places = {name: i for i, name in enumerate(header) if name in chosen}
             elif damage:
                 yield where, damage[0]
             elif len(cells) != len(header):
                 message = f"{len(cells)} cells, but the header has {len(header)}"
                 yield where, RowError(where, "broken line", message, _CELLS_HINT)
             else:
-                yield where, {name: cells[i] for name, i in wanted.items()}
+                yield where, {name: cells[i] for name, i in places.items()}
             damage.clear()
     except csv.Error as error:
         # Where the quotes are wrong, nobody knows which line begins a row.
@@ -231,7 +230,7 @@ def _noting(path: Path, damage: list[RowError]) -> Iterator[str]:
         yield line
 
 
-def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Columns) -> Iterator[SourceRow]:
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.errors import CaiError
-from cai.sources.files import Columns, Row
+from cai.sources.files import Columns, SourceRow
 from cai.sources.wording import first_line, listed
 
 HUB_HINT = (
@@ -55,20 +55,20 @@ def hub(source: str) -> Iterator[None]:
         raise CaiError(f"{source}: needs datasets and huggingface_hub ({error})", hint) from error
     hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
-    known = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, HTTPError)
+    errors = (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, HTTPError)
     try:
         yield
-    except known as error:
+    except errors as error:
         spec = hub_spec(source)
         configs: list[str] = []
         if spec.config is None:
-            with suppress(*known):
+            with suppress(*errors):
                 configs = datasets.get_dataset_config_names(spec.name, revision=spec.revision)
         which = f" Its configs are: {listed(configs)}." if len(configs) > 1 else ""
         raise CaiError(f"{source}: {first_line(error)}{which}", HUB_HINT) from error
 
 
-def hub_rows(source: str, columns: Columns) -> Iterator[Row]:
+def hub_rows(source: str, columns: Columns) -> Iterator[SourceRow]:
     """The rows of one split (train, if none is named), streamed.
 
     Args:

@@ -98,11 +98,11 @@ def transcript(text: str) -> Turns:
     turns: Turns = []
     for speaker, content in zip(parts[1::2], parts[2::2], strict=True):
         role = "user" if speaker == "Human" else "assistant"
-        said = content.removeprefix(" ")
+        words = content.removeprefix(" ")
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += "\n\n" + said
+            turns[-1]["content"] += "\n\n" + words
         else:
-            turns.append({"role": role, "content": said})
+            turns.append({"role": role, "content": words})
     return turns
 
 
@@ -111,7 +111,7 @@ def _turn(value: Any, where: str) -> dict[str, str]:
         message = f"a message must be an object, not {a_kind_of(value)}"
         raise RowError(where, "wrong type", message, HINT)
     share = "from" in value and "role" not in value
-    speaker, said = ("from", "value") if share else ("role", "content")
+    speaker, speech = ("from", "value") if share else ("role", "content")
     name, roles = value.get(speaker), _SPEAKERS if share else _ROLES
     if any(value.get(key) for key in MEDIA):
         raise RowError(where, "not text", "the message has an image, a sound or a film")
@@ -122,7 +122,7 @@ def _turn(value: Any, where: str) -> dict[str, str]:
         message = f"unknown {speaker} {listed([name])}" if known else "the message has no role"
         hint = "Roles are system, user and assistant; of {from, value}: system, human and gpt."
         raise RowError(where, "unknown role", message, hint)
-    return {"role": roles[name], "content": _content(value.get(said), where)}
+    return {"role": roles[name], "content": _content(value.get(speech), where)}
 
 
 def _content(value: Any, where: str) -> str:
@@ -181,8 +181,8 @@ def _parsed(text: str) -> Any:
 
 def _is_turn(value: Any) -> bool:
     return isinstance(value, dict) and any(
-        {speaker, said} <= value.keys()
-        for speaker, said in (("role", "content"), ("from", "value"))
+        {speaker, speech} <= value.keys()
+        for speaker, speech in (("role", "content"), ("from", "value"))
     )
 
 

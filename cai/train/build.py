@@ -1,4 +1,4 @@
-"""From settings to a trainer, and from a trainer to a model's folder."""
+"""From settings to a trainer, with TRL's settings for ours."""
 
 from __future__ import annotations
 
@@ -59,10 +59,11 @@ def make_trainer(
 
     `rows` begins with the datasets to train on and to evaluate on; the latter may be None.
     """
-    from cai.engines.architecture import empty_model
+    from cai.engines.local.architecture import empty_model
     from cai.train.callbacks import tracked
+    from cai.train.dpo import dpo_trainer
     from cai.train.models import adapter_config
-    from cai.train.trainers import dpo_trainer, sft_trainer
+    from cai.train.sft import sft_trainer
 
     train, test = rows[:2]
     arguments = training_arguments(settings, folder, len(train), test is not None)

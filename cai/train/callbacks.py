@@ -26,8 +26,11 @@ from rich.progress import (
 from transformers import TrainerCallback
 
 from cai.errors import CaiError
+from cai.files import replacing
 from cai.pace import LINE_EVERY, Heartbeat, rate, time_left
+from cai.train.losses import loss_at_reference
 
+LN_2_WITHIN = {"float32": 1e-4, "bfloat16": 2e-2}  # by number format
 FALLEN = 10.0  # nats by which log π(chosen) may fall below the reference's before it is warned of
 RECENT = 4  # lines of metrics whose mean is looked at: one batch is noise
 
@@ -36,10 +39,10 @@ def memory() -> dict[str, float]:
     """Peak memory in MB: of the process, and of the GPU if there is one."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    found = {"cpu_memory_mb": round(peak / 2**20, 1)}
+    peaks = {"cpu_memory_mb": round(peak / 2**20, 1)}
     if torch.cuda.is_available():
-        found["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return found
+        peaks["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peaks
 
 
 class Metrics(TrainerCallback):  # type: ignore[misc]
@@ -52,9 +55,9 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         """Leave out what a run that was broken off logged after its last checkpoint."""
         if not state.is_world_process_zero:
             return
-        kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
-        with self.path.open("w", encoding="utf-8") as file:
-            for line in kept if state.global_step else []:
+        lines = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
+        with replacing(self.path) as file:
+            for line in lines if state.global_step else []:
                 file.write(json.dumps(line) + "\n")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -67,15 +70,15 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; one that was half written when the process died is left out."""
-    found: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     if not path.is_file():
-        return found
+        return lines
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return lines
 
 
 class Guards(TrainerCallback):  # type: ignore[misc]
@@ -114,6 +117,20 @@ class Guards(TrainerCallback):  # type: ignore[misc]
             )
 
 
+def first_preference(dtype: str) -> Callable[[float], None]:
+    """The guard of a fresh run's first step: policy and reference are one, so the loss is ln 2."""
+
+    def check(loss: float) -> None:
+        if not abs(loss - loss_at_reference()) <= LN_2_WITHIN[dtype]:
+            raise CaiError(
+                f"the first step's preference loss is {loss:.4f}, not ln 2 = 0.6931: "
+                "the reference is not the model that is trained",
+                "Train from the folder of a saved, merged model.",
+            )
+
+    return check
+
+
 def tracked(console: Console, what: str) -> Callable[[Any], Iterable[Any]]:
     """A bar over the batches of a pass, a single line off a terminal."""
 
@@ -146,14 +163,14 @@ class Bars(TrainerCallback):  # type: ignore[misc]
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[pace]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
         self._task = self._bars.add_task(
-            self._name, total=state.max_steps, completed=state.global_step, said=""
+            self._name, total=state.max_steps, completed=state.global_step, pace=""
         )
         self._bars.start()
         self._line = f"{self._name}: {state.global_step}/{state.max_steps}"
@@ -172,10 +189,10 @@ class Bars(TrainerCallback):  # type: ignore[misc]
             return
         now = time.monotonic()
         done, seconds = state.global_step - self._at_start, now - self._began
-        said = f"{rate(done, seconds, 'steps')}  {self._text}"
-        self._bars.update(self._task, completed=state.global_step, said=said)
+        pace = f"{rate(done, seconds, 'steps')}  {self._text}"
+        self._bars.update(self._task, completed=state.global_step, pace=pace)
         left = time_left(done, state.max_steps - self._at_start, seconds)
-        self._line = f"{self._name}: {state.global_step}/{state.max_steps}  {said}  {left}".strip()
+        self._line = f"{self._name}: {state.global_step}/{state.max_steps}  {pace}  {left}".strip()
 
     def _say(self) -> None:
         self._console.print(self._line, markup=False, soft_wrap=True)

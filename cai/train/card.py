@@ -7,14 +7,14 @@ from typing import Any
 
 import yaml
 
+from cai.dataset.schema import named
 from cai.engines.naming import display_name
 from cai.markdown import plain
-from cai.records import named
-from cai.train.data import Counts
+from cai.train.data.report import Counts
 from cai.train.models import Outline
 
 
-def card(record: Mapping[str, Any]) -> str:
+def model_card(record: Mapping[str, Any]) -> str:
     """README.md of a trained model: a YAML header for the Hub, what it was trained on and how."""
     settings, data = record["settings"], record["data"]
     header: dict[str, Any] = {
@@ -57,8 +57,8 @@ measure it before it is used.
 def _trained(record: Mapping[str, Any]) -> str:
     model, rank = Outline.model_validate(record["model"]), record["settings"]["lora"]
     what = f"LoRA of rank {rank}: {model.what}" if rank else model.what
-    kept = f"; as in the base: {', '.join(model.beside)}" if model.beside else ""
-    return f"{model.class_name}, {what}{kept}"
+    rest = f"; as in the base: {', '.join(model.beside)}" if model.beside else ""
+    return f"{model.class_name}, {what}{rest}"
 
 
 def _method(settings: Mapping[str, Any]) -> str:

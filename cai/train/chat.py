@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cai.engines._chat import Chat
+from cai.engines.local.chat import Chat
 from cai.errors import CaiError, InputError
 from cai.records import digest
 
@@ -83,25 +83,25 @@ def settle_template(
         tokenizer.eos_token = end
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or end
-    found = digest([tokenizer.chat_template, tokenizer.eos_token])
-    if trained_with is not None and found != trained_with:
+    template = digest([tokenizer.chat_template, tokenizer.eos_token])
+    if trained_with is not None and template != trained_with:
         raise CaiError(
             f"{name}: it was trained with another chat template",
             "Leave --chat-template out: the model's folder has the one it knows.",
         )
-    return ChatFormat(chat, end, found)
+    return ChatFormat(chat, end, template)
 
 
 def end_tokens(base: Path) -> set[int]:
     """The ids that end generation, by a model's configuration files."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for file in ("generation_config.json", "config.json"):
         path = base / file
         config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         for part in (config, config.get("text_config") or {}):
             value = part.get("eos_token_id")
-            found |= set(value if isinstance(value, list) else [] if value is None else [value])
-    return found
+            ids |= set(value if isinstance(value, list) else [] if value is None else [value])
+    return ids
 
 
 def _begins_with_bos(tokenizer: Any) -> bool:

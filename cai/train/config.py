@@ -3,99 +3,30 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from cai.config import comma_list, near_names, place_of, read_config
-from cai.errors import CaiError, InputError
-from cai.records import encodable
-
-TrainMethod = Literal["sft", "dpo"]
-DatasetName = Literal["sft", "preferences"]
-
-# By method, with an adapter and without. All weights: the recipe of Hugging Face's alignment
-# handbook for Constitutional AI (Mistral-7B). An adapter wants 5 to 10 times as much (Schulman et
-# al. 2025, "LoRA Without Regret").
-LEARNING_RATES: dict[TrainMethod, tuple[float, float]] = {
-    "sft": (1e-4, 2e-5),
-    "dpo": (5e-6, 5e-7),
-}
-MICRO_BATCH = 4
-
-PAIR_KEYS = (
-    "loss",
-    "beta",
-    "nll_weight",
-    "length_normalised",
-    "min_margin",
-    "pair_source",
-    "precompute_reference",
+from cai.errors import InputError
+from cai.settings import (
+    Layer,
+    comma_list,
+    merged,
+    parse_pair,
+    place_of,
+    read_config,
+    refused,
+    setting,
 )
-ADAPTER_KEYS = ("lora_alpha", "lora_dropout", "merge")
-# Null in these stands for the default, which other settings decide.
-_DERIVED = ("learning_rate", "lora_alpha", "micro_batch_size")
-_LISTS = ("mix", "report_to")
-# What TRL and peft call them, where no likeness leads there.
-_OTHER_NAMES = {
-    "bf16": "dtype",
-    "lora_r": "lora",
-    "lr": "learning_rate",
-    "lr_scheduler_type": "schedule",
-    "num_train_epochs": "epochs",
-    "output_dir": "out",
-    "per_device_train_batch_size": "micro_batch_size",
-    "r": "lora",
-    "rank": "lora",
-    "rpo_alpha": "nll_weight",
-}
+from cai.train import defaults
+from cai.train.defaults import TrainMethod as TrainMethod
+from cai.train.mix import Mix as Mix
+from cai.train.mix import parse_mix as parse_mix
 
-
-class Mix(NamedTuple):
-    """Other data for the train split; `weight` rows per row of the main data, None for all."""
-
-    source: str
-    weight: float | None
-
-
-def parse_mix(text: str) -> Mix:
-    """`SOURCE` or `SOURCE=WEIGHT` in two; a file whose name has an `=` stays whole.
-
-    Raises:
-        ValueError: There is no source, or the weight is no number above 0.
-    """
-    source, equals, weight = text.rpartition("=")
-    if not equals or Path(text).exists():
-        source, weight = text, ""
-    if not source.strip():
-        raise ValueError(f"{text!r} names no data")
-    if source == text:
-        return Mix(source, None)
-    try:
-        number = float(weight)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"{weight!r} is no weight: write a number above 0, as in {source}=0.3")
-    return Mix(source, number)
-
-
-def _alpha(data: dict[str, Any]) -> int | None:
-    return None if data.get("lora") is None else 2 * int(data["lora"])
-
-
-def _rate(data: dict[str, Any]) -> float:
-    return LEARNING_RATES[data.get("method", "sft")][data.get("lora") is None]
-
-
-def _micro_batch(data: dict[str, Any]) -> int:
-    return math.gcd(MICRO_BATCH, data.get("batch_size", MICRO_BATCH))
+DatasetName = Literal["sft", "preferences"]
 
 
 class TrainSettings(BaseModel):
@@ -103,116 +34,157 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: TrainMethod = Field(description="sft (imitate completions) or dpo (prefer chosen)")
-    data: str = Field(
+    method: TrainMethod = setting(
+        ..., "`sft` (imitate completions) or `dpo` (prefer chosen)", "Learning"
+    )
+    data: str = setting(
+        ...,
+        "what to train on: a run folder, a file (`.parquet`, `.jsonl`, `.csv`, `.tsv`; text also "
+        "gzipped), or `hf:owner/name[@revision][:config][:split]`",
+        "Input",
+        metavar="DATA",
         min_length=1,
-        description="what to train on: a run folder, a .parquet or .jsonl file, or "
-        "hf:owner/name[@revision][:config][:split]",
     )
-    model: str = Field(
-        "default", min_length=1, description="model to train: a Hub name or a folder"
+    model: str = setting(
+        "default",
+        "model to train: a Hub name (`owner/name[@revision]`) or a folder",
+        "Models",
+        metavar="MODEL",
+        shown="SmolLM2-135M-Instruct",
+        min_length=1,
     )
-    out: str | None = Field(None, min_length=1, description="folder for the trained model")
-    seed: int = Field(0, ge=0, description="seed of the order of rows, of adapters and of mixes")
+    out: str | None = setting(
+        None,
+        "folder for the trained model",
+        "Output",
+        metavar="FOLDER",
+        shown="`outputs/<data>-sft` or `-dpo`",
+        min_length=1,
+    )
+    seed: int = setting(0, "seed of the order of rows, of adapters and of mixes", "Rows", ge=0)
 
     # On data of this size an adapter learns as much as all weights (Schulman et al. 2025).
-    lora: int | None = Field(16, ge=1, description="rank of the adapter; null trains all weights")
+    lora: int | None = setting(
+        16, "rank of the adapter; `null` trains all weights", "Learning", ge=1
+    )
     # 32 at rank 16, as in Schulman et al. 2025. Twice the rank, because peft scales the adapter by
     # alpha / rank: the scale stays 2 when the rank changes, and a change of the scale acts much
     # like one of the learning rate (Hu et al. 2021, section 4.1).
-    lora_alpha: int | None = Field(
-        default_factory=_alpha,
+    lora_alpha: int | None = setting(
+        None,
+        "scale of the adapter, over its rank",
+        "Learning",
+        shown="twice the rank",
+        default_factory=defaults.alpha,
         ge=1,
-        description="scale of the adapter, over its rank; null is twice the rank",
     )
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the adapter")
-    learning_rate: float = Field(
-        default_factory=_rate,
+    lora_dropout: float = setting(0.0, "dropout inside the adapter", "Learning", ge=0, lt=1)
+    learning_rate: float = setting(
+        None,
+        "peak learning rate",
+        "Learning",
+        shown="1e-4 (sft), 5e-6 (dpo); without an adapter 2e-5 and 5e-7",
+        default_factory=defaults.rate,
         gt=0,
-        description="peak learning rate; null is 1e-4 (sft), 5e-6 (dpo), or 2e-5 and 5e-7 without "
-        "an adapter",
     )
     # The handbook's for SFT; its DPO takes 3.
-    epochs: float = Field(1.0, gt=0, description="times through the data")
-    max_steps: int | None = Field(None, ge=1, description="updates, whatever epochs says")
+    epochs: float = setting(1.0, "times through the data", "Learning", gt=0)
+    max_steps: int | None = setting(
+        None, "updates, whatever epochs says", "Learning", shown="as epochs says", ge=1
+    )
     # Between the handbook's 256 rows (SFT) and 16 (DPO): an adapter bears large batches less well
     # (Schulman et al. 2025), and 16 soft labels make a noisy gradient.
-    batch_size: int = Field(64, ge=1, description="rows per update, over all devices")
-    micro_batch_size: int = Field(
-        default_factory=_micro_batch,
+    batch_size: int = setting(64, "rows per update, over all devices", "Learning", ge=1)
+    micro_batch_size: int = setting(
+        None,
+        "rows at once on a device; divides batch_size",
+        "Learning",
+        shown="4, where that divides it",
+        default_factory=defaults.micro_batch,
         ge=1,
-        description="rows at once on a device; divides batch_size; null is 4 where that divides it",
     )
     # The handbook's warm-up and schedule; decay and clipping as in transformers.
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of updates until the peak rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="the learning rate after its peak"
+    warmup: float = setting(0.1, "share of updates until the peak rate", "Learning", ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = setting(
+        "cosine", "learning rate after its peak", "Learning"
     )
-    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
-    max_grad_norm: float = Field(1.0, ge=0, description="clip gradients to this norm; 0 is off")
+    weight_decay: float = setting(0.0, "weight decay of AdamW", "Learning", ge=0)
+    max_grad_norm: float = setting(1.0, "clip gradients to this norm; 0 is off", "Learning", ge=0)
 
     # TRL's own default; answers of `cai generate` end at 512 to 768 tokens.
-    max_length: int = Field(1024, ge=2, description="most tokens of a prompt with its answer")
-    too_long: Literal["drop", "cut"] = Field(
-        "drop", description="rows above max_length: drop them, or cut the end off their answers"
+    max_length: int = setting(1024, "most tokens of a prompt with its answer", "Rows", ge=2)
+    too_long: Literal["drop", "cut"] = setting(
+        "drop", "rows above max_length: drop them, or cut the end off their answers", "Rows"
     )
-    max_too_long: float = Field(
-        0.05, ge=0, le=1, description="share of rows above max_length that stops the run"
+    max_too_long: float = setting(
+        0.05, "share of rows above max_length that stops the run", "Rows", ge=0, le=1
     )
-    mix: tuple[str, ...] = Field(
+    mix: tuple[str, ...] = setting(
         (),
-        description="other data, SOURCE or SOURCE=WEIGHT: WEIGHT times as many rows as the main "
-        "data has, without a weight all of them",
+        "other data, as `SOURCE` or `SOURCE=WEIGHT`: WEIGHT times as many rows as the main data "
+        "has, without a weight all of them; a SOURCE is what DATA is; may be repeated",
+        "Rows",
+        metavar="SOURCE=WEIGHT",
+        repeatable=True,
     )
 
     # Of the three, the one that keeps what the judge knew: cross-entropy on its probability.
-    loss: Literal["hard", "soft", "geometric"] = Field(
+    loss: Literal["hard", "soft", "geometric"] = setting(
         "soft",
-        description="dpo: take chosen as better (hard), by its probability (soft), or scale the "
-        "margin by it (geometric)",
+        "take chosen as better (`hard`), by its probability (`soft`), or scale the margin by it "
+        "(`geometric`)",
+        "Preferences",
     )
     # Rafailov et al. 2023 and the handbook's recipe; Zephyr used 0.01.
-    beta: float = Field(0.1, gt=0, description="dpo: how strongly to hold on to the start model")
-    nll_weight: float = Field(
-        0.0, ge=0, description="dpo: weight of the loss of imitating chosen, added to the other"
+    beta: float = setting(0.1, "how strongly to hold on to the start model", "Preferences", gt=0)
+    nll_weight: float = setting(
+        0.0, "weight of the loss of imitating chosen, added to the other", "Preferences", ge=0
     )
-    length_normalised: bool = Field(False, description="dpo: log-probabilities per token")
-    min_margin: float = Field(0.0, ge=0, lt=1, description="dpo: least 2p - 1 of a label")
-    pair_source: Literal["all", "revision", "sampled"] = Field(
-        "all", description="dpo: pairs of both sources, or of one"
+    length_normalised: bool = setting(False, "log-probabilities per token", "Preferences")
+    min_margin: float = setting(0.0, "least 2p - 1 of a label", "Preferences", ge=0, lt=1)
+    pair_source: Literal["all", "revision", "sampled"] = setting(
+        "all", "pairs of both sources, or of one", "Preferences"
     )
     # 25 to 30 % of a step on a CPU; it costs one pass over the data.
-    precompute_reference: bool = Field(
-        True, description="dpo: compute the start model's log-probabilities once, beforehand"
+    precompute_reference: bool = setting(
+        True, "compute the start model's log-probabilities once, beforehand", "Preferences"
     )
 
-    dtype: Literal["auto", "bfloat16", "float32"] = Field(
-        "auto", description="number format of the model"
+    dtype: Literal["auto", "bfloat16", "float32"] = setting(
+        "auto", "number format of the model", "Models"
     )
-    device: str = Field("auto", min_length=1, description="auto, cpu, cuda or mps")
-    gradient_checkpointing: bool = Field(False, description="less memory, more time")
-    report_to: tuple[str, ...] = Field(
-        (), description="where else metrics go, as transformers names it: tensorboard, wandb, …"
+    device: str = setting(
+        "auto", "`auto`, `cpu`, `cuda` or `mps`", "Models", metavar="DEVICE", min_length=1
     )
-    eval_every: int | None = Field(
-        None, ge=1, description="updates between evaluations; null: after each epoch"
+    gradient_checkpointing: bool = setting(False, "less memory, more time", "Models")
+    report_to: tuple[str, ...] = setting(
+        (),
+        "where else metrics go, as transformers names it: `tensorboard`, `wandb`, …; may be "
+        "repeated",
+        "Output",
+        metavar="NAME",
+        repeatable=True,
     )
-    save_every: int | None = Field(
-        None, ge=1, description="updates between checkpoints; null: after each epoch"
+    eval_every: int | None = setting(
+        None, "updates between evaluations", "Output", shown="after each epoch", ge=1
     )
-    log_every: int | None = Field(
-        None, ge=1, description="updates between lines of metrics; null: every one"
+    save_every: int | None = setting(
+        None, "updates between checkpoints", "Output", shown="after each epoch", ge=1
     )
-    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept")
-    chat_template: str | None = Field(
-        None, min_length=1, description="file of a chat template that replaces the model's own"
+    log_every: int | None = setting(
+        None, "updates between lines of metrics", "Output", shown="every one", ge=1
     )
-    date: datetime.date | None = Field(
+    keep_checkpoints: int = setting(2, "newest checkpoints that are kept", "Output", ge=1)
+    chat_template: str | None = setting(
+        None, "chat template that replaces the model's own", "Models", metavar="FILE", min_length=1
+    )
+    date: datetime.date | None = setting(
         None,
-        description="date for a chat template that writes one, YYYY-MM-DD; null: that of the "
-        "data's run, else today's",
+        "date for a chat template that writes one, YYYY-MM-DD",
+        "Models",
+        shown="that of the data's run, else today's",
     )
-    merge: bool = Field(True, description="merge the adapter into the weights at the end")
+    merge: bool = setting(True, "merge the adapter into the weights at the end", "Output")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -223,7 +195,7 @@ class TrainSettings(BaseModel):
             raise ValueError("true and false mean nothing here")
         return value
 
-    @field_validator(*_DERIVED, mode="before")
+    @field_validator(*defaults.DERIVED, mode="before")
     @classmethod
     def _null_is_the_default(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None:
@@ -231,7 +203,7 @@ class TrainSettings(BaseModel):
         field = cls.model_fields[str(info.field_name)]
         return field.get_default(call_default_factory=True, validated_data=info.data)
 
-    @field_validator(*_LISTS, mode="before")
+    @field_validator("mix", "report_to", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return comma_list(value) if isinstance(value, str) else value
@@ -259,7 +231,7 @@ class TrainSettings(BaseModel):
             raise ValueError("there is no adapter: lora is null")
         return value
 
-    @field_validator(*PAIR_KEYS)
+    @field_validator(*defaults.PAIR_KEYS)
     @classmethod
     def _only_with_pairs(cls, value: Any, info: ValidationInfo) -> Any:
         default = cls.model_fields[str(info.field_name)].default
@@ -270,7 +242,7 @@ class TrainSettings(BaseModel):
     def as_data(self) -> dict[str, Any]:
         """The settings as JSON data, without those that play no part in the method."""
         return self.model_dump(
-            mode="json", exclude=set(PAIR_KEYS) if self.method == "sft" else None
+            mode="json", exclude=set(defaults.PAIR_KEYS) if self.method == "sft" else None
         )
 
     @property
@@ -297,81 +269,32 @@ def resolve_training(
         CaiError: An unknown key, a value of the wrong kind, or options that make no sense
             together; says where it stands.
     """
-    layers = [(read_config(config), str(config))] if config else []
-    said = [(_parse_pair(pair), f"--set {pair}") for pair in pairs]
-    said.append((dict(given), ""))
-    values: dict[str, Any] = {"method": method}
-    places: dict[str, str] = {}
-    for layer, place in [*layers, *said]:
-        for key, value in layer.items():
-            where = place or f"--{str(key).replace('_', '-')}"
-            _known(key, where)
-            if isinstance(value, str | list | tuple) and not encodable(value):
-                at = place_of(key, where)
-                raise InputError(at, "not valid Unicode", "Write it in UTF-8.")
-            if key == "method" and value != method:
-                raise InputError(
-                    f"{where}: method",
-                    f"{value!r}, but this is cai train {method}",
-                    "Use the command of that method, or a file of this one.",
-                )
-            values[key], places[key] = value, where
+    layers: list[Layer] = [(read_config(config), str(config))] if config else []
+    options = [*(parse_pair(TrainSettings, pair) for pair in pairs), (given, "")]
+    values, places = merged(TrainSettings, [*layers, *options], defaults.OTHER_NAMES)
+    if values.get("method", method) != method:
+        raise InputError(
+            place_of("method", places["method"]),
+            f"{values['method']!r}, but this is cai train {method}",
+            "Use the command of that method, or a file of this one.",
+        )
     try:
-        settings = TrainSettings.model_validate(values)
+        settings = TrainSettings.model_validate({"method": method, **values})
     except ValidationError as error:
-        raise _explained(error.errors()[0], places) from None
-    explicit = {key for layer, _ in said for key in layer if values.get(key) is not None}
+        raise refused(TrainSettings, error.errors()[0], places) from None
+    explicit = {key for layer, _ in options for key in layer if values.get(key) is not None}
     for key in sorted(explicit):
         if why := _without_effect(key, settings, explicit):
             raise InputError(place_of(key, places[key]), why, "Leave it out.")
     return settings
 
 
-def _explained(error: ErrorDetails, places: Mapping[str, str]) -> CaiError:
-    key = str(error["loc"][0])
-    described = TrainSettings.model_fields[key].description
-    if error["type"] == "missing":
-        return CaiError(f"no {key} is given", f"{key}: {described}.")
-    message = error["msg"].removeprefix("Value error, ")
-    return InputError(
-        place_of(key, places.get(key, "settings")),
-        f"{message} (got {error['input']!r})",
-        f"{key}: {described}.",
-    )
-
-
 def _without_effect(key: str, settings: TrainSettings, explicit: set[str]) -> str | None:
     """Why an option that was given on the command line would do nothing, even at its default."""
-    if settings.method == "sft" and key in PAIR_KEYS:
+    if settings.method == "sft" and key in defaults.PAIR_KEYS:
         return "only dpo has pairs, and this is sft"
-    if settings.lora is None and key in ADAPTER_KEYS:
+    if settings.lora is None and key in defaults.ADAPTER_KEYS:
         return "there is no adapter: lora is null"
     if key == "epochs" and "max_steps" in explicit:
         return "max_steps decides how long it trains"
     return None
-
-
-def _known(key: object, where: str) -> None:
-    known = TrainSettings.model_fields
-    if key in known:
-        return
-    name = str(key)
-    other = _OTHER_NAMES.get(name)
-    hint = f"Did you mean {other}?" if other else near_names(name, known)
-    raise InputError(where, f"unknown setting {key!r}", hint)
-
-
-def _parse_pair(pair: str) -> dict[str, Any]:
-    key, equals, value = pair.partition("=")
-    if not equals:
-        raise InputError(f"--set {pair}", "no equals sign", "Write --set key=value.")
-    key = key.strip()
-    field = TrainSettings.model_fields.get(key)
-    if key in _LISTS:
-        return {key: comma_list(value)}
-    if field is not None and field.annotation in (str, str | None):
-        return {key: None if value == "null" else value}
-    try:
-        return {key: yaml.safe_load(value)}
-    except (yaml.YAMLError, ValueError):
-        return {key: value}

@@ -6,9 +6,9 @@ from array import array
 from collections import Counter
 from typing import NamedTuple
 
-from cai.engines._chat import Chat
+from cai.engines.local.chat import Chat
 from cai.errors import CallError
-from cai.train.source import Example
+from cai.train.data.examples import Example
 
 
 class Encoded(NamedTuple):

@@ -21,8 +21,8 @@ def launcher(launch: str) -> list[str]:
     ours = FILES / f"{launch}.yaml"
     path = ours if ours.is_file() else Path(launch)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FILES.glob("*.yaml")))
-        raise CaiError(f"{launch}: no such file", f"Give {known}, or a file of accelerate config.")
+        names = ", ".join(sorted(p.stem for p in FILES.glob("*.yaml")))
+        raise CaiError(f"{launch}: no such file", f"Give {names}, or a file of accelerate config.")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
     if path == ours:
         import torch

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cai.engines._quiet import quiet_libraries
-from cai.engines.architecture import explained, load_whole, stored_tensors
-from cai.engines.weights import resolve, weights_identity
+from cai.engines.local.architecture import explained, load_whole, stored_tensors
+from cai.engines.local.quiet import quiet_libraries
+from cai.engines.local.weights import resolve, weights_identity
 from cai.errors import CaiError
 from cai.train.build import ADAPTER
 from cai.train.models import read_as
@@ -37,7 +37,7 @@ def merge_run(folder: Path, out: Path | None = None) -> Path:
     """
     from transformers import AutoTokenizer
 
-    from cai.engines._quiet import quiet_libraries
+    from cai.engines.local.quiet import quiet_libraries
 
     adapter = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
     try:
@@ -61,11 +61,11 @@ def merge_run(folder: Path, out: Path | None = None) -> Path:
             raise CaiError(f"{target}: not empty ({foreign[0].name})", "Choose another --out.")
         with quiet_libraries():
             tokenizer = AutoTokenizer.from_pretrained(adapter)
-        merge(adapter, base, target, tokenizer)
+        merge_adapter(adapter, base, target, tokenizer)
     return target
 
 
-def merge(adapter: Path, base: Path, out: Path, tokenizer: Any) -> Merged:
+def merge_adapter(adapter: Path, base: Path, out: Path, tokenizer: Any) -> Merged:
     """Merge an adapter into its base, computed in float32 and saved in the base's number formats.
 
     Raises:

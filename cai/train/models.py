@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from cai.engines.architecture import Stored, empty_model
+from cai.engines.local.architecture import Stored, empty_model
 from cai.errors import CaiError
 from cai.records import Record
 from cai.train.config import TrainSettings
@@ -72,7 +72,7 @@ def outline(base: Path, name: str, settings: TrainSettings) -> Outline:
     parameters, beside = _size(model), beside_text(model)
     layers = None
     trained = parameters - sum(_size(model.get_submodule(part)) for part in beside)
-    known = {
+    facts = {
         "class_name": type(model).__name__,
         "decoder": decoder_of(model),
         "beside": beside,
@@ -81,7 +81,7 @@ def outline(base: Path, name: str, settings: TrainSettings) -> Outline:
     }
     if settings.lora is not None:
         layers, trained = _adapted(model, name, settings)
-    return Outline(**known, layers=layers, trained=trained)
+    return Outline(**facts, layers=layers, trained=trained)
 
 
 def _require_text(model: Any, name: str) -> None:
@@ -114,17 +114,17 @@ def beside_text(model: Any) -> tuple[str, ...]:
     decoder, head = decoder_of(model), model.get_output_embeddings()
     names = {name: module for name, module in model.named_modules() if name}
     of_text = [decoder, *(name for name, module in names.items() if module is head)]
-    found: list[str] = []
+    topmost: list[str] = []
     if not decoder:
         return ()
     for name, module in names.items():
         around = any(f"{part}.".startswith(f"{name}.") for part in of_text)
         if around and not decoder.startswith(f"{name}."):
             of_text.append(name)
-        inside = any(name.startswith(f"{part}.") for part in (*of_text, *found))
+        inside = any(name.startswith(f"{part}.") for part in (*of_text, *topmost))
         if not around and not inside and _size(module):
-            found.append(name)
-    return tuple(found)
+            topmost.append(name)
+    return tuple(topmost)
 
 
 def adapter_config(settings: TrainSettings, model: Any) -> Any:
@@ -189,14 +189,14 @@ def read_as(model: Any, stored: Mapping[str, Stored]) -> dict[str, str | None]:
         rename_source_key,
     )
 
-    known = get_model_conversion_mapping(model)
-    renamings = [step for step in known if isinstance(step, WeightRenaming)]
-    converters = [step for step in known if isinstance(step, WeightConverter)]
+    steps = get_model_conversion_mapping(model)
+    renamings = [step for step in steps if isinstance(step, WeightRenaming)]
+    converters = [step for step in steps if isinstance(step, WeightConverter)]
     held, prefix = model.state_dict(), model.base_model_prefix
-    found: dict[str, str | None] = {}
+    targets: dict[str, str | None] = {}
     for name in sorted(stored, key=dot_natural_key):  # some renamings depend on the order
         target, _ = rename_source_key(name, renamings, converters, prefix, held)
         if target not in held and name in held:
             target, _ = rename_source_key(name, [], [], prefix, held)
-        found[name] = target if target in held else None
-    return found
+        targets[name] = target if target in held else None
+    return targets

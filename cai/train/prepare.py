@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from cai.engines import chat_template
-from cai.engines.chat_template import today
+from cai.engines.local import chat_template
+from cai.engines.local.chat_template import today
 from cai.errors import CaiError
 from cai.train.chat import ChatFormat, settle_template
 from cai.train.config import TrainSettings
-from cai.train.data import TrainData, load_rows
+from cai.train.data.load import TrainData, load_rows
 from cai.train.encoding import Encoder
 
 
@@ -26,9 +26,9 @@ def load_tokenizer(
         CaiError: As in `settle_template`.
     """
     tokenizer = chat_template.load_tokenizer(base)
-    given = settings.chat_template
+    template = settings.chat_template
     day = settings.date
-    return tokenizer, settle_template(tokenizer, settings.model, base, given, trained_with, day)
+    return tokenizer, settle_template(tokenizer, settings.model, base, template, trained_with, day)
 
 
 def rows_of(settings: TrainSettings, chat_format: ChatFormat, cache: Path) -> TrainData:
@@ -48,8 +48,8 @@ def on_its_day(settings: TrainSettings, stood: str | None = None) -> TrainSettin
     """
     if settings.date is not None:
         return settings
-    found = stood or _date_of_data(settings.data)
-    day = date.fromisoformat(found) if found else today()
+    written = stood or _date_of_data(settings.data)
+    day = date.fromisoformat(written) if written else today()
     return settings.model_copy(update={"date": day})
 
 
@@ -59,8 +59,8 @@ def _date_of_data(data: str) -> str | None:
     if not config.is_file():
         return None
     try:
-        found = yaml.safe_load(config.read_text("utf-8"))
-        value = found.get("date") if isinstance(found, dict) else None
+        settings = yaml.safe_load(config.read_text("utf-8"))
+        value = settings.get("date") if isinstance(settings, dict) else None
         return None if value is None else date.fromisoformat(str(value)).isoformat()
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CaiError(f"{config}: {error}", "Run the same cai generate command again.") from None

@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cai.engines.local.weights import weights_identity
 from cai.errors import CaiError
-from cai.train.data import DataReport
+from cai.files import Lock, replacing
+from cai.train.config import TrainSettings
+from cai.train.data.report import DataReport
 from cai.train.models import Outline
 from cai.train.ranks import is_main
 
 RECORD = "training.json"
 VERSION = 1
+_PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+
+def new_record(
+    settings: TrainSettings, base: Path, model: Outline, template: str, report: DataReport
+) -> dict[str, Any]:
+    """The record of a training that begins.
+
+    Args:
+        settings: As they are repeated by train.yaml.
+        base: The folder of the model that is trained.
+        model: What training does to it.
+        template: The digest of the chat template.
+        report: What the data was made of.
+    """
+    return {
+        "version": VERSION,
+        "state": "training",
+        "method": settings.method,
+        "settings": settings.as_data(),
+        "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
+        "model": model.model_dump(mode="json"),
+        "template": template,
+        "data": report.model_dump(mode="json"),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -35,16 +67,13 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    temporary = folder / f".{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    with replacing(folder / RECORD) as file:
+        file.write(json.dumps(record, indent=2) + "\n")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other trainings and merges out of a folder; only the first process does so."""
-    from cai.runtime.journal import Lock
-
     if not is_main():
         yield
         return
@@ -59,14 +88,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 def standing(folder: Path, resume: bool) -> dict[str, Any] | None:
     """The record of a run to go on with; refuses to write over one."""
-    there = [p.name for p in folder.iterdir() if p.name not in (".lock", ".data")]
-    if not there:
+    names = [p.name for p in folder.iterdir() if p.name not in (".lock", ".data")]
+    if not names:
         if resume:
             raise CaiError(f"{folder}: nothing to resume", "Leave --resume out.")
         return None
-    if RECORD not in there:
+    if RECORD not in names:
         raise CaiError(
-            f"{folder}: holds other files ({there[0]}) and is no training run",
+            f"{folder}: holds other files ({names[0]}) and is no training run",
             "Choose an empty or new folder for --out.",
         )
     record = read_record(folder)
@@ -80,12 +109,12 @@ def standing(folder: Path, resume: bool) -> dict[str, Any] | None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint: one in which the trainer's state, written last, is there."""
-    found = [
+    checkpoints = [
         path
         for path in (folder / "checkpoints").glob("checkpoint-*")
         if (path / "trainer_state.json").is_file()
     ]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 # They may differ between a run and its resumption: what is learnt does not depend on them.

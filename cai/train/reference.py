@@ -10,11 +10,32 @@ from peft import PeftConfig
 from transformers import GenerationConfig, PreTrainedModel
 from trl import DPOConfig, SFTConfig
 
-from cai.engines.architecture import load_whole
+from cai.engines.local.architecture import load_whole
 from cai.errors import CaiError
 from cai.train.models import beside_text
 
 SAVE_FIRST = "Merge the adapter, save the model, and train from the path of its folder."
+
+
+def with_reference(
+    model: str | Path | PreTrainedModel,
+    reference: str | Path | None,
+    args: DPOConfig,
+    peft_config: PeftConfig | None,
+) -> tuple[Any, Any]:
+    """The model to train by preferences, and a frozen copy of it where one is to be kept.
+
+    Raises:
+        CaiError: As `saved_at`; or a model given loaded is not what its folder holds.
+    """
+    saved = saved_at(model, reference)
+    frozen = None
+    if peft_config is None and not args.precompute_ref_log_probs:
+        frozen = as_saved(saved, model, args).eval().requires_grad_(False)
+    policy = to_train(model, saved, args, peft_config, frozen)
+    if args.disable_dropout:
+        without_dropout(policy)
+    return policy, frozen
 
 
 def saved_at(model: str | Path | PreTrainedModel, reference: str | Path | None) -> str:
@@ -86,24 +107,24 @@ def without_dropout(model: Any) -> None:
 
 def as_saved(saved: str, model: Any, args: DPOConfig | SFTConfig) -> Any:
     """A copy from the folder, in the number format and on the devices that TRL would choose."""
-    chosen = {"dtype": "float32", "trust_remote_code": args.trust_remote_code}
-    chosen |= dict(args.model_init_kwargs or {})
-    chosen.pop("use_safetensors", None)
+    options = {"dtype": "float32", "trust_remote_code": args.trust_remote_code}
+    options |= dict(args.model_init_kwargs or {})
+    options.pop("use_safetensors", None)
     state = args.distributed_state
     # "auto" in many processes would spread each one's copy over all GPUs.
     alone = state.distributed_type not in ("MULTI_GPU", "DEEPSPEED")
-    chosen.setdefault(
+    options.setdefault(
         "device_map", "auto" if alone and state.device.type not in ("cpu", "mps") else None
     )
     if isinstance(model, PreTrainedModel):
-        chosen |= {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
-    return load_whole(saved, **chosen)
+        options |= {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
+    return load_whole(saved, **options)
 
 
 def _require_same(model: PreTrainedModel, saved: str, copy: Any) -> None:
     """Refuse a model merged or trained in memory: another one is where the adapter will point."""
-    held, kept = model.state_dict(), copy.state_dict()
-    if held.keys() != kept.keys() or not all(
-        torch.equal(tensor.cpu(), kept[name].cpu()) for name, tensor in held.items()
+    in_memory, on_disk = model.state_dict(), copy.state_dict()
+    if in_memory.keys() != on_disk.keys() or not all(
+        torch.equal(tensor.cpu(), on_disk[name].cpu()) for name, tensor in in_memory.items()
     ):
         raise CaiError(f"the model in memory is not the one in {saved}", SAVE_FIRST)

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import gc
-import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from cai.engines.weights import default_model, resolve, weights_identity
+from cai.engines.local.weights import default_model, resolve
 from cai.errors import CaiError
+from cai.files import replacing
 from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
-from cai.train.data import DataReport, TrainData
-from cai.train.merge import merge
+from cai.train.data.load import TrainData
+from cai.train.data.report import DataReport
+from cai.train.merge import merge_adapter
 from cai.train.models import Outline, outline
 from cai.train.prepare import load_tokenizer, on_its_day, rows_of
+from cai.train.quiet import quiet
 from cai.train.ranks import Word, is_main, rank
 from cai.train.record import (
     RECORD,
-    VERSION,
     changed_settings,
     last_checkpoint,
     locked,
+    new_record,
     read_record,
     require_same,
     standing,
     write_record,
 )
 from cai.train.saving import gathered, release, save_adapter, write
-
-_PACKAGES = ("constitutional-ai", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
-LN_2_WITHIN = {"float32": 1e-4, "bfloat16": 2e-2}  # by number format
 
 
 def train(settings: TrainSettings, *, resume: bool = False, console: Console | None = None) -> Path:
@@ -58,7 +55,7 @@ def train(settings: TrainSettings, *, resume: bool = False, console: Console | N
     if _is_done(settings, folder):
         console.print(f"{folder}: this training has come to its end.", markup=False)
         return folder
-    with locked(folder):
+    with locked(folder), quiet():
         return _train(settings, folder, resume, console)
 
 
@@ -88,53 +85,23 @@ def model_folder(settings: TrainSettings) -> Path:
     return folder
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and notes of libraries: what they say that matters is said in our words."""
-    import warnings
-
-    import datasets
-
-    from cai.engines._quiet import quiet_libraries
-
-    shown = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    with quiet_libraries(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)")
-        warnings.filterwarnings("ignore", message=".*pin_memory.*")
-        # On a mixture of experts; the pattern is for parameters, and peft looks at modules alone.
-        warnings.filterwarnings("ignore", message=r".*(rank|alpha)_pattern keys", module="peft")
-        try:
-            yield
-        finally:
-            if shown:
-                datasets.enable_progress_bars()
-
-
 def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
-    with _quiet():
-        return _train_quietly(settings, folder, resume, console)
-
-
-def _train_quietly(settings: TrainSettings, folder: Path, resume: bool, console: Console) -> Path:
     word = Word()  # kept until the end: it may be the server that the others ask
     record: dict[str, Any] = {}
     if is_main():
         data, tokenizer, record = _prepare(settings, folder, resume)
         rows = (data.train, data.eval)
-        found = last_checkpoint(folder)
-        checkpoint = str(found) if found else None
+        newest = last_checkpoint(folder)
+        checkpoint = str(newest) if newest else None
         places = [part and part.cache_files[0]["filename"] for part in rows]
         word.give({"rows": places, "checkpoint": checkpoint})
         _say(data.report, Outline.model_validate(record["model"]), console)
     else:
-        said = word.wait()
-        rows, checkpoint = _rows_of(said["rows"]), said["checkpoint"]
+        answer = word.wait()
+        rows, checkpoint = _rows_of(answer["rows"]), answer["checkpoint"]
         base = model_folder(settings)
         tokenizer, _ = load_tokenizer(settings, base, _trained_with(base))
     trainer = make_trainer(settings, model_folder(settings), folder, tokenizer, rows, console)
-    if settings.method == "dpo" and checkpoint is None:
-        trainer.check_first_preference = _first_preference(settings)
     began = time.monotonic()
     result = _run(trainer, settings, folder, checkpoint, console)
     # All processes give their part of the weights; what follows takes no other than the first.
@@ -169,24 +136,12 @@ def _prepare(
     model = outline(base, settings.model, settings)  # before the data: it takes a second
     tokenizer, chat_format = load_tokenizer(settings, base, _trained_with(base))
     data = rows_of(settings, chat_format, folder / ".data")
-    record = {
-        "version": VERSION,
-        "state": "training",
-        "method": settings.method,
-        "settings": settings.as_data(),
-        "base": {"name": settings.model, "identity": weights_identity(base, "as saved")},
-        "model": model.model_dump(mode="json"),
-        "template": chat_format.digest,
-        "data": data.report.model_dump(mode="json"),
-        "packages": {name: version(name) for name in _PACKAGES},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    record = new_record(settings, base, model, chat_format.digest, data.report)
     if stood is not None:
         require_same(stood, record)
     write_record(folder, record)
-    (folder / "train.yaml").write_text(
-        yaml.safe_dump(settings.as_data(), sort_keys=False, allow_unicode=True)
-    )
+    with replacing(folder / "train.yaml") as file:
+        yaml.safe_dump(settings.as_data(), file, sort_keys=False, allow_unicode=True)
     return data, tokenizer, record
 
 
@@ -213,8 +168,10 @@ def _run(
     """Train, with metrics, guards and a bar."""
     from transformers import PrinterCallback
 
-    from cai.train.callbacks import Bars, Guards, Metrics
+    from cai.train.callbacks import Bars, Guards, Metrics, first_preference
 
+    if settings.method == "dpo" and checkpoint is None:
+        trainer.check_first_preference = first_preference(dtype_of(settings))
     bars = Bars(console, f"{settings.method} {folder.name}")
     trainer.remove_callback(PrinterCallback)
     for callback in (Metrics(folder / "metrics.jsonl"), Guards(console, settings.beta), bars):
@@ -235,7 +192,7 @@ def _save(
     if settings.lora is None:
         write(state, base, folder, tokenizer, getattr(torch, dtype_of(settings)))
     elif settings.merge:
-        return merge(folder / ADAPTER, base, folder, tokenizer)._asdict()
+        return merge_adapter(folder / ADAPTER, base, folder, tokenizer)._asdict()
     return None
 
 
@@ -246,29 +203,15 @@ def _say(report: DataReport, model: Outline, console: Console) -> None:
         console.print(f"WARNING: {warning}", style="bold yellow", markup=False, soft_wrap=True)
 
 
-def _first_preference(settings: TrainSettings) -> Any:
-    """The guard of a fresh run's first step: policy and reference are one, so the loss is ln 2."""
-    within = LN_2_WITHIN[dtype_of(settings)]
-
-    def check(value: float) -> None:
-        if not abs(value - math.log(2)) <= within:
-            raise CaiError(
-                f"the first step's preference loss is {value:.4f}, not ln 2 = 0.6931: "
-                "the reference is not the model that is trained",
-                "Train from the folder of a saved, merged model.",
-            )
-
-    return check
-
-
 def finish(folder: Path, record: Mapping[str, Any]) -> None:
     """Plot, card and record of a run that is done; the temporary data goes."""
     from cai.plots import training_curves
     from cai.train.callbacks import read_metrics
-    from cai.train.card import card
+    from cai.train.card import model_card
 
     training_curves(read_metrics(folder / "metrics.jsonl"), folder / "training.png")
-    (folder / "README.md").write_text(card(record), encoding="utf-8")
+    with replacing(folder / "README.md") as file:
+        file.write(model_card(record))
     write_record(folder, record)
     shutil.rmtree(folder / ".data", ignore_errors=True)
 
@@ -277,7 +220,7 @@ def plan(settings: TrainSettings) -> list[str]:
     """What training would do, in lines: the rows, the updates, the folder; nothing is trained."""
     import tempfile
 
-    from cai.engines._quiet import quiet_libraries
+    from cai.engines.local.quiet import quiet_libraries
     from cai.train.build import training_arguments
 
     settings = on_its_day(settings)

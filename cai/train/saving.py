@@ -12,13 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cai.engines._quiet import quiet_libraries
-from cai.engines.architecture import (
-    Stored,
-    empty_model,
-    stored_tensors,
-)
+from cai.engines.local.architecture import Stored, empty_model, stored_tensors
+from cai.engines.local.quiet import quiet_libraries
 from cai.errors import CaiError
+from cai.files import publish, sync
 from cai.train.chat import end_tokens
 from cai.train.models import read_as
 
@@ -206,5 +203,6 @@ def _move(temporary: Path, out: Path) -> None:
             old.unlink(missing_ok=True)  # of an earlier merge; transformers might read it instead
     for path in sorted(temporary.iterdir(), key=lambda path: path.name == "config.json"):
         path.chmod(mode)  # safetensors writes for the owner alone
-        path.replace(out / path.name)
+        sync(path)
+        publish(path, out / path.name)
     temporary.rmdir()

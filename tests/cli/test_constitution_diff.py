@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cai.cli.constitution import app
 from cai.errors import CaiError
-from tests.test_run_diff import AFTER, BEFORE, RULES, edited, pair, row, write_run
+from tests.dataset.test_diff import AFTER, BEFORE, RULES, edited, pair, row, write_run
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from cai import extras, pace
 from cai.cli import app
 from cai.cli.console import confirmed
 from cai.config import resolve
-from cai.engines import smollm, weights
+from cai.engines.local import smollm, weights
 from cai.errors import CaiError, InputError
+from cai.files import find_constitution
 from cai.runtime import progress
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
@@ -32,19 +33,34 @@ def said(*arguments: str) -> str:
     return CliRunner().invoke(app, arguments).output
 
 
+def ignore_ctrl_c() -> None:
+    """As a shell does before it starts a job in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminated"]
+    ("sent", "code", "before"),
+    [
+        (signal.SIGINT, 130, None),
+        (signal.SIGTERM, 143, None),
+        (signal.SIGTERM, 143, ignore_ctrl_c),
+    ],
+    ids=["ctrl-c", "terminated", "terminated in the background"],
 )
 def test_a_job_that_is_told_to_end_says_that_the_same_command_goes_on(
-    prompts_file: Callable[..., str], sent: int, code: int
+    prompts_file: Callable[..., str], sent: int, code: int, before: Callable[[], None] | None
 ) -> None:
     command = [*CAI, "generate", "--prompts", prompts_file(200), "--out", "run"]
     slow = [*command, "--model", "scripted:latency=0.05"]
-    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, preexec_fn=before) as process:
         until = time.monotonic() + 60
         while not Path("run/calls.sqlite-wal").exists() and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.5)
+        if before is not None:
+            process.send_signal(signal.SIGINT)  # the terminal's, for another job
+            time.sleep(0.5)
+            assert process.poll() is None
         process.send_signal(sent)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
@@ -162,7 +178,7 @@ def test_broken_yaml_of_settings_gets_the_help_of_a_constitution() -> None:
 
 
 def test_names_that_are_nearly_right() -> None:
-    assert cai.assets.find_constitution("default").name == "default.yaml"
+    assert find_constitution("default").name == "default.yaml"
     with pytest.raises(CaiError) as caught:
         weights.resolve("localhost:8000/v1")
     assert caught.value.hint == "For a server write http://localhost:8000/v1."

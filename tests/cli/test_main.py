@@ -214,11 +214,11 @@ def test_a_full_disk_is_a_clear_error(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "run/sft/.train.parquet.tmp")
 
-    from cai import dataset
+    from cai.dataset import write
 
     path = prompts_file(5)
     with monkeypatch.context() as patched:
-        patched.setattr(dataset._Table, "_flush", full)
+        patched.setattr(write._Table, "_flush", full)
         with pytest.raises(cai.errors.CaiError, match="No space"):
             cai.generate(model="scripted", prompts=path, out="run")
     run = cai.generate(model="scripted", prompts=path, out="run")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cai.cli import main
-from tests.test_constitution import MALFORMED as CONSTITUTIONS
+from tests.constitution.test_load import MALFORMED as CONSTITUTIONS
 from tests.test_prompts import MALFORMED as PROMPTS
 
 

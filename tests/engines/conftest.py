@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cai.engines import _http
+from cai.engines.server import http
 from cai.records import Message, Sampling
 from cai.runtime import scheduler
 
@@ -121,6 +121,6 @@ def changed(tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(_http, "REST", 0.05)
+    monkeypatch.setattr(http, "REST", 0.05)
     for name in ("CAI_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

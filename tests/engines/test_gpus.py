@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cai.engines import _gpus, vllm
-from cai.engines._gpus import Gpus, gpu_memory, gpus_for, nvidia_memory, take_for_model, visible
+from cai.engines import gpus
+from cai.engines.gpus import Gpus, gpu_memory, gpus_for, nvidia_memory, take_for_model, visible
 from cai.engines.naming import engine_for, gpus_of
+from cai.engines.server import vllm, vllm_command
 from cai.errors import CaiError
 
 Put = Callable[..., str]
@@ -31,11 +32,11 @@ AMD = """{"gpu_data": [{"gpu": 0, "vram": {"size": {"value": 196592, "unit": "MB
 def _nobody_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
         monkeypatch.delenv(name, raising=False)
-    assert not _gpus._of_servers
-    assert not _gpus._of_models
+    assert not gpus._of_servers
+    assert not gpus._of_models
     yield
-    _gpus._of_servers.clear()
-    _gpus._of_models.clear()
+    gpus._of_servers.clear()
+    gpus._of_models.clear()
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_what_the_programs_of_amd_say(
     program(name, text)
     found = gpus_for("/no/python")
     assert found == Gpus(memory or (None, None), ("0", "1"))
-    made = vllm.flags("m", 2, [], found.memory)
+    made = vllm_command.flags("m", 2, [], found.memory)
     assert "--enforce-eager" not in made
     assert ("--max-num-seqs" in made) == (memory is not None)
     assert made[made.index("--tensor-parallel-size") + 1] == "2"
@@ -128,21 +129,21 @@ def test_device_files_tell_of_gpus_where_no_program_does(tmp_path: Path) -> None
     (tmp_path / "dev").mkdir()
     for name in ("nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / "dev" / name).touch()
-    assert _gpus._device_files(tmp_path) == 0
+    assert gpus._device_files(tmp_path) == 0
     (tmp_path / "dev/nvidia0").touch()
     (tmp_path / "dev/nvidia1").touch()
-    assert _gpus._device_files(tmp_path) == 2
+    assert gpus._device_files(tmp_path) == 2
 
 
 def test_nodes_that_compute_are_gpus_of_amd(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/kfd").touch()
-    assert _gpus._device_files(tmp_path) == 1
+    assert gpus._device_files(tmp_path) == 1
     for n, units in enumerate((0, 304, 304, 304)):  # the first is the CPU
         node = tmp_path / "sys/class/kfd/kfd/topology/nodes" / str(n)
         node.mkdir(parents=True)
         (node / "properties").write_text(f"cpu_cores_count 0\nsimd_count {units}\nmem_banks 1\n")
-    assert _gpus._device_files(tmp_path) == 3
+    assert gpus._device_files(tmp_path) == 3
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_vllm_is_asked_for_its_own_platform(
     platform: Put, said: tuple[str, ...], found: Gpus | None
 ) -> None:
     python = platform(*said)
-    assert _gpus.ask_vllm(python) == found
+    assert gpus.ask_vllm(python) == found
     if found is not None:
         assert gpus_for(python) == found
 
@@ -175,15 +176,15 @@ def test_the_build_of_vllm_wins_over_what_amds_program_says(program: Put, platfo
 
 
 def test_who_does_not_answer_is_not_heard(program: Put) -> None:
-    assert _gpus.ask_vllm(program("python", "no vLLM here")) is None
-    assert _gpus.ask_vllm(program("python", shell="exit 3")) is None
-    assert _gpus.ask_vllm("/no/such/python") is None
+    assert gpus.ask_vllm(program("python", "no vLLM here")) is None
+    assert gpus.ask_vllm(program("python", shell="exit 3")) is None
+    assert gpus.ask_vllm("/no/such/python") is None
 
 
 @pytest.mark.vllm
 @pytest.mark.skipif("CAI_VLLM_PYTHON" not in os.environ, reason="CAI_VLLM_PYTHON names no Python")
 def test_the_real_vllm_says_that_it_runs_on_the_cpu() -> None:
-    assert _gpus.ask_vllm(os.environ["CAI_VLLM_PYTHON"]) == Gpus((), ())
+    assert gpus.ask_vllm(os.environ["CAI_VLLM_PYTHON"]) == Gpus((), ())
 
 
 def test_the_environment_says_which_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,13 +197,13 @@ def test_the_environment_says_which_may_be_used(monkeypatch: pytest.MonkeyPatch)
     ):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
         assert visible(3) == names
-    assert _gpus.restricted(["1"]) == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert gpus.restricted(["1"]) == {"CUDA_VISIBLE_DEVICES": "1"}
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
     assert visible(8) == ("2", "3")
     both = {"CUDA_VISIBLE_DEVICES": "3", "HIP_VISIBLE_DEVICES": "3"}
-    assert _gpus.restricted(["3"]) == both
-    assert _gpus.restricted(["1"], "ZE_AFFINITY_MASK") == {"ZE_AFFINITY_MASK": "1"}
+    assert gpus.restricted(["3"]) == both
+    assert gpus.restricted(["1"], "ZE_AFFINITY_MASK") == {"ZE_AFFINITY_MASK": "1"}
 
 
 # ---- a server
@@ -211,7 +212,7 @@ def test_the_environment_says_which_may_be_used(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Put) -> Path:
     """What the stand-in for vLLM's server saw; with -c its Python is the real one."""
-    fake = Path(__file__).with_name("fake_vllm.py")
+    fake = Path(__file__).parent / "server" / "fake_vllm.py"
     python = program(
         "python-of-vllm",
         shell=f'[ "$1" = -c ] && exec {sys.executable} "$@"\nshift 2\n'
@@ -284,13 +285,13 @@ def test_models_in_process_and_servers_are_kept_apart(saw: Path, program: Put) -
     assert "GPUS=1,2" in started(vllm.VllmEngine("org/m", tensor_parallel=2), saw)
     with pytest.raises(CaiError, match="1 servers of 4 GPUs on a machine with 4, 1 of them taken"):
         started(vllm.VllmEngine("org/m", tensor_parallel=4), saw)
-    _gpus.model_is_gone("0")
+    gpus.model_is_gone("0")
     assert "GPUS=0,1,2,3" in started(vllm.VllmEngine("org/m", tensor_parallel=4), saw)
 
 
 def test_a_model_gets_what_servers_left() -> None:
     all_of_them = [str(n) for n in range(3)]
-    assert _gpus.take_for_servers(all_of_them, 1, 1) == ["0"]
+    assert gpus.take_for_servers(all_of_them, 1, 1) == ["0"]
     assert take_for_model("a", "cuda", 3) == ("cuda:1", "1")
     assert take_for_model("b", "cuda", 3) == ("cuda:2", "2")
     assert take_for_model("c", "cuda", 3) == ("cuda:1", "1")  # shared with another model alone
@@ -298,14 +299,14 @@ def test_a_model_gets_what_servers_left() -> None:
         take_for_model("c", "cuda:0", 3)
     with pytest.raises(CaiError, match="torch sees 3 GPUs, and the device is cuda:7"):
         take_for_model("c", "cuda:7", 3)
-    _gpus.model_is_gone("1")
+    gpus.model_is_gone("1")
     with pytest.raises(CaiError, match="3 of them taken"):
-        _gpus.take_for_servers(all_of_them, 1, 1)
-    _gpus.model_is_gone("1")
-    assert _gpus.take_for_servers(all_of_them, 1, 1) == ["1"]
-    _gpus.let_go(["0", "1"])
-    _gpus.model_is_gone("2")
-    assert _gpus.take_for_servers(all_of_them, 3, 1) == all_of_them
+        gpus.take_for_servers(all_of_them, 1, 1)
+    gpus.model_is_gone("1")
+    assert gpus.take_for_servers(all_of_them, 1, 1) == ["1"]
+    gpus.let_go(["0", "1"])
+    gpus.model_is_gone("2")
+    assert gpus.take_for_servers(all_of_them, 3, 1) == all_of_them
     with pytest.raises(CaiError, match="each of 3 GPUs belongs"):
         take_for_model("c", "cuda", 3)
 
@@ -314,7 +315,7 @@ def test_names_in_the_environment_are_the_same_for_both(monkeypatch: pytest.Monk
     """Torch counts what it sees from 0, whatever a cluster gave us."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,2,4")
     assert take_for_model("a", "cuda:1", 3) == ("cuda:1", "2")
-    assert _gpus.take_for_servers(visible(8), 2, 1) == ["6", "4"]
+    assert gpus.take_for_servers(visible(8), 2, 1) == ["6", "4"]
     with pytest.raises(CaiError, match="belongs to a vllm: server"):
         take_for_model("b", "cuda:2", 3)
 

@@ -9,8 +9,8 @@ from unittest import mock
 
 from transformers.utils import chat_template_utils
 
-from cai.engines._chat import Chat
-from cai.engines.chat_template import ARGUMENTS
+from cai.engines.local.chat import Chat
+from cai.engines.local.chat_template import ARGUMENTS
 from cai.records import Message
 
 from .catalogue import Family

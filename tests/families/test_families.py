@@ -82,7 +82,7 @@ def tensors(folder: Path) -> dict[str, Any]:
 
 
 async def generated(folder: Path) -> Completion:
-    from cai.engines.transformers import TransformersEngine
+    from cai.engines.local.transformers import TransformersEngine
 
     engine = TransformersEngine(str(folder), device="cpu", dtype="float32")
     await engine.start()

@@ -6,11 +6,13 @@ from functools import partial
 
 import pytest
 
+from cai.engines.base import NOBODY
 from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CallError
 from cai.records import ChoiceScores, Completion, Message, Sampling
-from cai.runtime.calls import MissingCall, Rejected, call_key, call_seed, is_error
+from cai.runtime.calls import MissingCall, Rejected, is_error
+from cai.runtime.keys import call_key, call_seed
 from tests.helpers import MemoryStore, Recorder, live_calls
 
 TALK = (Message(role="user", content="Hello there, how are you?"),)
@@ -109,7 +111,7 @@ class Odd(ScriptedEngine):
         super().__init__()
         self.value = value
 
-    async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+    async def choose(self, prefix, suffixes, choices, answer_prefix="", caller=NOBODY):  # type: ignore[no-untyped-def]
         return [ChoiceScores(logprobs=(self.value, -1.0), model="odd") for _ in suffixes]
 
 
@@ -126,7 +128,7 @@ def test_a_score_that_is_not_a_number_is_a_failure(value: float) -> None:
 def test_one_label_may_have_no_probability_but_not_both() -> None:
     async def scores(first: float, second: float) -> tuple[float, ...]:
         class Sure(ScriptedEngine):
-            async def choose(self, prefix, suffixes, choices, answer_prefix=""):  # type: ignore[no-untyped-def]
+            async def choose(self, prefix, suffixes, choices, answer_prefix="", caller=NOBODY):  # type: ignore[no-untyped-def]
                 return [ChoiceScores(logprobs=(first, second), model="sure") for _ in suffixes]
 
         store, asked = MemoryStore(), ("verdict", TALK, ("x",), DEFAULT)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cai.errors import CaiError
+from cai.files import Lock
 from cai.records import Failure
-from cai.runtime.journal import Journal, Lock
+from cai.runtime.journal import Journal
 from tests.helpers import prompt
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from cai.engines.base import NOBODY
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError, CallError, EngineBusy
 from cai.runtime import scheduler as module
@@ -19,7 +20,7 @@ async def order_of(scheduler: Scheduler, places: list[tuple[int, int]]) -> list[
     await scheduler.start()
     gate, seen = asyncio.Event(), []
 
-    async def hold() -> None:
+    async def hold(_: int) -> None:
         await gate.wait()
 
     async def note(place: tuple[int, int]) -> None:
@@ -28,7 +29,7 @@ async def order_of(scheduler: Scheduler, places: list[tuple[int, int]]) -> list[
     tasks = [asyncio.create_task(scheduler.run(0, 0, hold))]
     await asyncio.sleep(0)
     for place in places:
-        tasks.append(asyncio.create_task(scheduler.run(*place, lambda place=place: note(place))))
+        tasks.append(asyncio.create_task(scheduler.run(*place, lambda _, place=place: note(place))))
         await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(*tasks)
@@ -67,7 +68,7 @@ def test_never_more_calls_than_slots() -> None:
         await scheduler.start()
         running = peak = 0
 
-        async def call() -> None:
+        async def call(_: int) -> None:
             nonlocal running, peak
             running += 1
             peak = max(peak, running)
@@ -85,7 +86,9 @@ def test_room_that_an_engine_gains_is_used_at_once() -> None:
         scheduler = made(4, rows=100)
         await scheduler.start()
         never = asyncio.Event()
-        calls = [asyncio.create_task(scheduler.run(1, n, never.wait)) for n in range(20)]
+        calls = [
+            asyncio.create_task(scheduler.run(1, n, lambda _: never.wait())) for n in range(20)
+        ]
         await asyncio.sleep(0)
         before = scheduler.running
         scheduler.engine = ScriptedEngine(ScriptedOptions(slots=11))
@@ -104,14 +107,14 @@ def test_a_cancelled_call_gives_its_slot_back() -> None:
         scheduler = made(1, rows=100)
         await scheduler.start()
         never = asyncio.Event()
-        running = asyncio.create_task(scheduler.run(1, 0, never.wait))
-        waiting = asyncio.create_task(scheduler.run(1, 1, never.wait))
+        running = asyncio.create_task(scheduler.run(1, 0, lambda _: never.wait()))
+        waiting = asyncio.create_task(scheduler.run(1, 1, lambda _: never.wait()))
         await asyncio.sleep(0)
         waiting.cancel()
         running.cancel()
         await asyncio.gather(running, waiting, return_exceptions=True)
 
-        async def answer() -> int:
+        async def answer(_: int) -> int:
             return 7
 
         return await asyncio.wait_for(scheduler.run(1, 2, answer), 1)
@@ -127,7 +130,7 @@ def test_busy_lowers_the_limit_and_success_raises_it(monkeypatch: pytest.MonkeyP
         await scheduler.start()
         turned_away = iter(range(9))
 
-        async def call() -> None:
+        async def call(_: int) -> None:
             await asyncio.sleep(0)
             if next(turned_away, None) is not None:
                 raise EngineBusy("too many requests", retry_after=0.0001)
@@ -148,7 +151,7 @@ class Answering(ScriptedEngine):
 
     answers = True
 
-    async def generate(self, messages, sampling):  # type: ignore[no-untyped-def]
+    async def generate(self, messages, sampling, caller=NOBODY):  # type: ignore[no-untyped-def]
         if not self.answers:
             raise EngineBusy("connection refused")
         return await super().generate(messages, sampling)
@@ -177,12 +180,12 @@ def test_a_call_that_never_gets_through(
         scheduler = Scheduler(engine, 100)
         await scheduler.start()
 
-        async def refuse() -> None:
+        async def refuse(_: int) -> None:
             if others_pass:
                 others.append(asyncio.create_task(scheduler.run(1, 1, answer)))
             raise EngineBusy("connection refused")
 
-        async def answer() -> None:
+        async def answer(_: int) -> None:
             return None
 
         others: list[asyncio.Task[None]] = []
@@ -198,7 +201,7 @@ def test_a_model_that_comes_back_at_the_last_is_asked_once_more(
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.0001)
     tries = iter(range(module.TRIES))
 
-    async def call() -> int:
+    async def call(_: int) -> int:
         if next(tries, None) is not None:
             raise EngineBusy("down")
         return 7
@@ -217,7 +220,7 @@ def test_a_short_wait_asked_for_does_not_use_up_the_tries(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
 
-    async def refuse() -> None:
+    async def refuse(_: int) -> None:
         raise EngineBusy("429", retry_after=1.0)
 
     async def check() -> None:

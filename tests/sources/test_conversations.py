@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cai.checks.pairs import read_pairs
 from cai.errors import InputError
-from cai.pairs import read_pairs
 from cai.prompts import read_prompts
 from cai.records import messages_as_data
 from cai.sources.bad_rows import BadRows, RowError
 from cai.sources.conversations import answered, prompt_turns
 from cai.sources.turns import transcript, turns_of
-from cai.train.source import Example, read_source
+from cai.train.data.examples import Example
+from cai.train.data.source import read_source
 
 FAST = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from cai.engines.local.chat import Chat
+from cai.train.config import resolve_training
+from cai.train.data.load import TrainData, load_rows
+from cai.train.encoding import Encoder
 from tests.engines.conftest import TEXTS, save_tiny
+from tests.train.data.rows import Load
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +40,29 @@ def tokenizer(tiny: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny)
+
+
+@pytest.fixture
+def load(tokenizer: Any, tmp_path: Path) -> Load:
+    encoder = Encoder(Chat(tokenizer), "<|im_end|>")
+
+    def rows(method: Any, data: str, **given: Any) -> TrainData:
+        settings = resolve_training(method, {"data": data, "max_length": 400, **given})
+        return load_rows(settings, encoder, tmp_path / "cache")
+
+    return rows
+
+
+@pytest.fixture
+def texts(tokenizer: Any) -> Callable[[TrainData], list[str]]:
+    """The last user's texts of rows that `load` gave."""
+
+    def of(found: TrainData) -> list[str]:
+        rows = [row.get("prompt_ids") or row["input_ids"] for row in found.train]
+        turns = [tokenizer.decode(ids).split("<|im_start|>user\n")[-1] for ids in rows]
+        return [turn.split("<|im_end|>")[0] for turn in turns]
+
+    return of
 
 
 def said(role: str, text: str) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ def moved(model: Any) -> Any:
 def with_adapter(base: Path) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    from cai.engines.architecture import load_whole
+    from cai.engines.local.architecture import load_whole
 
     config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
     torch.manual_seed(0)
@@ -42,8 +42,8 @@ def share_out(model: Any, layers: Any) -> Any:
 def save(base: Path, out: Path) -> None:
     from transformers import AutoTokenizer
 
-    from cai.engines.architecture import load_whole
-    from cai.train.merge import merge
+    from cai.engines.local.architecture import load_whole
+    from cai.train.merge import merge_adapter
     from cai.train.ranks import is_main
     from cai.train.saving import save_adapter, whole_state, write
 
@@ -60,7 +60,7 @@ def save(base: Path, out: Path) -> None:
         return
     write(state, base, out / "full", tokenizer, torch.float32)
     save_adapter(adapted, learnt, tokenizer, out / "adapter")
-    merge(out / "adapter", base, out / "merged", tokenizer)
+    merge_adapter(out / "adapter", base, out / "merged", tokenizer)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer, SFTConfig
 
 from cai.errors import CaiError
+from cai.train.dpo import CaiDPOTrainer, dpo_trainer
 from cai.train.losses import Loss
-from cai.train.trainers import CaiDPOTrainer, dpo_trainer, sft_trainer
+from cai.train.sft import sft_trainer
 from tests.engines.conftest import save_tiny
 
 KINDS = get_args(Loss)

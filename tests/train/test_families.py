@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cai.engines.architecture import load_whole
-from cai.engines.transformers import TransformersEngine
+from cai.engines.local.architecture import load_whole
+from cai.engines.local.transformers import TransformersEngine
 from cai.errors import CaiError
 from cai.train.callbacks import read_metrics
 from cai.train.config import resolve_training

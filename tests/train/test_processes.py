@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cai.engines.architecture import load_whole
+from cai.engines.local.architecture import load_whole
 from cai.train.callbacks import read_metrics
 from cai.train.config import resolve_training
 from cai.train.record import read_record

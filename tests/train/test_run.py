@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, GenerationConfig, TrainerCallback
 
 import cai
-from cai.engines._chat import Chat
+from cai.engines.local.chat import Chat
 from cai.errors import CaiError
 from cai.records import user
 from cai.train import run as training

@@ -100,76 +100,76 @@ class Abilities(Record):
 
     def fields(self, day: date | None) -> dict[str, Any]:
         """What goes into every chat besides the conversation: the switch, the date."""
-        found: dict[str, Any] = {}
-        found |= SWITCHES.get(self.switch, {})
+        extra: dict[str, Any] = {}
+        extra |= SWITCHES.get(self.switch, {})
         if self.date_argument and day is not None:
-            arguments = found.get("chat_template_kwargs", {})
-            told = {self.date_argument: day.strftime(self.date_format)}
-            found["chat_template_kwargs"] = {**arguments, **told}
-        return found
+            arguments = extra.get("chat_template_kwargs", {})
+            argument = {self.date_argument: day.strftime(self.date_format)}
+            extra["chat_template_kwargs"] = {**arguments, **argument}
+        return extra
 
     def differences(self, day: date | None) -> dict[str, str]:
         """What a model is fed otherwise than by version 0.1.0, by name."""
-        found: dict[str, str] = {}
+        differences: dict[str, str] = {}
         if self.api == "chat":
             # Version 0.1.0 took the words of this refusal for a model without a template.
             if self.owner == "vllm" and "chat_template_kwargs" in self.left_out:
-                found["api"] = "chat"
+                differences["api"] = "chat"
             elif self.switch != self.first_switch:
-                found["thinking"] = self.switch
+                differences["thinking"] = self.switch
             if self.labelled and self.manner != self.first_manner:
-                found["prefix"] = self.manner
+                differences["prefix"] = self.manner
             if self.waits:
-                found["labels"] = "waited"
+                differences["labels"] = "waited"
             if self.opens:
-                found["reasoning"] = "opened"
+                differences["reasoning"] = "opened"
             if self.date_argument and day is not None:
-                found["date"] = day.isoformat()
+                differences["date"] = day.isoformat()
         without = [f for f in self.left_out if f in ("seed", "top_p", "temperature")]
         if without:
-            found["without"] = ",".join(sorted(without))
-        return found
+            differences["without"] = ",".join(sorted(without))
+        return differences
 
     def words(self, day: date | None) -> dict[str, str]:
         """What the server is fed besides the texts, and what it does not take, by name."""
-        found: dict[str, str] = {}
-        if told := [field for field in _TOLD if field in self.left_out]:
-            found["left out, as the server refuses it"] = ", ".join(told)
+        words: dict[str, str] = {}
+        if names := [field for field in _TOLD if field in self.left_out]:
+            words["left out, as the server refuses it"] = ", ".join(names)
         if self.switch:
-            found["thinking"] = f"switched off ({self.switch})"
+            words["thinking"] = f"switched off ({self.switch})"
         if self.thinks:
             read = "; labels are read after it" if self.waits else ""
-            found["thinking"] = f"cannot be switched off{read}"
+            words["thinking"] = f"cannot be switched off{read}"
         if self.api == "chat" and self.labelled:
-            found["labels"] = _MANNERS[self.manner]
+            words["labels"] = _MANNERS[self.manner]
         if self.date_argument and day is not None:
-            found["date in the template"] = f"{day.isoformat()} ({self.date_argument})"
+            words["date in the template"] = f"{day.isoformat()} ({self.date_argument})"
         elif self.dated:
-            found["date in the template"] = "the server's own day: it cannot be fixed"
-        return found
+            words["date in the template"] = "the server's own day: it cannot be fixed"
+        return words
 
     def warnings(self) -> list[str]:
         """What somebody who reads the data has to know."""
-        found = []
+        warnings = []
         for field, effect in _WITHOUT.items():
             if field in self.left_out:
-                found.append(f"the server refuses `{field}`, so it is left out: {effect}")
+                warnings.append(f"the server refuses `{field}`, so it is left out: {effect}")
         if self.thinks:
-            found.append(
+            warnings.append(
                 "the model reasons before each answer and cannot be told not to: answers that are "
                 "cut in it fail, so give it room (--set policy_max_tokens=4096 and the like)"
             )
         if self.dated and not self.date_argument:
-            found.append(
+            warnings.append(
                 "the server's template writes the day on which it is asked, which cannot be fixed: "
                 "the same run on another day is another one"
             )
         if self.mass is not None and self.mass < 0.1:
-            found.append(
+            warnings.append(
                 f"only {self.mass:.2g} of the probability falls on the labels that this model is "
                 "asked for: its verdicts and labels are worth little"
             )
-        return found
+        return warnings
 
 
 _MANNERS: dict[Manner, str] = {

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cai.engines._addresses import cards_of
-from cai.engines._answers import context_of
-from cai.engines._http import CONNECT, Replica, Replicas, steadily
-from cai.engines._steering import Load, Steering, load_of
-from cai.engines.base import Capacity
+from cai.engines.base import NOBODY, Caller, Capacity
 from cai.engines.labels import CANDIDATES
+from cai.engines.server.addresses import cards_of
+from cai.engines.server.answers import context_of
+from cai.engines.server.http import CONNECT, Replica, Replicas, steadily
+from cai.engines.server.steering import Load, Steering, load_of
 from cai.errors import CaiError, CallError, EngineBusy, NoAnswer
 
 _NOBODY = "cai-no-such-model"
@@ -48,18 +48,18 @@ class Contact:
         self._replicas = Replicas(self.urls, self._timeout, self._card)
         self._steering = Steering(self.urls)
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, body: dict[str, Any], caller: Caller = NOBODY) -> dict[str, Any]:
         path = "/completions" if "prompt" in body else "/chat/completions"
-        return await self._replicas.post(path, body)
+        return await self._replicas.post(path, body, caller.row)
 
     async def _cards(self) -> set[str]:
         """Ask each replica what it serves; who owns the model."""
-        found = await asyncio.gather(
+        answers = await asyncio.gather(
             *(steadily(lambda r=r: self._card(r)) for r in self._replicas.all),
             return_exceptions=True,
         )
-        cards = [card for card in found if not isinstance(card, BaseException)]
-        for replica, card in zip(self._replicas.all, found, strict=True):
+        cards = [card for card in answers if not isinstance(card, BaseException)]
+        for replica, card in zip(self._replicas.all, answers, strict=True):
             if isinstance(card, BaseException):
                 if not cards or not isinstance(card, NoAnswer):
                     raise card
@@ -87,8 +87,8 @@ class Contact:
     def _recognise(self, replica: Replica, served: Collection[str]) -> None:
         """Raise `CaiError` if a replica names what it serves, and the model is not there."""
         if served and not {self.name, f"models/{self.name}"} & set(served):
-            told = ", ".join(sorted(served)[:10])
-            raise _NotListed(f"{replica.url}: serves no model {self.name}", f"It serves: {told}.")
+            names = ", ".join(sorted(served)[:10])
+            raise _NotListed(f"{replica.url}: serves no model {self.name}", f"It serves: {names}.")
 
     async def _goes_by_name(self, replica: Replica) -> bool:
         """Whether a server refuses a name that nobody has; then not all that it has is listed."""
@@ -135,10 +135,10 @@ class Contact:
         replica = self._replicas.any()
         for path in ("/props", "/api/ps"):
             try:
-                told = await self._replicas.ask(replica, "GET", replica.root + path)
+                answer = await self._replicas.ask(replica, "GET", replica.root + path)
             except (EngineBusy, CallError, CaiError):
                 continue
-            if (context := context_of(told, self.name or "")) is not None:
+            if (context := context_of(answer, self.name or "")) is not None:
                 return context
         return None
 
@@ -190,11 +190,11 @@ class Contact:
         awake = self._replicas.awake()
         if self._concurrency is not None:
             return Capacity(slots=self._concurrency * len(awake))
-        told = await asyncio.gather(*(self._load(replica) for replica in awake))
-        for replica, load in zip(awake, told, strict=True):
+        loads = await asyncio.gather(*(self._load(replica) for replica in awake))
+        for replica, load in zip(awake, loads, strict=True):
             if load is not None:
                 self._steering.told(replica.url, replica.running, load)
-        if all(load is None for load in told):
+        if all(load is None for load in loads):
             self._steering.climb(len(awake), self._replicas.running, self._replicas.done)
         return Capacity(slots=self._steering.slots([replica.url for replica in awake]))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cai.engines._answers import choice_of, choices_of
 from cai.engines.labels import CANDIDATES
 from cai.engines.server import requests
 from cai.engines.server.abilities import Abilities, Manner, Question
+from cai.engines.server.answers import choice_of, choices_of
 from cai.engines.server.refusals import names_field
 from cai.engines.server.scores import by_ids, by_top, by_votes
 from cai.engines.server.trying import Trying
@@ -30,11 +30,11 @@ async def settle_labels(trying: Trying) -> None:
     if tokens is not None and (tokens.mass is None or tokens.mass >= _GOOD):
         trying.able = tokens
         return
-    found = [tokens]
-    found.append(await _try(trying, "top_logprobs", "asked"))
-    for manner in _GIVEN if found[-1] is not None and trying.able.api == "chat" else ():
-        found.append(await _try(trying, "top_logprobs", manner))
-    there = [able for able in found if able is not None]
+    candidates = [tokens]
+    candidates.append(await _try(trying, "top_logprobs", "asked"))
+    for manner in _GIVEN if candidates[-1] is not None and trying.able.api == "chat" else ():
+        candidates.append(await _try(trying, "top_logprobs", manner))
+    there = [able for able in candidates if able is not None]
     if not there:
         await _settle_votes(trying)
         return
@@ -72,10 +72,10 @@ async def _try(trying: Trying, method: ChoiceMethod, manner: Manner) -> Abilitie
     try:
         mass = await mean_mass(trying)
     except CallError as error:
-        said = str(error)
-        if trying.able.zero and names_field(said, "temperature"):
+        refusal = str(error)
+        if trying.able.zero and names_field(refusal, "temperature"):
             trying.learn(zero=False)
-        elif method != "token" and "logprobs" in said and trying.able.top > _FEWER_TOP:
+        elif method != "token" and "logprobs" in refusal and trying.able.top > _FEWER_TOP:
             trying.learn(top=_FEWER_TOP)
         else:
             return None
@@ -88,13 +88,13 @@ async def _try(trying: Trying, method: ChoiceMethod, manner: Manner) -> Abilitie
 
 async def mean_mass(trying: Trying) -> float | None:
     """The mean mass over the trial's questions; None where there are no log-probabilities."""
-    found = []
+    masses = []
     for question in trying.trial.questions:
         mass = await _mass_of(trying, question)
         if mass is None:
             return None
-        found.append(mass)
-    return math.fsum(found) / len(found)
+        masses.append(mass)
+    return math.fsum(masses) / len(masses)
 
 
 async def _mass_of(trying: Trying, question: Question) -> float | None:
@@ -137,15 +137,15 @@ async def _settle_votes(trying: Trying) -> None:
     trying.learn(votes_a_call=1 if single else requests.VOTES)
     ways: tuple[Manner, ...] = ("asked", *_GIVEN)
     only = trying.able.api == "completions" or trying.able.thinks
-    found: list[Abilities] = []
+    candidates: list[Abilities] = []
     for manner in ways[:1] if only else ways:
         able = await _try(trying, "votes", manner)
-        found += [able] if able is not None else []
+        candidates += [able] if able is not None else []
         if able is not None and (able.mass or 0.0) >= _GOOD:
             break
-    if not found:
+    if not candidates:
         raise CallError("the server refuses a question for a label in every form")
-    trying.able = max(found, key=_worth)
+    trying.able = max(candidates, key=_worth)
 
 
 async def _share_of_votes(trying: Trying, question: Question) -> float:

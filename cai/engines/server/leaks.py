@@ -73,8 +73,8 @@ def is_channels(text: str) -> bool:
 def _cut_at(text: str) -> tuple[int | None, bool]:
     """Where the template's part begins, and whether an end token of the model stands there."""
     places = [m.start() for m in (*_HEAD.finditer(text), *_SPOKEN.finditer(text))]
-    kept = _without_last_tokens(text)
-    places += [len(kept)] if kept != text.rstrip() else []
+    body = _without_last_tokens(text)
+    places += [len(body)] if body != text.rstrip() else []
     first = min((at for at in places if not _in_code(text, at)), default=None)
     if first is None:
         return None, False

@@ -57,8 +57,8 @@ async def meet(
         NoAnswer: It does not answer.
     """
     if known is not None:
-        kept = known.model_copy(update={"orders": orders})
-        trying = Trying(line, trial, day, context, kept)
+        abilities = known.model_copy(update={"orders": orders})
+        trying = Trying(line, trial, day, context, abilities)
         if await _still(trying):
             return trying.able
     switch = "enable_thinking" if owner == "vllm" else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cai.engines._answers import choice_of, end_of, texts_of, thought_tokens, usage_of
-from cai.engines.chat_template import today
+from cai.engines.local.chat_template import today
 from cai.engines.server.abilities import SWITCHES, Abilities
+from cai.engines.server.answers import choice_of, end_of, texts_of, thought_tokens, usage_of
 from cai.engines.server.leaks import is_channels
 from cai.engines.server.rendering import (
     date_argument,
@@ -102,10 +102,10 @@ async def settle_date(trying: Trying) -> None:
     """Whether the template writes the day, and the argument that fixes it."""
     if trying.day is None or "chat_template_kwargs" in trying.able.left_out:
         return
-    kept = trying.able.fields(None).get("chat_template_kwargs", {})
+    base = trying.able.fields(None).get("chat_template_kwargs", {})
 
     async def render(extra: dict[str, Any]) -> str | None:
-        arguments = {**kept, **extra["chat_template_kwargs"]}
+        arguments = {**base, **extra["chat_template_kwargs"]}
         return await _rendered(trying, trying.able, chat_template_kwargs=arguments)
 
     prompt = await _rendered(trying, trying.able)
@@ -121,11 +121,11 @@ async def settle_date(trying: Trying) -> None:
 
 async def _counts(trying: Trying, argument: str) -> bool:
     """Whether a template writes an argument: then the prompt is longer by its tokens."""
-    kept = trying.able.fields(None).get("chat_template_kwargs", {})
+    base = trying.able.fields(None).get("chat_template_kwargs", {})
     body = {**trying.chat(), trying.able.limit_key: 1}
     lengths = []
     for value in ("1 Jan", "1 Jan" * 64):
-        arguments = {"chat_template_kwargs": {**kept, argument: value}}
+        arguments = {"chat_template_kwargs": {**base, argument: value}}
         try:
             answer = await trying.post({**body, **arguments})
         except CallError:
@@ -136,5 +136,5 @@ async def _counts(trying: Trying, argument: str) -> bool:
 
 def _told_apart(answer: Mapping[str, Any]) -> bool:
     message = choice_of(answer).get("message")
-    told = message if isinstance(message, dict) else {}
-    return any(told.get(key) for key in ("reasoning", "reasoning_content"))
+    fields = message if isinstance(message, dict) else {}
+    return any(fields.get(key) for key in ("reasoning", "reasoning_content"))

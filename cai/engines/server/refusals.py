@@ -31,20 +31,20 @@ _MASKED = re.compile(r"\b[0-9a-f]{8,}\b|\b[\w.-]*\d[\w.-]*\b", re.IGNORECASE)
 def message_of(text: str) -> str:
     """What a server says of an error: the OpenAI form, FastAPI's, Google's list, or its text."""
     try:
-        found = json.loads(text)
+        error = json.loads(text)
     except (ValueError, RecursionError):
         return short(text)
-    return said_of(found)
+    return words_of(error)
 
 
-def said_of(found: object) -> str:
+def words_of(error: object) -> str:
     """The words of an error that came as JSON."""
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
+    if isinstance(error, list) and len(error) == 1:
+        error = error[0]
     for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    return short(found if isinstance(found, str) else json.dumps(found))
+        if isinstance(error, dict) and error.get(key):
+            error = error[key]
+    return short(error if isinstance(error, str) else json.dumps(error))
 
 
 def short(text: str) -> str:
@@ -57,21 +57,21 @@ def alike(status: int, text: str) -> str:
 
     Empty where the call is too long: that is its own.
     """
-    said = message_of(text)
-    if status == 413 or _TOO_LONG.search(said):
+    message = message_of(text)
+    if status == 413 or _TOO_LONG.search(message):
         return ""
     kind = _type_of(text)
-    return f"{status} {_MASKED.sub('#', kind or said)}"
+    return f"{status} {_MASKED.sub('#', kind or message)}"
 
 
 def _type_of(text: str) -> str:
     try:
-        found = json.loads(text)
+        answer = json.loads(text)
     except (ValueError, RecursionError):
         return ""
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    error = found.get("error", found) if isinstance(found, dict) else None
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    error = answer.get("error", answer) if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         return ""
     kinds = [error.get(key) for key in ("type", "code", "status")]
@@ -80,28 +80,28 @@ def _type_of(text: str) -> str:
 
 def passes(error: object) -> bool:
     """Whether an error that came as an answer is a fault that another try may not meet."""
-    said = said_of(error)
-    if _FLAGGED.search(said):
+    words = words_of(error)
+    if _FLAGGED.search(words):
         return False
     code = error.get("code", error.get("status")) if isinstance(error, dict) else None
     if isinstance(code, str) and code.isdigit():
         code = int(code)
     if isinstance(code, int) and not isinstance(code, bool):
         return code in (408, 409, 425, 429) or code >= 500
-    return _PASSES.search(said) is not None
+    return _PASSES.search(words) is not None
 
 
-def names_field(said: str, field: str) -> bool:
+def names_field(words: str, field: str) -> bool:
     """Whether words name a field of a request, as we write it or as Google does (`topP`)."""
     camel = re.sub(r"_([a-z])", lambda m: m[1].upper(), field)
-    return re.search(rf"(?<!\w)(?:{field}|{camel})(?!\w)", said) is not None
+    return re.search(rf"(?<!\w)(?:{field}|{camel})(?!\w)", words) is not None
 
 
-def blamed(said: str, fields: Sequence[str]) -> str | None:
+def blamed(words: str, fields: Sequence[str]) -> str | None:
     """The first of some fields of a request that a refusal names."""
     if "chat_template_kwargs" in fields and re.search(
-        r"chat.?template|enable_thinking", said, re.I
+        r"chat.?template|enable_thinking", words, re.I
     ):
         # A Mistral tokenizer on vLLM refuses the field in these words.
         return "chat_template_kwargs"
-    return next((field for field in fields if names_field(said, field)), None)
+    return next((field for field in fields if names_field(words, field)), None)

@@ -39,15 +39,15 @@ async def rendered(ask: Ask, model: str, turns: Turns, extra: Mapping[str, Any])
     body = {"model": model, "messages": list(turns)}
     if arguments := extra.get("chat_template_kwargs"):
         body["chat_template_kwargs"] = arguments
-    told = await ask("/apply-template", body)
-    if told is not None and isinstance(told.get("prompt"), str):
-        return str(told["prompt"])
-    told = await ask("/tokenize", {**body, "add_generation_prompt": True})
-    tokens = told.get("tokens") if told is not None else None
+    answer = await ask("/apply-template", body)
+    if answer is not None and isinstance(answer.get("prompt"), str):
+        return str(answer["prompt"])
+    answer = await ask("/tokenize", {**body, "add_generation_prompt": True})
+    tokens = answer.get("tokens") if answer is not None else None
     if not isinstance(tokens, list) or not tokens:
         return None
-    told = await ask("/detokenize", {"model": model, "tokens": tokens}) or {}
-    texts = [told.get(key) for key in ("prompt", "text", "content")]
+    answer = await ask("/detokenize", {"model": model, "tokens": tokens}) or {}
+    texts = [answer.get(key) for key in ("prompt", "text", "content")]
     return next((text for text in texts if isinstance(text, str) and text), None)
 
 

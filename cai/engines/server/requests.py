@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from cai.engines._chat import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.engines.server.abilities import Abilities
+from cai.engines.transcript import TRANSCRIPT_STOPS, fold_system, transcript
 from cai.records import Sampling
 
 Turns = Sequence[dict[str, Any]]
@@ -60,8 +60,8 @@ def for_label(
         return {**body, "prompt": f"{body['prompt']} {answer_prefix}"}
     if not answer_prefix or able.manner == "asked":
         last = {**turns[-1], "content": turns[-1]["content"] + _ASKED + answer_prefix}
-        asked = [*turns[:-1], last] if answer_prefix else turns
-        return conversation(model, asked, able, day, folds=folds)
+        talk = [*turns[:-1], last] if answer_prefix else turns
+        return conversation(model, talk, able, day, folds=folds)
     words: dict[str, Any] = {"role": "assistant", "content": answer_prefix}
     if able.manner == "prefix":
         words["prefix"] = True

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cai.engines._answers import names, texts_of, top_of
 from cai.engines.reasoning import split_reasoning
 from cai.engines.server.abilities import Abilities
+from cai.engines.server.answers import names, texts_of, top_of
 from cai.errors import EngineBusy
 
 _SAYS_SOMETHING = re.compile(r"[^\W_]")

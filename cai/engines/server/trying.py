@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from cai.engines._answers import choices_of
-from cai.engines._http import steadily
 from cai.engines.server import requests
 from cai.engines.server.abilities import OPTIONAL, Abilities, Trial
+from cai.engines.server.answers import choices_of
+from cai.engines.server.http import steadily
 from cai.engines.server.refusals import blamed, names_field
 from cai.engines.server.rendering import Ask
 from cai.errors import CallError, EngineBusy
@@ -53,8 +53,8 @@ class Trying:
         self.line, self.trial, self.day, self.context = line, trial, day, context
         self.able = able
 
-    def learn(self, **found: Any) -> None:
-        self.able = self.able.model_copy(update=found)
+    def learn(self, **changes: Any) -> None:
+        self.able = self.able.model_copy(update=changes)
 
     async def post(self, body: dict[str, Any]) -> dict[str, Any]:
         if self.able.orders and "messages" in body:
@@ -70,8 +70,8 @@ class Trying:
             choices_of(answer)
             return answer
 
-        found: dict[str, Any] = await steadily(once)
-        return found
+        result: dict[str, Any] = await steadily(once)
+        return result
 
     def chat(self, able: Abilities | None = None) -> dict[str, Any]:
         turns = messages_as_data([_SUM])
@@ -97,20 +97,20 @@ class Trying:
                     return await self._eliminated(build, error)
         return await self.post(build())
 
-    def _adapt(self, said: str, body: Mapping[str, Any]) -> bool:
+    def _adapt(self, refusal: str, body: Mapping[str, Any]) -> bool:
         """Leave out what a refusal names; False if it names nothing that can be changed."""
         able = self.able
-        if able.limit_key == "max_tokens" and names_field(said, "max_completion_tokens"):
+        if able.limit_key == "max_tokens" and names_field(refusal, "max_completion_tokens"):
             self.learn(limit_key="max_completion_tokens")
             return True
         there = [*(["priority"] if able.orders else []), *(f for f in OPTIONAL if f in body)]
-        field = blamed(said, there)
+        field = blamed(refusal, there)
         if field is not None:
             self._leave_out(field)
-        elif "messages" in body and re.search(r"chat.?template", said, re.IGNORECASE):
+        elif "messages" in body and re.search(r"chat.?template", refusal, re.IGNORECASE):
             left_out = tuple(f for f in able.left_out if f != "chat_template_kwargs")
             self.learn(api="completions", switch="", orders=False, left_out=left_out)
-        elif able.limit_key == "max_tokens" and names_field(said, "max_tokens"):
+        elif able.limit_key == "max_tokens" and names_field(refusal, "max_tokens"):
             self.learn(limit_key="max_completion_tokens")
         else:
             return False

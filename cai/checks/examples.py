@@ -1,0 +1,198 @@
+"""A constitution's examples as unit tests: do a critic and a judge see what their author saw?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cai.config import Settings, settings_of
+from cai.constitution.records import Case, Principle
+from cai.engines.base import Engine
+from cai.errors import CaiError
+from cai.feedback import judge
+from cai.method import Method, load_method
+from cai.records import Comparison, Prompt, Record, assistant, digest, user
+from cai.revision import ask_critique, ask_verdict
+from cai.roles import expect, make_engines, on_its_day
+from cai.runtime.calls import Rejected, RowCalls
+from cai.runtime.progress import Progress, Quiet
+from cai.runtime.small_jobs import call_all
+
+_ROUNDING = 1e-9  # a critic that picks by place alone has p_change 0.5 but for the last bits
+
+
+class CriticExample(Record):
+    """Whether the critic's verdict on an example is its author's: p_change on the right side."""
+
+    principle: str
+    example: int
+    expected: str
+    p_change: float | None
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        if self.p_change is None:
+            return False
+        lean = self.p_change - 0.5
+        return (lean if self.expected == "violates" else -lean) > _ROUNDING
+
+
+class JudgeExample(Record):
+    """Whether the judge prefers an example's revision to its response, in both orders."""
+
+    principle: str
+    example: int
+    p_revision: float | None
+    consistent: bool | None
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.consistent) and self.p_revision is not None and self.p_revision > 0.5
+
+
+class ExampleReport(Record):
+    """The tests of a constitution, in the order of its principles."""
+
+    constitution: str
+    digest: str
+    models: dict[str, str]
+    critic: tuple[CriticExample, ...]
+    judge: tuple[JudgeExample, ...]
+
+    @property
+    def passed(self) -> int:
+        return sum(t.passed for t in self.critic) + sum(t.passed for t in self.judge)
+
+    @property
+    def total(self) -> int:
+        return len(self.critic) + len(self.judge)
+
+
+def check_examples(
+    settings: Settings | Mapping[str, Any] | None = None,
+    *,
+    principles: Sequence[str] = (),
+    out: str | Path | None = None,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    engine: Engine | Mapping[str, Engine] | None = None,
+    **given: Any,
+) -> ExampleReport:
+    """Run the examples of a constitution's principles against a critic and a judge.
+
+    Args:
+        settings: `Settings` or their values.
+        principles: Test these principles only; all by default.
+        out: The folder of the calls; `outputs/constitution-test/<name>` by default.
+        retry_failed: Ask again where a model could not answer.
+        progress: Shows how far the job is.
+        engine: Models that are there already: one for both roles, or one by role.
+        **given: Single settings, which win over `settings`.
+
+    Raises:
+        CaiError: Bad settings, an unknown principle, no example, or a model that does not answer.
+    """
+    settings = settings_of(settings, given)
+    method = load_method(settings)
+    tests = _tests(method, principles)
+    folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
+    settings = on_its_day(settings, folder)
+    all_engines = make_engines(settings, engine)
+    engines = {role: all_engines[role] for role in dict.fromkeys(test.role for _, test in tests)}
+    expect(engines, method)
+    progress = progress or Quiet()
+    progress.phase("testing", len(tests))
+
+    async def one(test: _Case, calls: RowCalls) -> CriticExample | JudgeExample:
+        run = _critic_test if test.role == "critic" else _judge_test
+        return await run(test, method, calls)
+
+    results, _ = call_all(
+        folder,
+        engines,
+        tests,
+        one,
+        seed=settings.seed,
+        at_once=settings.max_open_rows,
+        retry_failed=retry_failed,
+        progress=progress,
+        day=settings.date,
+    )
+    return ExampleReport(
+        constitution=method.constitution.name,
+        digest=method.constitution.digest,
+        models={role: engine.identity for role, engine in engines.items()},
+        critic=tuple(r for r in results if isinstance(r, CriticExample)),
+        judge=tuple(r for r in results if isinstance(r, JudgeExample)),
+    )
+
+
+class _Case(NamedTuple):
+    role: str
+    principle: Principle
+    number: int
+    case: Case
+
+    @property
+    def name(self) -> str:
+        case = digest([self.case.prompt, self.case.response])[:8]
+        return f"{self.role} {self.principle.id} {self.number} {case}"
+
+
+def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Case]]:
+    """What is to be asked, each with a name of its own."""
+    constitution = method.constitution
+    unknown = set(principles) - {p.id for p in constitution.principles}
+    if unknown:
+        raise CaiError(
+            f"{min(unknown)}: no principle of {constitution.name} has this id",
+            f"The ids are: {', '.join(p.id for p in constitution.principles)}.",
+        )
+    tests: list[_Case] = []
+    for principle in constitution.principles:
+        if principles and principle.id not in principles:
+            continue
+        for number, case in enumerate(principle.examples, 1):
+            if principle.revises:
+                tests.append(_Case("critic", principle, number, case))
+            if principle.compare is not None and case.revision is not None:
+                tests.append(_Case("judge", principle, number, case))
+    if not tests:
+        raise CaiError(
+            f"{constitution.name}: no principle has examples to test",
+            "Give principles `examples` with a prompt, a response and a verdict.",
+        )
+    return [(test.name, test) for test in tests]
+
+
+async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:
+    case, outcome = test.case, dict[str, Any](p_change=None)
+    request = user(method.request("critique", test.principle))
+    talk = (*method.few_shot, user(case.prompt), assistant(case.response), request)
+    try:
+        critique = await ask_critique(talk, 1, method, calls)
+        verdict = await ask_verdict((*talk, assistant(critique)), method, calls)
+        outcome["p_change"] = verdict.p_change
+    except Rejected as reason:
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return CriticExample(
+        principle=test.principle.id, example=test.number, expected=case.verdict, **outcome
+    )
+
+
+async def _judge_test(test: _Case, method: Method, calls: RowCalls) -> JudgeExample:
+    case, outcome = test.case, dict[str, Any](p_revision=None, consistent=None)
+    comparison = Comparison(
+        prompt=Prompt(id=test.name, messages=(user(case.prompt),), kind="red-team"),
+        response_a=case.response,
+        response_b=case.revision or "",
+    )
+    try:
+        label = await judge(comparison, [test.principle], method, calls)
+        outcome |= {"p_revision": label.swap().p_a, "consistent": label.consistent}
+    except Rejected as reason:
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return JudgeExample(principle=test.principle.id, example=test.number, **outcome)

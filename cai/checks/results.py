@@ -1,0 +1,176 @@
+"""What a judge check found: its record, and where results are kept by the judge's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from cai.calibration import Bin
+from cai.errors import CaiError
+from cai.files import cache_dir, replacing
+from cai.method import Method
+from cai.records import JudgeFacts, Record
+
+JudgeVerdict = Literal["usable", "weak", "no better than chance"]
+Interval = tuple[float, float]
+
+
+class Group(Record):
+    """The figures of the pairs of one kind, or of one difficulty."""
+
+    pairs: int
+    unscored: int
+    accuracy: float | None
+    interval: Interval | None
+
+
+class Calibration(Record):
+    """A temperature fitted on one half of the pairs, and what it does to the other half."""
+
+    temperature: float
+    fitted_on: int
+    reported_on: int
+    nll: tuple[float, float]
+    brier: tuple[float, float]
+    ece: tuple[float, float] | None
+
+
+class JudgeResult(Record):
+    """What `cai judge-check` found. Shares are of the scored pairs; ties count a half.
+
+    `key` names the judge: model, words of the judge's templates, reasoning or not. Pairs of figures
+    in `calibration` are before and after.
+    """
+
+    version: Literal[1] = 1
+    key: str
+    judge: str
+    model: str
+    labels: tuple[str, ...]
+    cot: bool
+    principles: int
+    constitution: dict[str, str]
+    pairs: dict[str, str | int]
+    scored: int
+    unscored: int
+    unscored_reasons: dict[str, int]
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    accuracy_right_first: float | None
+    accuracy_right_second: float | None
+    consistency: float | None
+    first_position_rate: float | None
+    longer_wins_rate: float | None
+    shorter_is_right: float | None
+    over_shorter: Interval | None
+    brier: float | None
+    ece: float | None
+    bins: tuple[Bin, ...]
+    label_mass: dict[str, float]
+    kinds: dict[str, Group]
+    difficulties: dict[str, Group]
+    calibration: Calibration | None
+    verdict: JudgeVerdict
+    words: str
+
+
+def folder() -> Path:
+    return cache_dir() / "judges"
+
+
+def _path(key: str) -> Path:
+    return folder() / f"{key}.json"
+
+
+def stored(key: str) -> JudgeResult | None:
+    """The last check of the judge with this key, or None."""
+    path = _path(key)
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except CaiError as error:
+        hint = "Delete the file and check the judge again."
+        raise CaiError(error.message, hint) from None
+
+
+def store(result: JudgeResult) -> Path:
+    path = _path(result.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, shared=True) as file:
+        file.write(result.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read(path: Path) -> JudgeResult:
+    """A result from a file.
+
+    Raises:
+        CaiError: The file cannot be read, or is no result of this version.
+    """
+    hint = "It is the result.json that cai judge-check wrote."
+    try:
+        return JudgeResult.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CaiError(f"{path}: {error.strerror}", hint) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CaiError(f"{path}: {where + ': ' if where else ''}{first['msg']}", hint) from None
+
+
+def calibration(path: Path, key: str) -> float:
+    """The temperature that a check fitted for the judge with this key.
+
+    Raises:
+        CaiError: The file is no result, another judge's, or has no temperature.
+    """
+    result = read(path)
+    if result.key != key:
+        raise CaiError(
+            f"{path}: the check of another judge ({result.model}), or of other words for it",
+            "Run cai judge-check with the judge, --templates and cot of this run.",
+        )
+    if result.calibration is None:
+        raise CaiError(f"{path}: the check fitted no temperature", "It takes 20 scored pairs.")
+    return result.calibration.temperature
+
+
+def with_judge(method: Method, identity: Callable[[], str | None]) -> Method:
+    """The method with what is known of the judge whose identity this is, if it has a judge.
+
+    Raises:
+        CaiError: The calibration is not a judge check's result, or it is another judge's.
+    """
+    if not method.sources:
+        return method
+    judge, path = identity(), method.settings.judge_calibration
+    if judge is None:
+        return method
+    key = method.judge_key(judge)
+    result = stored(key)
+    temperature = calibration(Path(path), key) if path is not None else 1.0
+    usable = None if result is None else result.verdict == "usable"
+    return replace(method, judge=JudgeFacts(usable=usable, temperature=temperature))
+
+
+def judge_warning(method: Method) -> str | None:
+    """What to say of a judge whose labels may be worth nothing; None of one that is usable."""
+    if not method.sources or method.judge.usable:
+        return None
+    name = method.settings.model_of("judge")
+    filtered = "No revision is filtered by it."
+    if method.judge.usable is not None:
+        what = f"{method.judge.state}: its labels may be no better than chance"
+        return f"The judge {name} {what}. {filtered} Choose another one with --judge."
+    options = " --cot" if method.settings.cot else ""
+    if method.settings.templates is not None:
+        options += f" --templates {method.settings.templates}"
+    return (
+        f"The judge {name} was {method.judge.state}: nobody knows whether its labels are better "
+        f"than chance. {filtered} Check it: cai judge-check --judge {name}{options}"
+    )

@@ -1,0 +1,114 @@
+"""`cai constitution test`: the examples of its principles, put to a critic and a judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+from cai.cli.options import SERVED, Config, Json, Set, argument, with_settings
+from cai.config import Settings, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cai.checks.examples import CriticExample, ExampleReport, JudgeExample
+
+ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
+
+
+@with_settings(Settings, only={"model", "critic", "judge", "templates", *ASKED, *SERVED})
+def run_examples(
+    given: dict[str, Any],
+    file: Annotated[str, argument(Settings, "constitution", "FILE")],
+    principle: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Test this principle only; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the calls. [default: `outputs/constitution-test/<name>`]",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    config: Config = None,
+    set_: Set = None,
+    min_pass: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            show_default=False,
+            help="Share of tests that must pass for exit code 0. [default: 1]",
+        ),
+    ] = 1.0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the examples of the principles as tests of critic and judge.
+
+    The critic passes where its verdict is the example's; the judge where it prefers the example's
+    revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
+    """
+    from cai.checks.examples import check_examples
+    from cai.runtime.progress import Shown
+
+    settings = resolve({**given, "constitution": file}, config, tuple(set_ or ()))
+    progress = Shown(stderr)
+    try:
+        report = check_examples(
+            settings,
+            principles=principle or (),
+            out=out,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if as_json:
+        counts = {"passed": report.passed, "total": report.total}
+        typer.echo(json.dumps({**report.model_dump(mode="json"), **counts}, indent=2))
+    else:
+        _print(report)
+    if report.passed / report.total < min_pass:
+        raise typer.Exit(1)
+
+
+def _print(report: ExampleReport) -> None:
+    from rich.table import Table
+
+    table = Table("principle", "critic", "judge", "not passed", title_justify="left")
+    ids = dict.fromkeys([t.principle for t in report.critic] + [t.principle for t in report.judge])
+    for name in ids:
+        critic = [test for test in report.critic if test.principle == name]
+        judge = [test for test in report.judge if test.principle == name]
+        failed = [_said(t) for t in critic if not t.passed]
+        failed += [_preferred(t) for t in judge if not t.passed]
+        table.add_row(plain(name), _share(critic), _share(judge), plain("\n".join(failed)))
+    console.print(table)
+    console.print(plain(f"{report.constitution}: {report.passed} of {report.total} tests pass"))
+
+
+def _share(tests: Sequence[CriticExample | JudgeExample]) -> str:
+    return f"{sum(t.passed for t in tests)}/{len(tests)}" if tests else "-"
+
+
+def _said(test: CriticExample) -> str:
+    if test.p_change is None:
+        return f"{test.example}: critic failed: {test.error}"
+    return f"{test.example}: {test.expected}, but p(change) = {test.p_change:.2f}"
+
+
+def _preferred(test: JudgeExample) -> str:
+    if test.p_revision is None:
+        return f"{test.example}: judge failed: {test.error}"
+    order = "" if test.consistent else ", the orders disagree"
+    return f"{test.example}: p(revision) = {test.p_revision:.2f}{order}"

@@ -1,0 +1,95 @@
+"""How a run ends: its rows again from the journal, as datasets, with manifest and card."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from cai.constitution.yaml_file import dumped
+from cai.dataset.schema import Manifest, named
+from cai.dataset.write import write_datasets
+from cai.engines.base import CONTROL_TOKENS
+from cai.errors import CaiError
+from cai.files import replacing
+from cai.generation.manifest import Outcome, Spent, manifest_of
+from cai.generation.start import Job, Settled
+from cai.publish.card import dataset_card
+from cai.records import Failure, Prompt, Row
+from cai.row import replay
+from cai.runtime.calls import Calls
+from cai.runtime.price import Price
+from cai.runtime.progress import counted
+from cai.runtime.tally import Tally
+
+
+def publish(
+    job: Job, settled: Settled, names: Mapping[str, str], spent: Spent, price: Price | None
+) -> None:
+    """Write the datasets, the settings, the manifest and the card."""
+    kinds, calls = job.journal.kinds(), settled.calls
+    job.progress.phase("writing datasets", sum(kinds.values()))
+    replayed = replace(calls, reuse=(), retry_failed=False, tally=Tally())
+    began = time.monotonic()
+    counts = write_datasets(
+        job.folder,
+        counted(_outcomes(job, settled, replayed), job.progress),
+        settled.method,
+        judge=named(names.get("judge"), calls.identities.get("judge", "")),
+    )
+    seconds = time.monotonic() - began
+    served = any(engine.reads_control_tokens for engine in job.engines.values())
+    controls = _with_control_tokens(job.prompts()) if served else 0
+    if controls:
+        job.progress.warn(
+            f"{controls:,} prompts hold what looks like a special token of a model; "
+            "a server reads it as one, not as text"
+        )
+    outcome = Outcome(
+        source=job.journal.meta("source"),
+        kinds=kinds,
+        control_tokens=controls,
+        counts=counts,
+        made=calls.tally,
+        whole=replayed.tally,
+    )
+    fed = {role: feeding for role, e in job.engines.items() if (feeding := e.feeding())}
+    whole = job.journal.meta("seconds") or 0.0
+    spent = spent._replace(whole=whole, writing=seconds)
+    manifest = manifest_of(settled.method, calls, names, fed, outcome, spent, price)
+    _write_files(job, settled, manifest)
+    job.journal.set_meta({"published": dict(settled.facts)})
+
+
+def _outcomes(job: Job, settled: Settled, calls: Calls) -> Iterator[Row | Failure]:
+    """Every row again from the journal alone, in the order of the prompts."""
+    yield from job.journal.ingest_failures()
+    for prompt in job.prompts():
+        row = replay(prompt, settled.method, calls)
+        if row.missing:
+            raise CaiError(
+                f"{job.folder}: the journal lacks a call of prompt {prompt.id}",
+                "Run the same command again.",
+            )
+        yield row
+
+
+def _with_control_tokens(prompts: Iterable[Prompt]) -> int:
+    """How many prompts a server reads otherwise than we do."""
+    return sum(any(CONTROL_TOKENS.search(m.content) for m in p.messages) for p in prompts)
+
+
+def _write_files(job: Job, settled: Settled, manifest: Manifest) -> None:
+    settings, constitution = settled.method.settings, settled.method.constitution
+    data = constitution.model_dump(mode="json", exclude_defaults=True)
+    data["version"] = 1
+    texts = {
+        "config.yaml": dumped(settings.model_dump(mode="json"), 100),
+        "constitution.yaml": dumped(data, 100),
+        "README.md": dataset_card(job.folder, settings, constitution, manifest),
+        "manifest.json": json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        with replacing(job.folder / name) as file:
+            file.write(text)

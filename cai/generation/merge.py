@@ -1,0 +1,101 @@
+"""The shards of a run, put together: their calls are reused, no model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cai.checks.results import with_judge
+from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
+from cai.dataset.run import Run
+from cai.engines.base import Absent, Engine
+from cai.errors import CaiError
+from cai.generation.job import generate
+from cai.method import load_method
+from cai.runtime.folder import reading
+from cai.runtime.progress import Progress
+
+_WORDS = {  # what all shards must share, and what it is called
+    "settings": "setting",
+    "constitution": "constitution",
+    "templates": "template",
+    "identities": "model",
+    "judge": "judge check",
+}
+
+
+def merge_shards(
+    shards: Sequence[str | Path], out: str | Path, *, progress: Progress | None = None
+) -> Run:
+    """Put the shards of a run together in a folder of its own, without asking a model.
+
+    Raises:
+        CaiError: A shard is missing, not finished or of another run, or what they were made from
+            is no longer there.
+    """
+    if not shards:
+        raise CaiError("no shard is given", "Give the folders of all shards of a run.")
+    facts: dict[str, dict[str, Any]] = {}
+    for folder in shards:
+        record = _published(Path(folder))
+        shard = record["settings"].pop("shard", None)
+        if shard is None:
+            raise CaiError(f"{folder}: a whole run, no shard of one", "Leave it out.")
+        if shard in facts:
+            raise CaiError(f"{folder}: shard {shard} is given twice", "Leave one out.")
+        facts[shard] = record
+    first = next(iter(facts.values()))
+    parts = int(next(iter(facts)).split("/")[1])
+    names = {f"{n + 1}/{parts}" for n in range(parts)}
+    missing, others = names - facts.keys(), facts.keys() - names
+    if missing or others:
+        what = f"missing: {', '.join(sorted(missing))}" if missing else f"not one: {min(others)}"
+        raise CaiError(f"not the {parts} shards of a run; {what}", "Give all of one run.")
+    _of_one_run(facts)
+    here = {key: value for key, value in first["settings"].items() if key not in EXECUTION_KEYS}
+    here["date"] = first["settings"].get("date")
+    settings = resolve(here)
+    method = load_method(settings)
+    if method.constitution.model_dump(mode="json") != first["constitution"]:
+        raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
+    identities = first["identities"]
+    judge = with_judge(method, lambda: identities.get("judge")).judge
+    if judge.model_dump() != first["judge"]:
+        raise CaiError(
+            "what is known here of the judge is not what the shards were made with",
+            "Merge on one of their machines, or copy the result of cai judge-check from there.",
+        )
+    engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
+    return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
+
+
+def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `CaiError` unless the shards were made from the same, by the same models."""
+    first = next(iter(facts.values()))
+    for shard, record in facts.items():
+        for key, word in _WORDS.items():
+            # Each shard has a machine, servers and paths of its own.
+            own = EXECUTION_KEYS | FILE_KEYS if key == "settings" else set()
+            others = {
+                k for k in record[key] | first[key] if record[key].get(k) != first[key].get(k)
+            }
+            if others - own:
+                raise CaiError(
+                    f"shard {shard} was made from another {word} than the first: "
+                    f"{', '.join(sorted(others - own))}",
+                    "Run it again with the same command.",
+                )
+
+
+def _published(folder: Path) -> dict[str, Any]:
+    """What a finished run was made from."""
+    with reading(folder, "Give the folders that cai generate wrote.") as journal:
+        record: dict[str, Any] | None = journal.meta("published")
+        settings = journal.meta("settings")
+    if record is None or record["settings"] != settings:
+        raise CaiError(
+            f"{folder}: this shard has not come to its end",
+            "Run the same cai generate command again.",
+        )
+    return record

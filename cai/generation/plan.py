@@ -1,0 +1,223 @@
+"""What running would do: rows that stand, calls in the journal, calls to make; no model is used."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from cai import templates
+from cai.checks.results import with_judge
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
+from cai.constitution.records import Constitution
+from cai.engines import labels
+from cai.engines.base import Engine
+from cai.engines.local.fed import why_fed_otherwise
+from cai.files import JOURNAL
+from cai.generation.ingest import digest_of_prompts, ingest, run_folder
+from cai.method import Method, load_method
+from cai.records import JudgeFacts, Prompt, Row
+from cai.row import replay
+from cai.runtime import servers
+from cai.runtime.calls import Calls
+from cai.runtime.folder import has_journal, reading
+from cai.runtime.journal import Journal
+from cai.runtime.progress import Progress, Quiet
+
+T = TypeVar("T")
+
+UNKNOWN = "not on this machine yet"
+REUSE_HINT = "--reuse takes the folder of a run."
+
+# Changes that are the tool's daily use; the others are asked about before rows are replaced.
+EXPECTED = frozenset({"constitution"})
+
+
+@dataclass
+class Plan:
+    """What a run into a folder would reuse and make.
+
+    `replaced` counts rows of the last run whose data would change or go.
+    """
+
+    changes: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    complete: int = 0
+    reused: int = 0
+    at_least: int = 0
+    at_most: int = 0
+    standing: int = 0
+    replaced: int = 0
+    first: list[Prompt] = field(default_factory=list)
+
+    @property
+    def needs_consent(self) -> bool:
+        return self.replaced > 0 and bool(set(self.changes) - EXPECTED)
+
+
+def plan_rows(
+    plan: Plan,
+    prompts: Iterable[Prompt],
+    new: tuple[Method, Calls],
+    old: tuple[Method, Calls] | None,
+    *,
+    retry_failed: bool = False,
+    show: int = 2,
+) -> Plan:
+    """Replay every prompt by the new method, and by the old one, and count."""
+    method, calls = new
+    for prompt in prompts:
+        plan.rows += 1
+        if len(plan.first) < show:
+            plan.first.append(prompt)
+        before = calls.tally.reused
+        row = replay(prompt, method, calls)
+        if not row.missing and not (row.failures and retry_failed):
+            plan.complete += 1
+        else:
+            there = calls.tally.reused - before
+            plan.at_least += 1
+            plan.at_most += max(1, method.most_calls(prompt) - there)
+        if old is not None and _holds_data(stood := replay(prompt, *old)):
+            plan.standing += 1
+            plan.replaced += _loses(stood, old[0].judge, row, method.judge)
+    plan.reused = calls.tally.reused
+    return plan
+
+
+def _holds_data(row: Row) -> bool:
+    return row.chain is not None or any(pair.label is not None for pair in row.pairs)
+
+
+def _loses(before: Row, judge: JudgeFacts, after: Row, new_judge: JudgeFacts) -> bool:
+    """Whether data of a row that stands would change or go; what is added is no loss."""
+    if before.chain is not None and before.chain != after.chain:
+        return True
+    if before.verified(judge.usable) != after.verified(new_judge.usable):
+        return True
+    return any(pair.label is not None and pair not in after.pairs for pair in before.pairs)
+
+
+def make_plan(
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    out: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    engines: Mapping[str, Engine],
+    retry_failed: bool = False,
+) -> tuple[Plan, Method]:
+    """What `generate` would do; nothing is written and no model is loaded.
+
+    Args:
+        settings: The settings of the run.
+        out: The run folder, as in `generate`.
+        reuse: As in `generate`.
+        engines: The models by role; of one that is not on this machine yet nothing is reused.
+        retry_failed: As in `generate`.
+        progress: Told of prompts that cannot be used.
+    """
+    method = load_method(settings)
+    folder = run_folder(method, out)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        staged = Journal(scratch / JOURNAL)
+        stack.callback(staged.close)
+        ingest(staged, settings, progress or Quiet())
+        paths = [*([folder] if has_journal(folder) else []), *map(Path, reuse)]
+        journals = [stack.enter_context(reading(path, REUSE_HINT)) for path in paths]
+        standing = journals[0] if paths[:1] == [folder] else None
+        servers.recall(engines, journals)
+        method = with_judge(method, lambda: engines["judge"].known_identity())
+        identities: dict[str, str] = {
+            role: engines[role].known_identity() or UNKNOWN for role in method.roles
+        }
+        calls = Calls(standing or staged, settings.seed, identities, reuse=journals)
+        for journal in reversed(journals):
+            calls.labels.update(labels.from_meta(journal.meta("labels")))
+        plan, old = Plan(), None
+        if standing is not None and standing.meta("settings") is not None:
+            old = last_method(standing, published=True)
+            last = last_method(standing)[0].settings
+            new_digest = digest_of_prompts(settings, last)
+            plan.changes = changes_since(
+                standing,
+                method,
+                identities,
+                new_prompts=new_digest not in (None, standing.meta("source")["digest"]),
+            )
+            plan.replaced = standing.count_missing(staged) if "prompts" in plan.changes else 0
+        prompts = (prompt for _, prompt in staged.prompts("staged"))
+        plan_rows(plan, prompts, (method, calls), old, retry_failed=retry_failed)
+        return plan, method
+
+
+def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, Calls]:
+    """The method and calls that the journal was last used for, or last wrote datasets by."""
+    written = journal.meta("published") if published else None
+    fact = written.get if written is not None else journal.meta
+    settings = Settings.model_validate(fact("settings"))
+    method = Method(
+        Constitution.model_validate(fact("constitution")),
+        templates.Templates(fact("templates")),
+        settings,
+        JudgeFacts.model_validate(fact("judge") or {}),
+    )
+    picks = labels.from_meta(journal.meta("labels"))
+    return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
+
+
+def changes_since(
+    journal: Journal, method: Method, identities: Mapping[str, str], *, new_prompts: bool
+) -> dict[str, str]:
+    """What is different from the run that the journal was last used for, in words."""
+    (old, calls), new = last_method(journal), method.settings
+    changes: dict[str, str] = {}
+    if old.constitution != method.constitution:
+        changes["constitution"] = _constitution_change(old.constitution, method.constitution)
+    changes |= _model_changes(calls.identities, identities)
+    if old.judge != method.judge:
+        changes["judge check"] = f"{_of_judge(old.judge)} → {_of_judge(method.judge)}"
+    if old.templates.texts != method.templates.texts:
+        names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
+        changes["templates"] = ", ".join(names)
+    if new_prompts:
+        changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
+    before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")
+    for key in sorted(before.keys() - PROMPT_KEYS - EXECUTION_KEYS - FILE_KEYS):
+        if before[key] != after[key]:
+            changes[key] = f"{before[key]} → {after[key]}"
+    return changes
+
+
+def _model_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Roles whose model is another one now; what changed for all is said once."""
+    changed = {
+        role: why_fed_otherwise(old[role], new[role]) or f"{old[role]} → {new[role]}"
+        for role in new
+        if role in old and old[role] != new[role]
+    }
+    if len(changed) > 1 and len(set(changed.values())) == 1:
+        return {"model": next(iter(changed.values()))}
+    return {"model" if role == "policy" else role: what for role, what in changed.items()}
+
+
+def _of_judge(judge: JudgeFacts) -> str:
+    warmth = f", temperature {judge.temperature:.4g}" if judge.temperature != 1 else ""
+    return judge.state + warmth
+
+
+def _constitution_change(old: Constitution, new: Constitution) -> str:
+    before, after = ({p.id: p for p in c.principles} for c in (old, new))
+    edited = [i for i in after if i in before and after[i] != before[i]]
+    words = {
+        "added": after.keys() - before.keys(),
+        "removed": before.keys() - after.keys(),
+        "edited": edited,
+    }
+    return "; ".join(f"{word} {', '.join(sorted(ids))}" for word, ids in words.items() if ids) or (
+        "few-shot cases or description"
+    )

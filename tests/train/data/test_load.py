@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cai.errors import CaiError
+from tests.train.data.rows import (
+    Load,
+    pair,
+    write,
+)
+
+
+def test_a_run_is_read_in_both_splits(load: Load, tokenizer: Any, tmp_path: Path) -> None:
+    train, test = [pair(n) for n in range(6)], [pair(n) for n in range(6, 8)]
+    found = load("dpo", write(tmp_path / "run", "preferences", train=train, test=test))
+    assert len(found.train) == 6
+    assert found.eval is not None
+    assert len(found.eval) == 2
+    columns = ["prompt_ids", "chosen_ids", "rejected_ids", "chosen_probability"]
+    assert found.train.column_names == columns
+    row = found.train[0]
+    prompt = tokenizer.apply_chat_template(
+        train[0]["prompt"], add_generation_prompt=True, return_dict=False
+    )
+    assert row["prompt_ids"] == prompt
+    assert [tokenizer.decode(row[name]) for name in columns[1:3]] == [
+        "Good answer 0.<|im_end|>", "Bad answer 0.<|im_end|>",
+    ]  # fmt: skip
+    assert row["chosen_probability"] == 0.8
+    assert found.report.labels is not None
+    assert found.report.labels.mean == pytest.approx(0.8)
+
+
+def test_sure_labels_are_refused_where_doubt_is_to_be_learnt(load: Load, tmp_path: Path) -> None:
+    run = write(tmp_path / "run", "preferences", train=[pair(n, p=0.995) for n in range(5)])
+    for loss in ("soft", "geometric"):
+        with pytest.raises(CaiError, match=r"above 0\.99"):
+            load("dpo", run, loss=loss)
+    assert len(load("dpo", run, loss="hard").train) == 5
