@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from cai.presets import PRESETS, Preset
 from cai.records import Kind, PairSource, Sampling
-from cai.settings import MODEL_NAMES, Layer, merged, parse_pair, refused, setting
-from cai.settings import read_config as read_config
+from cai.settings import MODEL_NAMES, Layer, merged, parse_pair, read_config, refused, setting
 from cai.sources.bad_rows import MAX_BAD_ROWS
 
 Role = Literal["policy", "critic", "reviser", "judge", "sampler"]

@@ -16,8 +16,8 @@ from cai.cli.console import console, plain, show_error, stderr
 from cai.cli.help import Verb, Verbs
 from cai.cli.options import Config, Json, Set, argument, with_settings
 from cai.errors import CaiError
-from cai.train.config import TrainMethod, TrainSettings, resolve_training
-from cai.train.defaults import PAIR_KEYS
+from cai.train.config import TrainSettings, resolve_training
+from cai.train.defaults import PAIR_KEYS, TrainMethod
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 

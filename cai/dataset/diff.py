@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, read_config
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS
 from cai.constitution.change import constitution_change
 from cai.constitution.load import load
 from cai.constitution.records import Constitution
@@ -23,6 +23,7 @@ from cai.dataset.run_change import (
     RunDiff,
 )
 from cai.dataset.traces import batches
+from cai.settings import read_config
 
 
 def diff_runs(a: Path, b: Path, show: int = 5) -> RunDiff:

@@ -25,9 +25,23 @@ from cai.runtime.tally import Tally
 
 
 def publish(
-    job: Job, settled: Settled, names: Mapping[str, str], spent: Spent, price: Price | None
+    job: Job,
+    settled: Settled,
+    names: Mapping[str, str],
+    started: str,
+    generating: float,
+    price: Price | None,
 ) -> None:
-    """Write the datasets, the settings, the manifest and the card."""
+    """Write the datasets, the settings, the manifest and the card.
+
+    Args:
+        job: The open run.
+        settled: What its rows were made by.
+        names: What a person calls the model of each role.
+        started: When the run was started first.
+        generating: Seconds of generation in this session.
+        price: Of the models.
+    """
     kinds, calls = job.journal.kinds(), settled.calls
     job.progress.phase("writing datasets", sum(kinds.values()))
     replayed = replace(calls, reuse=(), retry_failed=False, tally=Tally())
@@ -38,7 +52,7 @@ def publish(
         settled.method,
         judge=named(names.get("judge"), calls.identities.get("judge", "")),
     )
-    seconds = time.monotonic() - began
+    writing = time.monotonic() - began
     served = any(engine.reads_control_tokens for engine in job.engines.values())
     controls = _with_control_tokens(job.prompts()) if served else 0
     if controls:
@@ -55,8 +69,7 @@ def publish(
         whole=replayed.tally,
     )
     fed = {role: feeding for role, e in job.engines.items() if (feeding := e.feeding())}
-    whole = job.journal.meta("seconds") or 0.0
-    spent = spent._replace(whole=whole, writing=seconds)
+    spent = Spent(started, generating, job.journal.meta("seconds") or 0.0, writing)
     manifest = manifest_of(settled.method, calls, names, fed, outcome, spent, price)
     _write_files(job, settled, manifest)
     job.journal.set_meta({"published": dict(settled.facts)})

@@ -17,9 +17,8 @@ from cai.errors import CaiError
 from cai.files import JOURNAL
 from cai.generation.end import publish
 from cai.generation.ingest import run_folder
-from cai.generation.manifest import Spent, first_start
 from cai.generation.plan import REUSE_HINT, Plan
-from cai.generation.start import Job, Settled, settle
+from cai.generation.start import Job, Settled, first_start, settle
 from cai.method import load_method
 from cai.records import Prompt
 from cai.roles import make_engines, names_of, on_its_day, settle_labels
@@ -84,7 +83,7 @@ def generate(
         started = first_start(journal)
         seconds = _generated(job, settled)
         names = names_of(settings, engines, given=engine is not None)
-        publish(job, settled, names, Spent(started, seconds), cost)
+        publish(job, settled, names, started, seconds, cost)
     return Run.load(folder)
 
 

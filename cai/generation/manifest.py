@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,6 @@ from cai.dataset.schema import SPLITS, Manifest
 from cai.engines import labels
 from cai.method import Method
 from cai.runtime.calls import Calls
-from cai.runtime.journal import Journal
 from cai.runtime.price import Price
 from cai.runtime.tally import Tally
 
@@ -42,8 +40,8 @@ class Spent(NamedTuple):
 
     started: str
     now: float
-    whole: float = 0.0
-    writing: float = 0.0
+    whole: float
+    writing: float
 
 
 class Outcome(NamedTuple):
@@ -64,14 +62,6 @@ class Outcome(NamedTuple):
     counts: Counter[str]
     made: Tally
     whole: Tally
-
-
-def first_start(journal: Journal) -> str:
-    """When the run was started first, which its journal keeps."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    first = str(journal.meta("started") or now)
-    journal.set_meta({"started": first})
-    return first
 
 
 def manifest_of(

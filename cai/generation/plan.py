@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from cai import templates
 from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
+from cai.constitution.change import ConstitutionChange, constitution_change
 from cai.constitution.records import Constitution
 from cai.engines import labels
 from cai.engines.base import Engine
@@ -26,8 +26,6 @@ from cai.runtime.calls import Calls
 from cai.runtime.folder import has_journal, reading
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress, Quiet
-
-T = TypeVar("T")
 
 UNKNOWN = "not on this machine yet"
 REUSE_HINT = "--reuse takes the folder of a run."
@@ -177,7 +175,8 @@ def changes_since(
     (old, calls), new = last_method(journal), method.settings
     changes: dict[str, str] = {}
     if old.constitution != method.constitution:
-        changes["constitution"] = _constitution_change(old.constitution, method.constitution)
+        change = constitution_change(old.constitution, method.constitution)
+        changes["constitution"] = _in_words(change)
     changes |= _model_changes(calls.identities, identities)
     if old.judge != method.judge:
         changes["judge check"] = f"{_of_judge(old.judge)} → {_of_judge(method.judge)}"
@@ -210,14 +209,9 @@ def _of_judge(judge: JudgeFacts) -> str:
     return judge.state + warmth
 
 
-def _constitution_change(old: Constitution, new: Constitution) -> str:
-    before, after = ({p.id: p for p in c.principles} for c in (old, new))
-    edited = [i for i in after if i in before and after[i] != before[i]]
-    words = {
-        "added": after.keys() - before.keys(),
-        "removed": before.keys() - after.keys(),
-        "edited": edited,
-    }
+def _in_words(change: ConstitutionChange) -> str:
+    edited = [principle.id for principle in change.edited]
+    words = {"added": change.added, "removed": change.removed, "edited": edited}
     return "; ".join(f"{word} {', '.join(sorted(ids))}" for word, ids in words.items() if ids) or (
         "few-shot cases or description"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,3 +140,11 @@ def _settle_changes(
             f"because of {changed}",
             "Say --yes to go on, or choose another --out (with --reuse to keep the calls).",
         )
+
+
+def first_start(journal: Journal) -> str:
+    """When the run was started first, which its journal keeps."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    first = str(journal.meta("started") or now)
+    journal.set_meta({"started": first})
+    return first

@@ -60,8 +60,9 @@ def _refuse_foreign(folder: Path) -> None:
         raise CaiError(f"{folder}: a file, not a folder", "Choose another --out.")
     if not folder.exists() or has_journal(folder):
         return
-    ours = (".lock", f".{JOURNAL}.new")  # of one that was killed when it had just begun
-    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(ours)]
+    begun = f".{JOURNAL}.new"  # left by one that was killed when it had just begun
+    names = [path.name for path in folder.iterdir()]
+    foreign = [name for name in names if name != ".lock" and not name.startswith(begun)]
     if foreign:
         raise CaiError(
             f"{folder}: holds other files ({foreign[0]}) and is not a run folder",

@@ -7,15 +7,13 @@ journal by role and name: who goes on with a run, or looks at a finished one, as
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from cai.engines.base import Engine
 from cai.engines.server.abilities import Abilities, Trial
 from cai.runtime.calls import MissingCall
 from cai.runtime.journal import Journal
 from cai.runtime.work import distinct, run
-
-T = TypeVar("T")
 
 Found = dict[str, dict[str, Any]]  # abilities by role and by name
 

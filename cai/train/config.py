@@ -22,9 +22,8 @@ from cai.settings import (
     setting,
 )
 from cai.train import defaults
-from cai.train.defaults import TrainMethod as TrainMethod
-from cai.train.mix import Mix as Mix
-from cai.train.mix import parse_mix as parse_mix
+from cai.train.defaults import TrainMethod
+from cai.train.mix import Mix, parse_mix
 
 DatasetName = Literal["sft", "preferences"]
 

@@ -23,9 +23,9 @@ from trl.trainer import dpo_trainer as trl_dpo
 from cai.errors import CaiError
 from cai.train.data.columns import PROBABILITY
 from cai.train.losses import Loss, delta_of, nll, preference_loss
-from cai.train.mixins import Checkpoints, Updates
+from cai.train.mixins import AsTokens, Checkpoints, Updates
 from cai.train.reference import with_reference
-from cai.train.rows import PAIR_COLUMNS, require_pairs, tokenised, without_loading
+from cai.train.rows import PAIR_COLUMNS, require_pairs, without_loading
 
 _LEFT_OUT = -1.0  # the label of a pair that only fills a batch
 
@@ -43,7 +43,7 @@ _PLAIN_LOSS = {
 }
 
 
-class CaiDPOTrainer(Checkpoints, Updates, DPOTrainer):  # type: ignore[misc]
+class CaiDPOTrainer(Checkpoints, Updates, AsTokens, DPOTrainer):  # type: ignore[misc]
     """DPO on soft labels: the loss of `cai.train.losses` in the place of TRL's.
 
     With `hard`, no weight on the likelihood and no normalisation it trains bit for bit as
@@ -63,6 +63,7 @@ class CaiDPOTrainer(Checkpoints, Updates, DPOTrainer):  # type: ignore[misc]
         check_first_preference: Called with it, before anything is learnt from that batch.
     """
 
+    columns, own_column = PAIR_COLUMNS, PROBABILITY
     data_collator: Any
     precompute_ref_logps: bool
 
@@ -87,16 +88,6 @@ class CaiDPOTrainer(Checkpoints, Updates, DPOTrainer):  # type: ignore[misc]
 
     def _leave_out(self, batch: dict[str, Any], after: int) -> None:
         batch[PROBABILITY][after:] = _LEFT_OUT
-
-    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
-        if tokenised(dataset, PAIR_COLUMNS):
-            return dataset
-        return super()._prepare_dataset(dataset, *arguments, **named)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if PROBABILITY not in self._signature_columns:
-            self._signature_columns.append(PROBABILITY)
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         """TRL's, with the bar that was asked for in the place of its own."""

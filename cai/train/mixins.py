@@ -1,14 +1,16 @@
-"""What both trainers do otherwise than transformers: checkpoints, and updates that end an epoch."""
+"""What both trainers do otherwise: checkpoints, updates that end an epoch, rows of tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, Trainer
 
 from cai.errors import CaiError
+from cai.train.rows import tokenised
 
 
 class Checkpoints(Trainer):  # type: ignore[misc]
@@ -66,3 +68,20 @@ class Updates(Trainer):  # type: ignore[misc]
     def _leave_out(self, batch: dict[str, Any], after: int) -> None:
         """Make nothing be learnt from the rows of a batch after the first so many."""
         raise NotImplementedError
+
+
+class AsTokens(Trainer):  # type: ignore[misc]
+    """Rows that are tokens already are taken as they are, with a column that TRL does not know."""
+
+    columns: ClassVar[tuple[Sequence[str], Sequence[str]]]  # of texts, of tokens
+    own_column: ClassVar[str]
+
+    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
+        if tokenised(dataset, self.columns):
+            return dataset
+        return super()._prepare_dataset(dataset, *arguments, **named)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.own_column not in self._signature_columns:
+            self._signature_columns.append(self.own_column)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
+from cai.constitution.yaml_file import dumped
 from cai.engines.local.weights import default_model, resolve
 from cai.errors import CaiError
 from cai.files import replacing
@@ -141,7 +141,7 @@ def _prepare(
         require_same(stood, record)
     write_record(folder, record)
     with replacing(folder / "train.yaml") as file:
-        yaml.safe_dump(settings.as_data(), file, sort_keys=False, allow_unicode=True)
+        file.write(dumped(settings.as_data()))
     return data, tokenizer, record
 
 

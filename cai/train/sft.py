@@ -12,17 +12,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import SFTConfig, SFTTrainer
 
 from cai.errors import CaiError
-from cai.train.mixins import Checkpoints, Updates
+from cai.train.mixins import AsTokens, Checkpoints, Updates
 from cai.train.reference import saved_at, to_train
-from cai.train.rows import DEMONSTRATION_COLUMNS, MASK, require_columns, tokenised, without_loading
+from cai.train.rows import DEMONSTRATION_COLUMNS, MASK, require_columns, without_loading
 
 
-class CaiSFTTrainer(Checkpoints, Updates, SFTTrainer):  # type: ignore[misc]
+class CaiSFTTrainer(Checkpoints, Updates, AsTokens, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer on demonstrations; rows that are tokens already are taken as they are.
 
     Their columns are `input_ids` and `completion_mask`; what lies above `max_length` is cut off.
     """
 
+    columns, own_column = DEMONSTRATION_COLUMNS, MASK
     data_collator: Any
 
     def __init__(self, **arguments: Any) -> None:
@@ -31,16 +32,6 @@ class CaiSFTTrainer(Checkpoints, Updates, SFTTrainer):  # type: ignore[misc]
 
     def _leave_out(self, batch: dict[str, Any], after: int) -> None:
         batch["labels"][after:] = -100
-
-    def _prepare_dataset(self, dataset: Dataset, *arguments: Any, **named: Any) -> Dataset:
-        if tokenised(dataset, DEMONSTRATION_COLUMNS):
-            return dataset
-        return super()._prepare_dataset(dataset, *arguments, **named)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if MASK not in self._signature_columns:
-            self._signature_columns.append(MASK)
 
 
 def sft_trainer(

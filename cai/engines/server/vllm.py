@@ -101,41 +101,51 @@ class VllmEngine(OpenAIEngine):
 
     @property
     def identity(self) -> str:
-        """The digest of the weights of a folder, else the name; with the flags that were added."""
+        """The digest of the weights of a folder, else the name; with the flags that were added.
+
+        And what the model is fed, or read by, otherwise than by version 0.1.0.
+        """
+        return self._identity(self._template)
+
+    def known_identity(self) -> str | None:
+        if self._found(convert=False) is None:
+            return None
+        return self._identity(self._read_template(local_files_only=True))
+
+    def _identity(self, template: str) -> str:
         from cai.engines.local.weights import weights_identity
 
         folder = Path(self._source)
         who = weights_identity(folder, "vllm") if folder.is_dir() else self._source
-        return " ".join([f"vllm:{who}", *self._args, *self._fed_otherwise()])
-
-    def _fed_otherwise(self) -> list[str]:
-        """What the model is fed, or read by, otherwise than by version 0.1.0."""
-        template = self._template or ""
+        date = [f"date={self._held}"] if self._holds_day(template) else []
         tags = ["reasoning=tags"] if _LATER_TAGS.search(template) else []
-        return [*([f"date={self._held}"] if self._dated else []), *tags]
+        return " ".join([f"vllm:{who}", *self._args, *date, *tags])
 
     @cached_property
-    def _template(self) -> str | None:
+    def _template(self) -> str:
+        return self._read_template(local_files_only=False)
+
+    def _read_template(self, *, local_files_only: bool) -> str:
         """The chat template, where the server reads it from files that can be read here."""
         from cai.engines.local.weights import template_files
 
         template = value_of("--chat-template", self._args)
         if template is not None:
             return Path(template).read_text("utf-8") if Path(template).is_file() else template
-        folder = template_files(self._source)
-        if folder is None or (folder / "tekken.json").is_file():  # vLLM takes mistral-common then
-            return None
-        return template_in(folder, self._model)
+        tokenizer = value_of("--tokenizer", self._args) or self._source
+        folder = template_files(tokenizer, local_files_only=local_files_only)
+        mistral = value_of("--tokenizer-mode", self._args) == "mistral"
+        # With mistral-common vLLM takes no template.
+        if folder is None or mistral or (folder / "tekken.json").is_file():
+            return ""
+        return template_in(folder, self._model) or ""
 
-    @property
-    def _dated(self) -> bool:
-        return self._held is not None and "strftime_now" in (self._template or "")
+    def _holds_day(self, template: str) -> bool:
+        return self._held is not None and "strftime_now" in template
 
     def feeding(self) -> dict[str, str]:
-        return {"date in the template": str(self._held)} if self._dated else {}
-
-    def known_identity(self) -> str | None:
-        return self.identity if self._found(convert=False) is not None else None
+        holds = self._holds_day(self._template)
+        return {"date in the template": str(self._held)} if holds else {}
 
     async def start(self) -> None:
         """Start the servers and wait until they serve; a failure shows their last lines."""
@@ -171,9 +181,9 @@ class VllmEngine(OpenAIEngine):
         command = [python, "-m", "vllm.entrypoints.openai.api_server"]
         command += flags(self._source, self._parallel, self._args, there.memory)
         command += ["--host", "127.0.0.1", "--port", str(port), *self._args]
-        if self._dated and self._held is not None:
+        if self._held is not None and self._holds_day(self._template):
             template = log.with_suffix(".jinja")
-            template.write_text(on_day(self._template or "", self._held), "utf-8")
+            template.write_text(on_day(self._template, self._held), "utf-8")
             command += ["--chat-template", str(template)]
         command += ["--served-model-name", "model", self._nonce]
         with log.open("wb") as file:

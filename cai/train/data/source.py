@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from cai.dataset.schema import DATASETS, SPLITS, Split
 from cai.errors import CaiError, InputError
+from cai.files import JOURNAL
 from cai.sources.bad_rows import RowError
 from cai.sources.files import TABLES, SourceRow, file_digest, file_rows
 from cai.sources.hub import HUB_HINT, hub_spec, hub_splits
@@ -70,7 +71,7 @@ def _from_cells(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_run(folder: Path, name: str, dataset: DatasetName) -> Source:
     finished = (folder / "manifest.json").is_file()
-    if (folder / "calls.sqlite").is_file() and not finished:
+    if (folder / JOURNAL).is_file() and not finished:
         raise CaiError(f"{name}: this run has not come to its end", _AGAIN)
     if not finished and not any((folder / kind).is_dir() for kind in DATASETS):
         raise CaiError(f"{name}: not a run folder", "Give the folder that cai generate wrote.")

@@ -102,6 +102,17 @@ def test_a_template_that_writes_the_date_is_given_the_runs(stand_in: Path, tmp_p
     own.write_text("{{ strftime_now('%Y') }}")
     given = vllm.VllmEngine("org/m", args=f"--chat-template={own}", day=date(2001, 2, 3))
     assert given.identity == f"vllm:org/m --chat-template={own} date=2001-02-03"
+    # The server's template is that of the tokenizer which it is told to take.
+    dated_folder, plain_folder = str(tmp_path / "dated"), str(tmp_path / "plain")
+    day = date(2001, 2, 3)
+    other = vllm.VllmEngine(dated_folder, args=f"--tokenizer {plain_folder}", day=day)
+    assert "--chat-template" not in asyncio.run(flags(other))
+    assert not other.identity.endswith("date=2001-02-03")
+    mistral = vllm.VllmEngine(dated_folder, args="--tokenizer-mode=mistral", day=day)
+    assert mistral.feeding() == {}
+    (tmp_path / "dated" / "tokenizer_config.json").write_text("[")
+    with pytest.raises(CaiError, match=r"tokenizer_config\.json: cannot be read"):
+        _ = vllm.VllmEngine(dated_folder, day=day).identity
 
 
 def test_a_start_that_fails_shows_the_last_lines(stand_in: Path, tmp_path: Path) -> None:
