@@ -214,8 +214,10 @@ class Settings(BaseModel):
     judge_max_tokens: int = setting(
         512, "longest reasoning of the judge (`--cot`), in tokens", "Sampling", ge=1
     )
+    # On llama.cpp a question that the model did not understand left 0.0075 on the labels, one that
+    # it did left 0.72 to 0.88. Below a quarter most of the model's answer is not one of the labels.
     min_label_mass: float = setting(
-        0.01,
+        0.25,
         "least probability on the labels of a verdict or a judgement; less is a failure",
         "Pairs and labels",
         ge=0,
@@ -225,6 +227,14 @@ class Settings(BaseModel):
     max_open_rows: int = setting(
         1024, "rows worked on at once; does not change the data", "This run", ge=1
     )
+    method_version: Literal[1, 2] = setting(
+        2,
+        "rules by which rows are made: 1 are those of version 0.1.0, by which a folder that it "
+        "made goes on",
+        "This run",
+        metavar="N",
+        shown="2, or that of the folder",
+    )
 
     @field_validator("stages", "pairs", "ignore_columns")
     @classmethod
@@ -232,6 +242,11 @@ class Settings(BaseModel):
         if len(set(value)) != len(value):
             raise ValueError("names one twice")
         return value
+
+    @field_validator("method_version", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
 
     @field_validator("shard")
     @classmethod
@@ -256,6 +271,8 @@ class Settings(BaseModel):
         )
 
 
+# Defaults that are others since method version 2: a folder of before keeps its own.
+NEW_DEFAULTS = ("min_label_mass",)
 # What the folder holds does not depend on these: they may change between two runs into it.
 EXECUTION_KEYS = frozenset(
     # A date that is fed to a model is part of the model's identity.
@@ -271,6 +288,20 @@ FILE_KEYS = frozenset(
     {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
     | {"judge_calibration", "base_url", "vllm_args"}
 )
+
+
+def stored_settings(data: Mapping[str, Any]) -> Settings:
+    """The settings that a folder holds; version 0.1.0 wrote no method version."""
+    return Settings.model_validate({"method_version": 1, **data})
+
+
+def of_version(settings: Settings, stored: Settings) -> Settings:
+    """The settings with the stored method version and its defaults, where they name none."""
+    given = settings.model_fields_set
+    if "method_version" in given or settings.method_version == stored.method_version:
+        return settings
+    kept = {key: getattr(stored, key) for key in NEW_DEFAULTS if key not in given}
+    return settings.model_copy(update={"method_version": stored.method_version, **kept})
 
 
 def resolve(

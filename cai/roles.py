@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from cai.config import ROLES, Settings
+from cai.config import ROLES, Settings, of_version, stored_settings
 from cai.engines.base import Absent, Engine, joined
 from cai.engines.labels import DEFAULT, Labels, pick
 from cai.engines.local.chat_template import today
@@ -30,6 +30,19 @@ def on_its_day(settings: Settings, folder: Path) -> Settings:
             stored = (journal.meta("settings") or {}).get("date") or journal.meta("date")
     day = date.fromisoformat(stored) if stored else today()
     return settings.model_copy(update={"date": day})
+
+
+def going_on(settings: Settings, folder: Path) -> Settings:
+    """The settings of a run into a folder: with its date, by its method version if they name none.
+
+    So a folder that version 0.1.0 made goes on by its rules, unless another version is asked for.
+    """
+    settings = on_its_day(settings, folder)
+    if not has_journal(folder):
+        return settings
+    with reading(folder, "") as journal:
+        stored = journal.meta("settings")
+    return settings if stored is None else of_version(settings, stored_settings(stored))
 
 
 def make_engines(

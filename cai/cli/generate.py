@@ -114,10 +114,10 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_fail
     from cai.generation.ingest import run_folder
     from cai.generation.plan import make_plan
     from cai.method import load_method
-    from cai.roles import make_engines, on_its_day
+    from cai.roles import going_on, make_engines
     from cai.runtime.progress import Shown
 
-    settings = on_its_day(settings, run_folder(load_method(settings), out))
+    settings = going_on(settings, run_folder(load_method(settings), out))
     engines = make_engines(settings)
     progress = Shown(stderr)
     progress.phase("reading prompts")

@@ -143,7 +143,7 @@ def _metavar(field: FieldInfo) -> str:
     if _extra(field)["metavar"]:
         return str(_extra(field)["metavar"])
     if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
+        return "|".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         return "LIST"
     return {"int": "N", "float": "NUMBER", "date": "DATE"}.get(kind.__name__, "TEXT")

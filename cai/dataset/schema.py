@@ -38,6 +38,8 @@ PREFERENCES = pa.schema(
         ("pair_source", pa.string()),
         ("order_gap", pa.float64()),
         ("label_mass", pa.float64()),
+        ("calibrated", pa.bool_()),
+        ("cot", pa.bool_()),
         ("principle_ids", pa.list_(pa.string())),
         ("judge", pa.string()),
         ("prompt_kind", pa.string()),
@@ -103,8 +105,16 @@ TRACES = pa.schema(
 
 
 DATASETS = {"sft": SFT, "preferences": PREFERENCES, "traces": TRACES}  # by folder
+# Columns that data of method version 1 has not got.
+SINCE_2 = {"preferences": ("calibrated", "cot")}
 # The columns that are learnt from, each an answer to `prompt`.
 ANSWERS = {"sft": ("completion",), "preferences": ("chosen", "rejected")}
+
+
+def schema_of(name: str, method_version: int) -> pa.Schema:
+    """The columns of a dataset as a method version writes it."""
+    new = () if method_version >= 2 else SINCE_2.get(name, ())
+    return pa.schema([field for field in DATASETS[name] if field.name not in new])
 
 
 def text_key(text: str) -> str:

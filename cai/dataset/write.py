@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cai.dataset.rows import preference_rows, sft_rows, target_of, trace_row, why_dropped
-from cai.dataset.schema import PREFERENCES, SFT, SPLITS, TRACES, Split, split_of
+from cai.dataset.schema import DATASETS, SPLITS, Split, schema_of, split_of
 from cai.files import publish
 from cai.method import Method
 from cai.records import Failure, Row
@@ -29,8 +29,8 @@ def write_datasets(
     All files are written under temporary names and synced before the first is renamed.
     """
     counts: Counter[str] = Counter()
-    schemas = {"sft": SFT, "preferences": PREFERENCES, "traces": TRACES}
-    tables = {name: _Table(folder / name, schema) for name, schema in schemas.items()}
+    version = method.settings.method_version
+    tables = {name: _Table(folder / name, schema_of(name, version)) for name in DATASETS}
     failures = folder / ".failures.jsonl.tmp"
     try:
         with failures.open("w", encoding="utf-8") as file:

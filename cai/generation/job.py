@@ -21,7 +21,7 @@ from cai.generation.plan import REUSE_HINT, Plan
 from cai.generation.start import Job, Settled, first_start, settle
 from cai.method import load_method
 from cai.records import Prompt
-from cai.roles import make_engines, names_of, on_its_day, settle_labels
+from cai.roles import going_on, make_engines, names_of, settle_labels
 from cai.row import make_row
 from cai.runtime import servers
 from cai.runtime.folder import has_journal, reading, working
@@ -70,7 +70,7 @@ def generate(
     cost = Price.parse(price) if price is not None else None
     method = load_method(settings)
     folder = run_folder(method, out)
-    settings = on_its_day(settings, folder)
+    settings = going_on(settings, folder)
     engines = make_engines(settings, engine)
     method = replace(method, settings=settings)
     engines = {role: engines[role] for role in method.roles}

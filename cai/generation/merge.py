@@ -55,7 +55,7 @@ def merge_shards(
     _of_one_run(facts)
     here = {key: value for key, value in first["settings"].items() if key not in EXECUTION_KEYS}
     here["date"] = first["settings"].get("date")
-    settings = resolve(here)
+    settings = resolve({"method_version": 1, **here})  # version 0.1.0 wrote none
     method = load_method(settings)
     if method.constitution.model_dump(mode="json") != first["constitution"]:
         raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")

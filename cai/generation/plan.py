@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cai import templates
 from cai.checks.results import with_judge
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings, stored_settings
 from cai.constitution.change import ConstitutionChange, constitution_change
 from cai.constitution.records import Constitution
 from cai.engines import labels
@@ -157,7 +157,7 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
     """The method and calls that the journal was last used for, or last wrote datasets by."""
     written = journal.meta("published") if published else None
     fact = written.get if written is not None else journal.meta
-    settings = Settings.model_validate(fact("settings"))
+    settings = stored_settings(fact("settings"))
     method = Method(
         Constitution.model_validate(fact("constitution")),
         templates.Templates(fact("templates")),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import cai
 from cai.engines.local import smollm, transformers
+from cai.engines.scripted import ScriptedEngine
 from cai.generation.plan import Plan
 from tests.engines.conftest import CHATML, save_tiny
 
@@ -67,3 +74,69 @@ def test_a_model_whose_answers_have_a_lead_says_what_it_asks_again(
     }
     assert again.manifest.calls["made"] > 0
     assert again.manifest.models["policy"].startswith(f"{before} lead=")
+
+
+def as_by_the_first_version(folder: Path, **settings: object) -> None:
+    """Make the journal of a run say what version 0.1.0's did: no method version, its defaults."""
+    with closing(sqlite3.connect(folder / "calls.sqlite")) as db, db:
+        for name in ("settings", "published"):
+            [(text,)] = db.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchall()
+            fact = json.loads(text)
+            stored = fact["settings"] if name == "published" else fact
+            del stored["method_version"]
+            stored |= {"min_label_mass": 0.01, **settings}
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(fact), name))
+
+
+@pytest.fixture
+def first(prompts_file: Callable[..., str]) -> Callable[..., cai.Run]:
+    """A run into one folder by a judge that puts 0.2 on its labels."""
+
+    def generate(**given: object) -> cai.Run:
+        engine = ScriptedEngine(score=lambda said, options: (0.15, 0.05))
+        defaults = {"engine": engine, "out": "run", "prompts": prompts_file(6), "test_share": 0.0}
+        return cai.generate(**{**defaults, **given})  # type: ignore[arg-type]
+
+    first = generate(method_version=1, min_label_mass=0.01)
+    as_by_the_first_version(first.folder)
+    return generate
+
+
+def test_a_folder_of_the_first_version_goes_on_by_its_own_rules(
+    first: Callable[..., cai.Run],
+) -> None:
+    files = ("sft/train.parquet", "traces/train.parquet", "failures.jsonl")
+    before = {name: Path("run", name).read_bytes() for name in files}
+    again = first()  # no plan asks: nothing changed
+    assert again.manifest.calls["made"] == 0
+    assert {name: Path("run", name).read_bytes() for name in files} == before
+    settings = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert (settings["method_version"], settings["min_label_mass"]) == (1, 0.01)
+    new = first(out="new")
+    settings = yaml.safe_load(Path("new/config.yaml").read_text())
+    assert (settings["method_version"], settings["min_label_mass"]) == (2, 0.25)
+    assert Counter(f.error for f in new.failures)["label mass"] > 0
+
+
+def test_another_version_is_a_change_that_is_asked_about(first: Callable[..., cai.Run]) -> None:
+    plans: list[Plan] = []
+
+    def approve(plan: Plan) -> bool:
+        plans.append(plan)
+        return True
+
+    run = first(method_version=2, approve=approve)
+    assert plans[0].changes == {"method_version": "1 → 2", "min_label_mass": "0.01 → 0.25"}
+    assert Counter(f.error for f in run.failures)["label mass"] > 0
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["method_version"] == 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_columns_that_are_new_are_written_by_the_new_version_alone(
+    version: int, prompts_file: Callable[..., str]
+) -> None:
+    cai.generate(
+        engine=ScriptedEngine(), out="run", prompts=prompts_file(6), method_version=version
+    )
+    names = pq.read_schema("run/preferences/train.parquet").names
+    assert ("calibrated" in names, "cot" in names) == (version == 2, version == 2)

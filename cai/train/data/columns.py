@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cai.dataset.schema import ANSWERS, DATASETS
+from cai.dataset.schema import ANSWERS, schema_of
 from cai.errors import InputError
 from cai.sources.conversations import CONVERSATIONS, SYSTEM
 from cai.sources.files import Columns
@@ -28,8 +28,8 @@ def missing_column(names: Sequence[str], dataset: DatasetName) -> str | None:
 
 
 def columns_of_run(dataset: DatasetName) -> list[str]:
-    """The columns of a run's dataset that are read besides the answers."""
-    return [name for name in DATASETS[dataset].names if name in ("prompt", *_BESIDE)]
+    """The columns, besides the answers, that the dataset of any run has and that are read."""
+    return [name for name in schema_of(dataset, 1).names if name in ("prompt", *_BESIDE)]
 
 
 def columns_to_read(dataset: DatasetName, required: Sequence[str] = ()) -> Columns:
