@@ -106,16 +106,16 @@ def _rows(
         turns = (user(prompt or "(not given)"),)
         asked = Prompt(id="text", messages=turns, kind="unknown")
         return [AnsweredPrompt(where="--text", prompt=asked, answer=text)]
-    rows, bad = [], []
-    for row in islice(answered_prompts(dataset or ""), limit):
-        (bad if isinstance(row, RowError) else rows).append(row)
+    read = list(islice(answered_prompts(dataset or ""), limit))
+    rows = [row for row in read if isinstance(row, AnsweredPrompt)]
+    bad = [row for row in read if isinstance(row, RowError)]
     for error in bad[:5]:
         stderr.print(plain(str(error), "yellow"), soft_wrap=True)
     if bad:
         stderr.print(plain(f"{len(bad):,} rows hold no answer and are left out.", "yellow"))
     if not rows:
         raise CaiError(f"{dataset}: no row with an answer", "cai assess --help says what is read.")
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def _print_one(assessed: Assessed) -> None:
