@@ -19,7 +19,7 @@ demo: $(VENV)/.local
 
 test: export HF_HUB_OFFLINE = 1
 test: $(VENV)/.dev check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The tests with real servers on the CPU, llama.cpp's and vLLM's; some minutes.
 test-servers: export HF_HUB_OFFLINE = 1

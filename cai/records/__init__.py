@@ -1,0 +1,55 @@
+"""The records that flow through a run: frozen, state in fields, everything derivable a property.
+
+It is the vocabulary: every record that more than one room speaks of.
+"""
+
+from cai.records.base import Record, canonical_json, digest, encodable
+from cai.records.chain import Cleaned, RevisionChain, RevisionStep, Verdict
+from cai.records.completion import (
+    ChoiceMethod,
+    ChoiceScores,
+    Completion,
+    FinishReason,
+    Leak,
+    Sampling,
+    Usage,
+)
+from cai.records.preference import Comparison, Judgement, Pair, PairSource, PreferenceLabel, mean_p
+from cai.records.prompt import KINDS, Kind, Message, Prompt, Role, assistant, messages_as_data, user
+from cai.records.row import Failure, JudgeFacts, Row, Stage
+
+__all__ = [
+    "KINDS",
+    "ChoiceMethod",
+    "ChoiceScores",
+    "Cleaned",
+    "Comparison",
+    "Completion",
+    "Failure",
+    "FinishReason",
+    "JudgeFacts",
+    "Judgement",
+    "Kind",
+    "Leak",
+    "Message",
+    "Pair",
+    "PairSource",
+    "PreferenceLabel",
+    "Prompt",
+    "Record",
+    "RevisionChain",
+    "RevisionStep",
+    "Role",
+    "Row",
+    "Sampling",
+    "Stage",
+    "Usage",
+    "Verdict",
+    "assistant",
+    "canonical_json",
+    "digest",
+    "encodable",
+    "mean_p",
+    "messages_as_data",
+    "user",
+]
