@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from cai.presets import PRESETS, Preset
+from cai.presets import FIRST_METHOD, PRESETS, Preset
 from cai.records import Kind, PairSource, Sampling
 from cai.settings import MODEL_NAMES, Layer, merged, parse_pair, read_config, refused, setting
 from cai.sources.bad_rows import MAX_BAD_ROWS
@@ -65,7 +65,10 @@ class Settings(BaseModel):
         le=1,
     )
     kind: Kind | None = setting(
-        None, "kind of the prompts that name none", "Input", shown="red-team"
+        None,
+        "kind of the prompts that name none; `unknown` ones are revised like red-team prompts",
+        "Input",
+        shown="unknown",
     )
     limit: int | None = setting(None, "use the first N prompts only", "Input", shown="all", ge=1)
     shard: str | None = setting(
@@ -153,8 +156,8 @@ class Settings(BaseModel):
     preset: Preset = setting(
         "default",
         "settings by one name: `bai2022` (4 revisions, temperature 1, few-shot, always revise, "
-        "all steps, one principle per comparison) or `direct` (revise without critique); "
-        "docs/method.md",
+        "all steps, one principle per comparison), `direct` (revise without critique) or `distil` "
+        "(answer with the constitution in view, learn without it); docs/method.md",
         "Method",
     )
     stages: tuple[StageName, ...] = setting(
@@ -164,11 +167,38 @@ class Settings(BaseModel):
         min_length=1,
     )
     revisions: int = setting(
-        1, "critique-revision rounds per prompt, 0 to 16", "Method", ge=0, le=16
+        2, "critique-revision rounds per prompt, 0 to 16", "Method", ge=0, le=16
+    )
+    # Of one principle out of twenty 38 to 50 % looked for harm at all.
+    rising_order: bool = setting(
+        True,
+        "draw each round's principle from the constitution's next `order`; off: always from the "
+        "lowest",
+        "Method",
+    )
+    topics: bool = setting(
+        True, "draw principles whose tags name the prompt's topic before others", "Method"
     )
     critique: bool = setting(True, "ask for a critique before a revision", "Method")
     verdict: bool = setting(
-        True, "ask the critic if a change is needed; stop where it is not", "Method"
+        True, "ask the critic if a change is needed; revise only where it may be", "Method"
+    )
+    # Verdicts of a small critic disagree between the orders: a coin must not decide what is learnt.
+    max_p_change: float = setting(
+        0.35,
+        "greatest probability of a needed change, or of a broken principle, at which nothing is "
+        "changed; both orders must agree",
+        "Method",
+        ge=0,
+        le=0.5,
+    )
+    assess: bool = setting(
+        True, "ask of the final text whether it breaks a principle of the lowest order", "Method"
+    )
+    guided: bool = setting(
+        False,
+        "answer with the constitution in view; rows are written without it (context distillation)",
+        "Method",
     )
     few_shot: bool = setting(False, "show the constitution's few-shot cases first", "Method")
     helpful: Literal["plain", "revise"] = setting(
@@ -180,7 +210,8 @@ class Settings(BaseModel):
     pairs: tuple[PairSource, ...] = setting(
         ("revision", "sampled"),
         "what is compared: `revision` (final revision, first answer), `sampled` (two answers of "
-        "the sampler), or both with a comma; docs/judging.md",
+        "the sampler), `guided` (with and without the constitution in view), or several with "
+        "commas; docs/judging.md",
         "Pairs and labels",
         min_length=1,
     )
@@ -248,12 +279,24 @@ class Settings(BaseModel):
     def _number(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first(cls, values: Any) -> Any:
+        """Method version 1 has its own defaults."""
+        first = isinstance(values, Mapping) and str(values.get("method_version")) == "1"
+        return {**FIRST_METHOD, **values} if first else values
+
     @field_validator("shard")
     @classmethod
     def _one_of_them(cls, value: str | None) -> str | None:
         if value is not None and int(value.split("/")[0]) > int(value.split("/")[1]):
             raise ValueError("there is no such part")
         return value
+
+    @property
+    def unnamed_kind(self) -> Kind | None:
+        """The kind of prompts that name none; None leaves it to the reader."""
+        return self.kind or ("unknown" if self.method_version >= 2 else None)
 
     def model_of(self, role: Role) -> str:
         """The name of a role's model: its own, or that of all."""
@@ -271,8 +314,6 @@ class Settings(BaseModel):
         )
 
 
-# Defaults that are others since method version 2: a folder of before keeps its own.
-NEW_DEFAULTS = ("min_label_mass",)
 # What the folder holds does not depend on these: they may change between two runs into it.
 EXECUTION_KEYS = frozenset(
     # A date that is fed to a model is part of the model's identity.
@@ -296,12 +337,15 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 
 
 def of_version(settings: Settings, stored: Settings) -> Settings:
-    """The settings with the stored method version and its defaults, where they name none."""
+    """The settings of a run into a folder that another method version made.
+
+    They are the stored ones but for what is given anew, and the given ones alone where a method
+    version is among them: one dataset never mixes two methods.
+    """
     given = settings.model_fields_set
     if "method_version" in given or settings.method_version == stored.method_version:
         return settings
-    kept = {key: getattr(stored, key) for key in NEW_DEFAULTS if key not in given}
-    return settings.model_copy(update={"method_version": stored.method_version, **kept})
+    return stored.model_copy(update={key: getattr(settings, key) for key in given})
 
 
 def resolve(

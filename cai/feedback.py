@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from cai.cleaning import defect
 from cai.constitution.records import Principle
+from cai.constitution.rules import finding
 from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.method import Method
+from cai.quoting import conversation, fence, quoted
 from cai.records import (
     ChoiceMethod,
     Comparison,
@@ -27,7 +29,6 @@ from cai.records import (
     Prompt,
     RevisionChain,
     assistant,
-    digest,
     user,
 )
 from cai.runtime.calls import RowCalls
@@ -59,14 +60,51 @@ async def sampled_pair(prompt: Prompt, method: Method, calls: RowCalls) -> Pair:
     return await _labelled(Pair(source="sampled", comparison=comparison), method, calls)
 
 
+async def guided_pair(chain: RevisionChain, method: Method, calls: RowCalls) -> Pair:
+    """The answer without the constitution in view against the one with it."""
+    prompt, sampling = chain.prompt, method.settings.sampling("policy")
+    guided = method.settings.guided
+    messages = prompt.messages if guided else method.with_guide(prompt)
+
+    def problem(completion: Completion) -> str | None:
+        return defect(completion, completion.text, (prompt.last_human_turn,))
+
+    other = (await calls.generate("respond", 0, messages, sampling, problem)).text.strip()
+    plain, with_it = (other, chain.final) if guided else (chain.response, other)
+    comparison = Comparison(prompt=prompt, response_a=plain, response_b=with_it)
+    return await _labelled(Pair(source="guided", comparison=comparison), method, calls)
+
+
 async def _labelled(pair: Pair, method: Method, calls: RowCalls) -> Pair:
     comparison = pair.comparison
     if comparison.response_a == comparison.response_b:
         return pair.model_copy(update={"dropped": "equal"})
     if _letters(comparison.response_a) == _letters(comparison.response_b):
         return pair.model_copy(update={"dropped": "near-equal"})
-    principles = method.compared_by(comparison.prompt, pair.source)
-    return pair.model_copy(update={"label": await judge(comparison, principles, method, calls)})
+    prompt = comparison.prompt
+    by_rule = tuple(filter(None, (ruled(comparison, r) for r in method.constitution.rules(prompt))))
+    principles = method.compared_by(prompt, pair.source)
+    if not principles and not by_rule:
+        return pair.model_copy(update={"dropped": "alike by the rules"})
+    judged: tuple[Judgement, ...] = ()
+    if principles:
+        judged = (await judge(comparison, principles, method, calls)).judgements
+    label = PreferenceLabel(comparison=comparison, judgements=(*judged, *by_rule))
+    return pair.model_copy(update={"label": label})
+
+
+def ruled(comparison: Comparison, rule: Principle) -> Judgement | None:
+    """The answer that keeps a rule wins with p = 1; None where both keep it or both break it."""
+    if rule.check is None:
+        return None
+    a, b = (
+        finding(rule.check, text) is None for text in (comparison.response_a, comparison.response_b)
+    )
+    if a == b:
+        return None
+    return Judgement(
+        principle_id=rule.id, q_ab=float(a), q_ba=float(b), label_mass=1.0, method="check"
+    )
 
 
 def _letters(text: str) -> str:
@@ -165,33 +203,17 @@ def asked_of_judge(
 
 def judge_prompt(comparison: Comparison, method: Method, labels: Labels) -> str:
     """What a judge reads before the principle: the conversation and both answers, quoted."""
-    render, mark = method.templates.render, fence(comparison)
-
-    def quote(who: str, text: str) -> str:
-        return render("quote", who=who, text=text, mark=mark)
-
-    turns = [quote(m.role, m.content) for m in comparison.prompt.messages]
-    return render(
+    templates, turns = method.templates, comparison.prompt.messages
+    answers = (comparison.response_a, comparison.response_b)
+    mark = fence(answers, (m.content for m in turns))
+    return templates.render(
         "judge",
-        conversation="\n\n".join(turns),
-        first=quote("answer", comparison.response_a),
-        second=quote("answer", comparison.response_b),
+        conversation=conversation(templates, turns, mark),
+        first=quoted(templates, "answer", comparison.response_a, mark),
+        second=quoted(templates, "answer", comparison.response_b, mark),
         mark=mark,
         **_names(labels),
     )
-
-
-def fence(comparison: Comparison) -> str:
-    """The mark around quoted texts: from the digests of both answers, whatever their order.
-
-    A text cannot hold the mark that its own digest decides; should one do so, another is taken.
-    """
-    answers = (comparison.response_a, comparison.response_b)
-    texts = (*answers, *(m.content for m in comparison.prompt.messages))
-    seed: object = sorted(digest(text) for text in answers)
-    while any((mark := digest(seed)[:12]) in text for text in texts):
-        seed = [seed]
-    return mark
 
 
 def _question(name: str, principle: Principle, method: Method, labels: Labels) -> str:

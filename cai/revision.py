@@ -5,11 +5,14 @@ The critic and the reviser go on in the conversation as chat turns, so what they
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cai.cleaning import clean_revision, defect
-from cai.method import Method, draw_principles
+from cai.method import Method
 from cai.records import (
     Cleaned,
     Completion,
+    Finding,
     Message,
     Prompt,
     RevisionChain,
@@ -18,41 +21,75 @@ from cai.records import (
     assistant,
     user,
 )
-from cai.runtime.calls import RowCalls
+from cai.runtime.calls import BREAKS, RowCalls
+
+GUIDED_DRAWS = 2  # answers with the constitution in view, until one keeps the rules
+RULE_DRAWS = 3  # revisions for the rules, until one keeps them
 
 
 async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionChain:
     """The chain of one prompt.
+
+    A round first looks for broken rules, which are revised together; a principle in words is drawn
+    only where none is broken. What the last round breaks is revised once more.
 
     Raises:
         Rejected: A call failed for good or an output was unusable twice.
         MissingCall: In a replay.
     """
     prompt = prompt.with_system(method.settings.system)
-    response = await _respond(prompt, method, calls)
-    chain = RevisionChain(prompt=prompt, response=response)
-    for number in range(1, method.rounds(prompt) + 1):
-        step = await _step(chain, number, method, calls)
-        chain = chain.model_copy(update={"steps": (*chain.steps, step)})
-        if step.revision is None:
+    chain = RevisionChain(prompt=prompt, response=await _respond(prompt, method, calls))
+    rounds, drawn = method.rounds(prompt), 0
+    for number in range(1, rounds + 1):
+        findings = method.broken(prompt, chain.final)
+        if findings:
+            chain = chain.plus(await _rules_step(chain, findings, number, method, calls))
+            continue
+        drawn += 1
+        step = await _step(chain, number, drawn, method, calls)
+        chain = chain.plus(step)
+        if step.revision is None and method.version == 1:
             break
+    findings = method.broken(prompt, chain.final)
+    if findings:
+        chain = chain.plus(await _rules_step(chain, findings, rounds + 1, method, calls))
     return chain
 
 
 async def _respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
+    """The first answer; with the constitution in view it is drawn until it keeps the rules."""
+    settings = method.settings
+    messages = method.with_guide(prompt) if settings.guided else prompt.messages
+
     def problem(completion: Completion) -> str | None:
-        return defect(completion, completion.text, (prompt.last_human_turn,))
+        what = defect(completion, completion.text, (prompt.last_human_turn,))
+        # What was cut and breaks a rule as it stands is revised anyway.
+        cut = what == "truncated" and method.broken(prompt, completion.text.strip())
+        return None if cut else what
 
-    completion = await calls.generate(
-        "respond", 0, prompt.messages, method.settings.sampling("policy"), problem
-    )
-    return completion.text.strip()
+    text = ""
+    for ordinal in range(GUIDED_DRAWS if settings.guided else 1):
+        completion = await calls.generate(
+            "respond",
+            0,
+            messages,
+            settings.sampling("policy"),
+            problem,
+            ordinal=ordinal,
+            longer=method.version >= 2,
+        )
+        text = completion.text.strip()
+        if not method.broken(prompt, text):
+            break
+    return text
 
 
-async def _step(chain: RevisionChain, number: int, method: Method, calls: RowCalls) -> RevisionStep:
+async def _step(
+    chain: RevisionChain, number: int, drawn: int, method: Method, calls: RowCalls
+) -> RevisionStep:
+    """A round in which a model looks for faults, the `drawn`-th of its kind."""
     settings, prompt = method.settings, chain.prompt
-    among = method.constitution.for_revision(prompt)
-    principle = draw_principles(settings.seed, prompt.id, number, among)[0]
+    principle = method.principle_of_round(prompt, drawn)
     talk = _conversation(chain, method)
     critique, verdict = None, None
     if settings.critique:
@@ -62,7 +99,7 @@ async def _step(chain: RevisionChain, number: int, method: Method, calls: RowCal
         if settings.verdict:
             verdict = await ask_verdict(talk, method, calls)
     cleaned = None
-    if verdict is None or verdict.change:
+    if method.asks_for_change(verdict):
         talk = (*talk, user(method.request("revise", principle)))
         cleaned = await _revision(talk, prompt, number, method, calls)
     return RevisionStep(
@@ -71,6 +108,28 @@ async def _step(chain: RevisionChain, number: int, method: Method, calls: RowCal
         verdict=verdict,
         revision=cleaned.text if cleaned else None,
         removed=cleaned.removed if cleaned else (),
+    )
+
+
+async def _rules_step(
+    chain: RevisionChain,
+    findings: Sequence[Finding],
+    number: int,
+    method: Method,
+    calls: RowCalls,
+) -> RevisionStep:
+    """A round for broken rules: what a program found is the critique of all of them."""
+    request = user(method.rules_request(findings))
+    talk = (*_conversation(chain, method), request)
+    said = (request.content, *(f.text for f in findings))
+    cleaned = await _drawn_revision(talk, chain.prompt, number, said, method, calls, rules=True)
+    return RevisionStep(
+        principle_id=findings[0].principle_id,
+        critique=None,
+        verdict=None,
+        revision=cleaned.text,
+        removed=cleaned.removed,
+        findings=tuple(findings),
     )
 
 
@@ -115,13 +174,40 @@ async def _revision(
     # The requests for critique and revision are the user turns after the answer.
     last = len(talk) - 1
     requests = tuple(m.content for m in talk[last - 2 * method.settings.critique :: 2])
+    return await _drawn_revision(talk, prompt, number, requests, method, calls)
+
+
+async def _drawn_revision(
+    talk: tuple[Message, ...],
+    prompt: Prompt,
+    number: int,
+    said: tuple[str, ...],
+    method: Method,
+    calls: RowCalls,
+    *,
+    rules: bool = False,
+) -> Cleaned:
+    """A revision, cleaned; none that repeats what was `said`, nor one for `rules` that breaks any.
+
+    Raises:
+        Rejected: No draw is usable.
+    """
 
     def problem(completion: Completion) -> str | None:
         text = clean_revision(completion.text).text
-        return defect(completion, text, (prompt.last_human_turn,), requests)
+        what = defect(completion, text, (prompt.last_human_turn,), said)
+        broken = method.broken(prompt, text) if rules and what is None else ()
+        return f"{BREAKS}: {' '.join(f.text for f in broken)}" if broken else what
 
-    sampling = method.settings.sampling("reviser")
-    completion = await calls.generate("revise", number, talk, sampling, problem)
+    completion = await calls.generate(
+        "revise",
+        number,
+        talk,
+        method.settings.sampling("reviser"),
+        problem,
+        tries=RULE_DRAWS if rules else 2,
+        longer=method.version >= 2,
+    )
     cleaned = clean_revision(completion.text)
     parts = [*(["reasoning"] if completion.reasoning is not None else [])]
     parts += ["leak"] if completion.leak is not None else []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from cai.config import ROLES, Settings, of_version, stored_settings
+from cai.config import ROLES, Settings
 from cai.engines.base import Absent, Engine, joined
 from cai.engines.labels import DEFAULT, Labels, pick
 from cai.engines.local.chat_template import today
@@ -30,19 +30,6 @@ def on_its_day(settings: Settings, folder: Path) -> Settings:
             stored = (journal.meta("settings") or {}).get("date") or journal.meta("date")
     day = date.fromisoformat(stored) if stored else today()
     return settings.model_copy(update={"date": day})
-
-
-def going_on(settings: Settings, folder: Path) -> Settings:
-    """The settings of a run into a folder: with its date, by its method version if they name none.
-
-    So a folder that version 0.1.0 made goes on by its rules, unless another version is asked for.
-    """
-    settings = on_its_day(settings, folder)
-    if not has_journal(folder):
-        return settings
-    with reading(folder, "") as journal:
-        stored = journal.meta("settings")
-    return settings if stored is None else of_version(settings, stored_settings(stored))
 
 
 def make_engines(
@@ -126,11 +113,11 @@ def trial(method: Method, roles: Sequence[str]) -> Trial:
 def _question(method: Method, role: str) -> Question:
     prompt = Prompt(id="trial", messages=(user(_PROMPT),), kind="helpful")
     if role == "judge":
-        compares = [p for p in method.constitution.principles if p.compare is not None]
+        compares = [p for p in method.constitution.principles if p.compare and p.check is None]
         comparison = Comparison(prompt=prompt, response_a=_ANSWERS[0], response_b=_ANSWERS[1])
         messages = asked_of_judge(comparison, compares[0], method, DEFAULT)
     else:
-        revises = [p for p in method.constitution.principles if p.revises]
+        revises = [p for p in method.constitution.principles if p.revises and p.check is None]
         talk = [user(_PROMPT), assistant(_ANSWERS[1])]
         talk += [user(method.request("critique", revises[0]))] if revises else []
         talk += [assistant("The answer is rude.")] if revises else []

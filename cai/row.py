@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
-from cai.feedback import revision_pair, sampled_pair
+from cai.assessment import assess
+from cai.feedback import guided_pair, revision_pair, sampled_pair
 from cai.method import Method
 from cai.records import Failure, Pair, PairSource, Prompt, Row
 from cai.revision import revise
@@ -38,15 +39,21 @@ async def make_row(prompt: Prompt, method: Method, calls: RowCalls) -> Row:
         return None
 
     chain = await part(revise(prompt, method, calls)) if method.revises else None
+    by, assessments = method.looked_at_by(prompt), None
+    if chain is not None and by:
+        assessments = await part(assess(chain.prompt, chain.final, by, method, calls))
     pairs: list[Pair | None] = []
     for source in method.sources_for(prompt):
         if source == "sampled":
             pairs.append(await part(sampled_pair(prompt, method, calls), source))
+        elif chain is not None and source == "guided":
+            pairs.append(await part(guided_pair(chain, method, calls), source))
         elif chain is not None:
             pairs.append(await part(revision_pair(chain, method, calls), source))
     return Row(
         prompt=prompt.with_system(method.settings.system),
         chain=chain,
+        assessments=assessments or (),
         pairs=tuple(pair for pair in pairs if pair is not None),
         failures=tuple(failures),
         missing=missing,

@@ -22,6 +22,14 @@ VARIABLES: dict[str, frozenset[str]] = {
     "change_needed": frozenset(),
     "no_change_needed": frozenset(),
     "revise": frozenset({"request", "why?"}),
+    "revise_rules": frozenset({"findings", "request?"}),
+    "guide": frozenset({"principles"}),
+    "assess": frozenset({"conversation", "answer", "mark"}),
+    "violation": frozenset(
+        {"violation?", "request?", "why?", "first", "second", "first_label", "second_label"}
+    ),
+    "broken": frozenset(),
+    "kept": frozenset(),
     "quote": frozenset({"who", "text", "mark"}),
     "judge": frozenset({"conversation", "first", "second", "mark", "first_label", "second_label"}),
     "judge_question": frozenset({"question", "why?", "first_label?", "second_label?"}),
@@ -29,6 +37,8 @@ VARIABLES: dict[str, frozenset[str]] = {
     "judge_choose": frozenset({"first_label?", "second_label?"}),
 }
 
+VERDICT_TEMPLATES = ("critique", "verdict", "change_needed", "no_change_needed")
+ASSESSMENT_TEMPLATES = ("quote", "assess", "violation", "broken", "kept")
 JUDGE_TEMPLATES = ("quote", "judge", "judge_question", "judge_reason", "judge_choose")
 
 _environment = ImmutableSandboxedEnvironment(
@@ -62,7 +72,7 @@ def load(override: Path | None = None) -> Templates:
     """
     texts = {name: _read(templates_dir() / f"{name}.jinja") for name in VARIABLES}
     if override is not None:
-        texts |= _overrides(override)
+        texts |= overrides(override)
     templates = Templates(texts)
     for name in VARIABLES:
         _try(templates, name, override)
@@ -80,7 +90,8 @@ def _try(templates: Templates, name: str, override: Path | None) -> None:
             raise InputError(where, f"cannot be filled in: {error}", "Mend it.") from None
 
 
-def _overrides(folder: Path) -> dict[str, str]:
+def overrides(folder: Path) -> dict[str, str]:
+    """The templates of a folder, by name."""
     if not folder.is_dir():
         raise InputError(
             str(folder), "no such folder", "--templates takes a folder of .jinja files."

@@ -25,6 +25,7 @@ VERBS = {
     "merge": "Put the shards of a run together; no model is asked.",
     "doctor": "Say which models can run here, and how to get what is missing.",
     "check": "Measure a judge or a critic on labelled cases before it is trusted.",
+    "assess": "Say which principles answers break, of any data.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "train": "Train a model on a run's data, or look at a training.",
 }

@@ -111,20 +111,19 @@ def _run(
 
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:
     from cai.checks.results import judge_warning
-    from cai.generation.ingest import run_folder
+    from cai.generation.going_on import method_of_run
     from cai.generation.plan import make_plan
-    from cai.method import load_method
-    from cai.roles import going_on, make_engines
+    from cai.roles import make_engines
     from cai.runtime.progress import Shown
 
-    settings = going_on(settings, run_folder(load_method(settings), out))
-    engines = make_engines(settings)
+    method, folder = method_of_run(settings, out)
+    engines = make_engines(method.settings)
     progress = Shown(stderr)
     progress.phase("reading prompts")
     try:
         plan, method = make_plan(
-            settings,
-            out=out,
+            method,
+            folder,
             reuse=reuse,
             engines=engines,
             retry_failed=retry_failed,
@@ -153,15 +152,12 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_fail
 
 
 def _print_first(plan: Plan, method: Method) -> None:
-    from cai.method import draw_principles
-
     for prompt in plan.first:
         console.print(plain(f"\nPrompt {prompt.id} ({prompt.kind})", "bold"))
         for message in prompt.with_system(method.settings.system).messages:
             console.print(plain(f"{message.role}: ", "bold") + plain(message.content))
         if method.revises and method.rounds(prompt):
-            among = method.constitution.for_revision(prompt)
-            principle = draw_principles(method.settings.seed, prompt.id, 1, among)[0]
+            principle = method.principle_of_round(prompt, 1)
             name = "critique" if method.settings.critique else "revise"
             console.print(plain(f"then, by principle {principle.id}:", "bold"))
             console.print(plain(method.request(name, principle)))

@@ -93,15 +93,17 @@ def _print_steps(trace: dict[str, Any]) -> None:
     _print_part("response", trace["response"])
     text = trace["response"]
     for step in trace["steps"]:
-        console.rule(plain(f"step {step['step']}: {step['principle_id']}"), align="left")
+        findings = step.get("findings") or []
+        names = ", ".join(f["principle_id"] for f in findings) or step["principle_id"]
+        console.rule(plain(f"step {step['step']}: {names}"), align="left")
+        for finding in findings:
+            _print_part("found", finding["text"])
         if step["critique"] is not None:
             _print_part("critique", step["critique"])
         if step["p_change"] is not None:
-            needed = "a change is needed" if step["p_change"] > 0.5 else "no change is needed"
-            console.print(
-                plain("verdict  ", "bold cyan")
-                + plain(f"{needed}: p = {step['p_change']:.2f}, order gap {step['order_gap']:.2f}")
-            )
+            needed = "no change" if step["revision"] is None else "a change may be needed"
+            said = f"{needed}: p = {step['p_change']:.2f}, order gap {step['order_gap']:.2f}"
+            console.print(plain("verdict  ", "bold cyan") + plain(said))
         if step["revision"] is not None:
             removed = f" (taken off: {', '.join(step['removed'])})" if step["removed"] else ""
             console.print(plain(f"revision{removed}", "bold cyan"))
@@ -111,6 +113,19 @@ def _print_steps(trace: dict[str, Any]) -> None:
     if trace.get("verified") is not None:
         verdict = "better" if trace["verified"] else "worse, so it is no SFT row"
         console.print(plain(f"the judge finds the revision {verdict}"))
+    for assessed in trace.get("assessments") or []:
+        _print_assessment(assessed)
+    if trace.get("not_in_sft"):
+        console.print(plain(f"no SFT row: {trace['not_in_sft']}"))
+
+
+def _print_assessment(assessed: dict[str, Any]) -> None:
+    if assessed["method"] == "check":
+        said = assessed["finding"] or "kept"
+    else:
+        p, gap = assessed["p_violates"], assessed["order_gap"]
+        said = f"broken with p = {p:.2f}, order gap {gap:.2f}"
+    console.print(plain(f"  {assessed['principle_id']}: {said}", "dim"))
 
 
 def _print_pair(pair: dict[str, Any]) -> None:
@@ -118,10 +133,17 @@ def _print_pair(pair: dict[str, Any]) -> None:
     if pair["source"] == "sampled":
         _print_part("answer a", pair["response_a"])
         _print_part("answer b", pair["response_b"])
+    elif pair["source"] == "guided":
+        _print_part("plain answer", pair["response_a"])
+        _print_part("guided answer", pair["response_b"])
     if pair["p_a"] is None:
         console.print(plain(f"no label: {pair['dropped']}"))
         return
-    names = {"revision": ("first answer", "revision"), "sampled": ("answer a", "answer b")}
+    names = {
+        "revision": ("first answer", "revision"),
+        "sampled": ("answer a", "answer b"),
+        "guided": ("plain answer", "guided answer"),
+    }
     name = names[pair["source"]][pair["p_a"] < 0.5]
     p = max(pair["p_a"], 1 - pair["p_a"])
     dropped = f"; no row: {pair['dropped']}" if pair["dropped"] else ""
@@ -131,7 +153,7 @@ def _print_pair(pair: dict[str, Any]) -> None:
     )
     for judgement in pair["judgements"]:
         p_a = mean_p(judgement["q_ab"], judgement["q_ba"])
-        p_named = p_a if name in ("first answer", "answer a") else 1 - p_a
+        p_named = p_a if name == names[pair["source"]][0] else 1 - p_a
         console.print(plain(f"  {judgement['principle_id']}: {p_named:.2f}", "dim"))
 
 

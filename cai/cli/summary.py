@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.records import JudgeFacts
+from cai.records import JudgeFacts, PairSource
 
 if TYPE_CHECKING:
     from cai.dataset.run import Run
@@ -46,6 +46,7 @@ def print_summary(run: Run) -> None:
         "revised": f"{counts.get('target.revision', 0):,}",
         "unchanged after a look": f"{counts.get('target.unchanged', 0):,}",
         "answered plainly": f"{counts.get('target.response', 0):,}",
+        **_looked_at(counts),
         "failed": f"{counts.get('failures', 0):,}{f' ({reasons})' if reasons else ''}",
         **_pair_counts(counts, manifest.judge),
         "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
@@ -73,6 +74,23 @@ def print_summary(run: Run) -> None:
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
 
 
+def _looked_at(counts: Mapping[str, int]) -> dict[str, str]:
+    """Lines on what was guided, on verdicts that guess, and on chains that are no SFT row."""
+    lines: dict[str, str] = {}
+    if counts.get("target.guided"):
+        lines["guided by the constitution"] = f"{counts['target.guided']:,}"
+    if counts.get("verdicts"):
+        unsure = counts.get("verdicts.inconsistent", 0)
+        lines["verdicts"] = f"{counts['verdicts']:,}, {unsure:,} not the same in both orders"
+    start = "not in sft."
+    reasons = [
+        f"{n:,} {name.removeprefix(start)}" for name, n in counts.items() if name.startswith(start)
+    ]
+    if reasons:
+        lines["no sft row"] = ", ".join(reasons)
+    return lines
+
+
 def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
     if not cost:
         return {}
@@ -83,7 +101,7 @@ def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
 def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[str, str]:
     """A line per source of pairs: labelled, and dropped for what reason."""
     lines: dict[str, str] = {}
-    for source in ("revision", "sampled"):
+    for source in get_args(PairSource):
         start = f"pairs.{source}."
         outcomes = {k.removeprefix(start): n for k, n in counts.items() if k.startswith(start)}
         if outcomes:

@@ -14,7 +14,7 @@ class EditedPrinciple(Record):
 
 
 class ConstitutionChange(Record):
-    """`other` names what changed outside the principles: name, description, few_shot."""
+    """`other` names what changed outside the principles: name, description, few_shot, conflicts."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from cai.constitution.load import load, slug
+from cai.constitution.load import load
+from cai.constitution.load_ties import slug
 from cai.constitution.yaml_file import BAD_CHARACTERS, compose, dumped, read_text, short
 from cai.errors import CaiError, InputError
 

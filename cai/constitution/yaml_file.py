@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,6 +237,20 @@ class YamlReader:
 
 def short(text: str) -> str:
     return text if len(text) <= 40 and text.isprintable() and text else repr(text[:40])
+
+
+def join(field: str, key: str) -> str:
+    return f"{field}.{key}" if field else key
+
+
+def shown(node: yaml.Node, kind: str) -> str:
+    """What a value is, for a message: `is 'abc'`, `is a list`."""
+    return f"is {kind}" if kind in ("a list", "a mapping") else f"is {short(node.value)} ({kind})"
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, if any comes near."""
+    return next(iter(difflib.get_close_matches(word[:80], list(names), 1, 0.6)), None)
 
 
 def _joined(pair: re.Match[str]) -> str:

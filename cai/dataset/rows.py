@@ -13,6 +13,7 @@ from cai.records import (
     Pair,
     PreferenceLabel,
     RevisionChain,
+    RevisionStep,
     Row,
     messages_as_data,
 )
@@ -23,43 +24,108 @@ def edit_distance(before: str, after: str) -> float:
     return float(Levenshtein.normalized_distance(before.split(), after.split()))
 
 
-def target_of(chain: RevisionChain) -> str:
-    """What the final text is: a `revision`, `unchanged` after a look, or the plain `response`."""
-    if not chain.steps:
-        return "response"
-    return "unchanged" if chain.final == chain.response else "revision"
+def target_of(chain: RevisionChain, *, guided: bool = False) -> str:
+    """What the final text is.
+
+    A `revision`, `unchanged` after a look, the plain `response`, or one that was `guided` by the
+    constitution in view.
+    """
+    if any(step.revision is not None for step in chain.steps) and chain.final != chain.response:
+        return "revision"
+    if guided:
+        return "guided"
+    return "unchanged" if chain.steps else "response"
+
+
+def violations_of(row: Row) -> list[str] | None:
+    """The principles that the final text was found to break; None where it was not assessed."""
+    if not row.assessments:
+        return None
+    return [a.principle_id for a in row.assessments if a.violates]
+
+
+def why_not_sft(row: Row, method: Method) -> str | None:
+    """Why a chain is no SFT row, or None where it is one.
+
+    `judged worse`: a usable judge finds the revision worse than the first answer. `breaks a rule`:
+    a program does. `violates`: a usable assessor finds that it breaks a principle. `not cleared`:
+    the prompt may ask for harm, no model that looks for faults has revised the answer, and none
+    that was measured has cleared it.
+    """
+    chain = row.chain
+    if chain is None:
+        return None
+    if row.verified(method.judge.usable) is False:
+        return "judged worse"
+    if method.version == 1:
+        return None
+    if method.broken(row.prompt, chain.final):
+        return "breaks a rule"
+    if method.critic.usable and violations_of(row):
+        return "violates"
+    if not row.prompt.may_ask_for_harm or _mended(chain) or _cleared(row, method):
+        return None
+    return "not cleared"
+
+
+def _mended(chain: RevisionChain) -> bool:
+    """Whether a principle in words has changed the answer."""
+    kept = [step for step in chain.steps if step.revision is not None]
+    changes = zip(kept, chain.texts, strict=False)  # each with the text before it
+    return any(not step.findings and step.revision != text for step, text in changes)
+
+
+def _cleared(row: Row, method: Method) -> bool:
+    """Whether everything that was asked of the final text clears it, by whoever may say so."""
+    most = method.settings.max_p_change
+    by_model = {p.id for p in method.constitution.for_assessment(row.prompt)}
+    clear = [
+        a.cleared(most) and (a.method == "check" or bool(method.critic.usable))
+        for a in row.assessments
+    ]
+    asked = {a.principle_id for a in row.assessments}
+    return bool(clear) and all(clear) and (not by_model or bool(by_model & asked))
 
 
 def sft_rows(row: Row, method: Method) -> Iterator[dict[str, Any]]:
     """The training rows of a row: its final text, or each of its revisions.
 
-    A revision that leaves the text as it was is no row of its own, and a final revision that a
-    usable judge finds worse than the first answer is none either.
+    A revision that leaves the text as it was is no row of its own. What `why_not_sft` names gives
+    none of its texts.
     """
     chain = row.chain
     if chain is None or "sft" not in method.settings.stages:
         return
-    texts, target = chain.texts, target_of(chain)
+    texts, target = chain.texts, target_of(chain, guided=method.settings.guided)
     last = len(texts) - 1
     numbers = [last]
     if method.settings.sft_steps == "all" and target == "revision":
         numbers = [n for n in range(1, last + 1) if texts[n] != texts[n - 1]]
-    verified = row.verified(method.judge.usable)
+    verified, why_not = row.verified(method.judge.usable), why_not_sft(row, method)
     for number in numbers:
         final = number == numbers[-1]
-        if final and verified is False:
+        if why_not is not None and (final or method.version >= 2):
             continue
-        principles = [s.principle_id for s in chain.steps[: max(number, 1)]]
+        if not final and method.version >= 2 and method.broken(row.prompt, texts[number]):
+            continue
+        steps = chain.steps if final else _until(chain, number)
         yield {
             "id": chain.prompt.id if final else f"{chain.prompt.id}#{number}",
             "prompt": messages_as_data(chain.prompt.messages),
             "completion": _answer(texts[number]),
             "target": target,
             "step": number,
-            "principle_ids": principles,
+            "principle_ids": [name for step in steps for name in step.principle_ids],
             "verified": verified if final else None,
+            "violations": violations_of(row) if final else None,
             "prompt_kind": chain.prompt.kind,
         }
+
+
+def _until(chain: RevisionChain, number: int) -> tuple[RevisionStep, ...]:
+    """The steps up to the `number`-th that changed the text."""
+    ends = [i for i, step in enumerate(chain.steps, 1) if step.revision is not None]
+    return chain.steps[: ends[number - 1]]
 
 
 def _answer(text: str) -> list[dict[str, str]]:
@@ -120,13 +186,16 @@ def trace_row(row: Row, method: Method) -> dict[str, Any] | None:
         "source": prompt.source,
         "licence": prompt.licence,
         "tags": list(prompt.tags),
-        **(_chain_columns(row.chain) if row.chain is not None else {}),
+        **(_chain_columns(row.chain, method) if row.chain is not None else {}),
         "verified": row.verified(method.judge.usable),
+        "assessments": [a.model_dump() for a in row.assessments],
+        "violations": violations_of(row),
+        "not_in_sft": why_not_sft(row, method),
         "pairs": [_pair_data(pair, method) for pair in row.pairs],
     }
 
 
-def _chain_columns(chain: RevisionChain) -> dict[str, Any]:
+def _chain_columns(chain: RevisionChain, method: Method) -> dict[str, Any]:
     steps, text = [], chain.response
     for number, step in enumerate(chain.steps, 1):
         after = text if step.revision is None else step.revision
@@ -140,6 +209,7 @@ def _chain_columns(chain: RevisionChain) -> dict[str, Any]:
                 "revision": step.revision,
                 "removed": list(step.removed),
                 "edit_distance": edit_distance(text, after),
+                "findings": [f.model_dump() for f in step.findings],
             }
         )
         text = after
@@ -147,7 +217,7 @@ def _chain_columns(chain: RevisionChain) -> dict[str, Any]:
         "response": chain.response,
         "steps": steps,
         "final": chain.final,
-        "target": target_of(chain),
+        "target": target_of(chain, guided=method.settings.guided),
         "edit_distance": edit_distance(chain.response, chain.final),
     }
 

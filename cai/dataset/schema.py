@@ -24,6 +24,7 @@ SFT = pa.schema(
         ("step", pa.int32()),
         ("principle_ids", pa.list_(pa.string())),
         ("verified", pa.bool_()),
+        ("violations", pa.list_(pa.string())),
         ("prompt_kind", pa.string()),
     ]
 )
@@ -46,6 +47,19 @@ PREFERENCES = pa.schema(
     ]
 )
 
+_FINDING = pa.struct([("principle_id", pa.string()), ("text", pa.string())])
+
+_ASSESSMENT = pa.struct(
+    [
+        ("principle_id", pa.string()),
+        ("p_violates", pa.float64()),
+        ("order_gap", pa.float64()),
+        ("label_mass", pa.float64()),
+        ("method", pa.string()),
+        ("finding", pa.string()),
+    ]
+)
+
 _STEP = pa.struct(
     [
         ("step", pa.int32()),
@@ -57,6 +71,7 @@ _STEP = pa.struct(
         ("revision", pa.string()),
         ("removed", pa.list_(pa.string())),
         ("edit_distance", pa.float64()),
+        ("findings", pa.list_(_FINDING)),
     ]
 )
 
@@ -99,6 +114,9 @@ TRACES = pa.schema(
         ("target", pa.string()),
         ("edit_distance", pa.float64()),
         ("verified", pa.bool_()),
+        ("assessments", pa.list_(_ASSESSMENT)),
+        ("violations", pa.list_(pa.string())),
+        ("not_in_sft", pa.string()),
         ("pairs", pa.list_(_PAIR)),
     ]
 )
@@ -106,15 +124,25 @@ TRACES = pa.schema(
 
 DATASETS = {"sft": SFT, "preferences": PREFERENCES, "traces": TRACES}  # by folder
 # Columns that data of method version 1 has not got.
-SINCE_2 = {"preferences": ("calibrated", "cot")}
+SINCE_2 = {
+    "sft": ("violations",),
+    "preferences": ("calibrated", "cot"),
+    "traces": ("assessments", "violations", "not_in_sft"),
+}
 # The columns that are learnt from, each an answer to `prompt`.
 ANSWERS = {"sft": ("completion",), "preferences": ("chosen", "rejected")}
 
 
 def schema_of(name: str, method_version: int) -> pa.Schema:
     """The columns of a dataset as a method version writes it."""
-    new = () if method_version >= 2 else SINCE_2.get(name, ())
-    return pa.schema([field for field in DATASETS[name] if field.name not in new])
+    if method_version >= 2:
+        return DATASETS[name]
+    fields = [field for field in DATASETS[name] if field.name not in SINCE_2[name]]
+    return pa.schema([_steps_of_1() if field.name == "steps" else field for field in fields])
+
+
+def _steps_of_1() -> pa.Field:
+    return pa.field("steps", pa.list_(pa.struct([f for f in _STEP if f.name != "findings"])))
 
 
 def text_key(text: str) -> str:

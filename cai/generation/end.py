@@ -60,6 +60,7 @@ def publish(
             f"{controls:,} prompts hold what looks like a special token of a model; "
             "a server reads it as one, not as text"
         )
+    _warn_of_verdicts(job, settled, counts)
     outcome = Outcome(
         source=job.journal.meta("source"),
         kinds=kinds,
@@ -86,6 +87,18 @@ def _outcomes(job: Job, settled: Settled, calls: Calls) -> Iterator[Row | Failur
                 "Run the same command again.",
             )
         yield row
+
+
+def _warn_of_verdicts(job: Job, settled: Settled, counts: Mapping[str, int]) -> None:
+    """Say so where the critic mostly picks by the place of an option."""
+    verdicts, unsure = counts.get("verdicts", 0), counts.get("verdicts.inconsistent", 0)
+    if verdicts and unsure > verdicts / 2:
+        critic = settled.method.settings.model_of("critic")
+        job.progress.warn(
+            f"{unsure:,} of {verdicts:,} verdicts changed with the order of the options: the "
+            f"critic {critic} mostly guesses, and all of these were revised. "
+            f"Measure it: cai check critic --critic {critic}"
+        )
 
 
 def _with_control_tokens(prompts: Iterable[Prompt]) -> int:

@@ -24,7 +24,7 @@ def ingest(journal: Journal, settings: Settings, progress: Progress) -> int:
         CaiError: They cannot be read, or too many of them cannot be used.
     """
     intake = Intake(
-        settings.prompts, settings.prompt_column, settings.kind, settings.ignore_columns
+        settings.prompts, settings.prompt_column, settings.unnamed_kind, settings.ignore_columns
     )
     duplicates = journal.ingest(
         counted(intake, progress), settings.limit, settings.shard, renamed=intake.renamed
@@ -52,7 +52,7 @@ def digest_of_prompts(settings: Settings, last: Settings | None = None) -> str |
     read = source_digest(
         settings.prompts,
         prompt_column=settings.prompt_column,
-        kind=settings.kind,
+        kind=settings.unnamed_kind,
         ignore_columns=list(settings.ignore_columns) or None,
     )
     return digest([read, settings.limit, *([settings.shard] if settings.shard else [])])

@@ -16,12 +16,12 @@ from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
 from cai.files import JOURNAL
 from cai.generation.end import publish
-from cai.generation.ingest import run_folder
+from cai.generation.going_on import method_of_run
 from cai.generation.plan import REUSE_HINT, Plan
 from cai.generation.start import Job, Settled, first_start, settle
-from cai.method import load_method
+from cai.method import Method
 from cai.records import Prompt
-from cai.roles import going_on, make_engines, names_of, settle_labels
+from cai.roles import make_engines, names_of, settle_labels
 from cai.row import make_row
 from cai.runtime import servers
 from cai.runtime.folder import has_journal, reading, working
@@ -68,11 +68,37 @@ def generate(
             "Leave `engine` out, or `distributed`.",
         )
     cost = Price.parse(price) if price is not None else None
-    method = load_method(settings)
-    folder = run_folder(method, out)
-    settings = going_on(settings, folder)
-    engines = make_engines(settings, engine)
-    method = replace(method, settings=settings)
+    method, folder = method_of_run(settings, out)
+    return run_into(
+        folder,
+        method,
+        make_engines(method.settings, engine),
+        reuse=reuse,
+        retry_failed=retry_failed,
+        approve=approve,
+        progress=progress,
+        named=engine is None,
+        price=cost,
+    )
+
+
+def run_into(
+    folder: Path,
+    method: Method,
+    engines: Mapping[str, Engine],
+    *,
+    reuse: Sequence[str | Path] = (),
+    retry_failed: bool = False,
+    approve: Callable[[Plan], bool] = lambda plan: False,
+    progress: Progress | None = None,
+    named: bool = True,
+    price: Price | None = None,
+) -> Run:
+    """As `generate`, by a method that is there; `named` engines are called as in its settings.
+
+    Raises:
+        CaiError: As `generate`.
+    """
     engines = {role: engines[role] for role in method.roles}
     with ExitStack() as stack:
         stack.enter_context(_told_as_ours(folder))
@@ -82,8 +108,8 @@ def generate(
         settled = settle(job, method, approve)
         started = first_start(journal)
         seconds = _generated(job, settled)
-        names = names_of(settings, engines, given=engine is not None)
-        publish(job, settled, names, started, seconds, cost)
+        names = names_of(method.settings, engines, given=not named)
+        publish(job, settled, names, started, seconds, price)
     return Run.load(folder)
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
+from cai.constitution.records import Constitution
 from cai.dataset.run import Run
 from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
-from cai.generation.job import generate
-from cai.method import load_method
+from cai.generation.job import run_into
+from cai.method import Method
 from cai.runtime.folder import reading
 from cai.runtime.progress import Progress
+from cai.templates import Templates
 
 _WORDS = {  # what all shards must share, and what it is called
     "settings": "setting",
@@ -55,10 +57,11 @@ def merge_shards(
     _of_one_run(facts)
     here = {key: value for key, value in first["settings"].items() if key not in EXECUTION_KEYS}
     here["date"] = first["settings"].get("date")
-    settings = resolve({"method_version": 1, **here})  # version 0.1.0 wrote none
-    method = load_method(settings)
-    if method.constitution.model_dump(mode="json") != first["constitution"]:
-        raise CaiError(f"{settings.constitution}: changed since the shards were made", "Undo that.")
+    method = Method(
+        Constitution.model_validate(first["constitution"]),
+        Templates(first["templates"]),
+        resolve({"method_version": 1, **here}),  # version 0.1.0 wrote none
+    )
     identities = first["identities"]
     judge = with_judge(method, lambda: identities.get("judge")).judge
     if judge.model_dump() != first["judge"]:
@@ -67,7 +70,7 @@ def merge_shards(
             "Merge on one of their machines, or copy the result of cai check judge from there.",
         )
     engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
-    return generate(settings, out=out, reuse=shards, engine=engines, progress=progress)
+    return run_into(Path(out), method, engines, reuse=shards, progress=progress, named=False)
 
 
 def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from cai import templates
 from cai.checks.results import with_judge
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, Settings, stored_settings
+from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, stored_settings
 from cai.constitution.change import ConstitutionChange, constitution_change
 from cai.constitution.records import Constitution
+from cai.dataset.rows import sft_rows
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.local.fed import why_fed_otherwise
 from cai.files import JOURNAL
-from cai.generation.ingest import digest_of_prompts, ingest, run_folder
-from cai.method import Method, load_method
-from cai.records import JudgeFacts, Prompt, Row
+from cai.generation.ingest import digest_of_prompts, ingest
+from cai.method import Method
+from cai.records import CriticFacts, JudgeFacts, Prompt, Row
 from cai.row import replay
 from cai.runtime import servers
 from cai.runtime.calls import Calls
@@ -81,7 +82,7 @@ def plan_rows(
             plan.at_most += max(1, method.most_calls(prompt) - there)
         if old is not None and _holds_data(stood := replay(prompt, *old)):
             plan.standing += 1
-            plan.replaced += _loses(stood, old[0].judge, row, method.judge)
+            plan.replaced += _loses(stood, old[0], row, method)
     plan.reused = calls.tally.reused
     return plan
 
@@ -90,20 +91,20 @@ def _holds_data(row: Row) -> bool:
     return row.chain is not None or any(pair.label is not None for pair in row.pairs)
 
 
-def _loses(before: Row, judge: JudgeFacts, after: Row, new_judge: JudgeFacts) -> bool:
+def _loses(before: Row, old: Method, after: Row, new: Method) -> bool:
     """Whether data of a row that stands would change or go; what is added is no loss."""
     if before.chain is not None and before.chain != after.chain:
         return True
-    if before.verified(judge.usable) != after.verified(new_judge.usable):
+    if (rows := list(sft_rows(before, old))) and rows != list(sft_rows(after, new)):
         return True
     return any(pair.label is not None and pair not in after.pairs for pair in before.pairs)
 
 
 def make_plan(
-    settings: Settings,
+    method: Method,
+    folder: Path,
     *,
     progress: Progress | None = None,
-    out: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
     engines: Mapping[str, Engine],
     retry_failed: bool = False,
@@ -111,15 +112,14 @@ def make_plan(
     """What `generate` would do; nothing is written and no model is loaded.
 
     Args:
-        settings: The settings of the run.
-        out: The run folder, as in `generate`.
+        method: What the run is made by.
+        folder: The run folder.
         reuse: As in `generate`.
         engines: The models by role; of one that is not on this machine yet nothing is reused.
         retry_failed: As in `generate`.
         progress: Told of prompts that cannot be used.
     """
-    method = load_method(settings)
-    folder = run_folder(method, out)
+    settings = method.settings
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         staged = Journal(scratch / JOURNAL)
@@ -163,6 +163,7 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
         templates.Templates(fact("templates")),
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
+        CriticFacts.model_validate(fact("critic") or {}),
     )
     picks = labels.from_meta(journal.meta("labels"))
     return method, Calls(journal, settings.seed, fact("identities"), labels=picks)

@@ -4,7 +4,7 @@ It is the vocabulary: every record that more than one room speaks of.
 """
 
 from cai.records.base import Record, canonical_json, digest, encodable
-from cai.records.chain import Cleaned, RevisionChain, RevisionStep, Verdict
+from cai.records.chain import Assessment, Cleaned, Finding, RevisionChain, RevisionStep, Verdict
 from cai.records.completion import (
     ChoiceMethod,
     ChoiceScores,
@@ -16,16 +16,19 @@ from cai.records.completion import (
 )
 from cai.records.preference import Comparison, Judgement, Pair, PairSource, PreferenceLabel, mean_p
 from cai.records.prompt import KINDS, Kind, Message, Prompt, Role, assistant, messages_as_data, user
-from cai.records.row import Failure, JudgeFacts, Row, Stage
+from cai.records.row import CriticFacts, Failure, JudgeFacts, Row, Stage
 
 __all__ = [
     "KINDS",
+    "Assessment",
     "ChoiceMethod",
     "ChoiceScores",
     "Cleaned",
     "Comparison",
     "Completion",
+    "CriticFacts",
     "Failure",
+    "Finding",
     "FinishReason",
     "JudgeFacts",
     "Judgement",

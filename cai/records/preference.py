@@ -11,7 +11,7 @@ from cai.records.base import Record
 from cai.records.completion import ChoiceMethod
 from cai.records.prompt import Prompt
 
-PairSource = Literal["revision", "sampled"]
+PairSource = Literal["revision", "sampled", "guided"]
 
 
 class Comparison(Record):
@@ -37,14 +37,14 @@ class Judgement(Record):
 
     `q_ab` is the renormalised probability of the first option when response_a stands first, `q_ba`
     when response_b does. `label_mass` is the smaller of the two orders, `method` is how the labels
-    were scored.
+    were scored; `check`: by a program.
     """
 
     principle_id: str
     q_ab: float
     q_ba: float
     label_mass: float
-    method: ChoiceMethod = "token"
+    method: ChoiceMethod | Literal["check"] = "token"
     reasoning: tuple[str, str] | None = None
 
     @property
@@ -127,10 +127,11 @@ class PreferenceLabel(Record):
 class Pair(Record):
     """Two answers from one source, with their label, or why they have none.
 
-    Of a `revision` pair, response_a is the first answer and response_b the final revision.
+    Of a `revision` pair, response_a is the first answer and response_b the final revision; of a
+    `guided` pair, response_a was written without the constitution in view, response_b with it.
     """
 
     source: PairSource
     comparison: Comparison
     label: PreferenceLabel | None = None
-    dropped: Literal["unchanged", "equal", "near-equal"] | None = None
+    dropped: Literal["unchanged", "equal", "near-equal", "alike by the rules"] | None = None

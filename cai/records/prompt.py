@@ -10,8 +10,8 @@ from pydantic import Field
 from cai.records.base import Record, digest
 
 Role = Literal["system", "user", "assistant"]
-Kind = Literal["red-team", "helpful", "borderline"]
-KINDS: tuple[Kind, ...] = ("red-team", "helpful", "borderline")
+Kind = Literal["red-team", "helpful", "borderline", "unknown"]
+KINDS: tuple[Kind, ...] = ("red-team", "helpful", "borderline", "unknown")
 
 
 class Message(Record):
@@ -35,7 +35,8 @@ class Prompt(Record):
     """A conversation that waits for an answer; it ends with a user turn.
 
     `id` is the hash of the messages unless the input has one. `group` ties prompts that must not
-    be in different splits (twins, lineages).
+    be in different splits (twins, lineages). A prompt of `unknown` kind is revised like a red-team
+    prompt, and nobody says that it asks for harm.
     """
 
     id: str = Field(min_length=1)
@@ -49,6 +50,17 @@ class Prompt(Record):
     @staticmethod
     def id_of(messages: Iterable[Message]) -> str:
         return digest(messages_as_data(messages))[:16]
+
+    @property
+    def may_ask_for_harm(self) -> bool:
+        """Whether the answer has to be looked at for harm before it is learnt from."""
+        return self.kind in ("red-team", "unknown")
+
+    @property
+    def named_by(self) -> frozenset[str]:
+        """What a principle's `applies_to` may name the prompt by: its kind and its tags."""
+        kinds = ("red-team", "unknown") if self.kind == "unknown" else (self.kind,)
+        return frozenset((*kinds, *self.tags))
 
     @property
     def text_digest(self) -> str:

@@ -7,11 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from cai.records.base import Record
-from cai.records.chain import RevisionChain
+from cai.records.chain import Assessment, RevisionChain
 from cai.records.preference import Pair, PairSource
 from cai.records.prompt import Prompt
 
-Stage = Literal["ingest", "respond", "critique", "verdict", "revise", "sample", "reason", "judge"]
+Stage = Literal[
+    "ingest", "respond", "critique", "verdict", "revise", "assess", "sample", "reason", "judge"
+]
 
 
 class Failure(Record):
@@ -38,11 +40,18 @@ class JudgeFacts(Record):
         return words[self.usable]
 
 
+class CriticFacts(Record):
+    """What is known of a run's critic: whether its stored check found its assessments usable."""
+
+    usable: bool | None = None
+
+
 class Row(Record):
     """All that came of one prompt; `missing`: a replay came to a call that is not there."""
 
     prompt: Prompt
     chain: RevisionChain | None = None
+    assessments: tuple[Assessment, ...] = ()
     pairs: tuple[Pair, ...] = ()
     failures: tuple[Failure, ...] = ()
     missing: bool = False

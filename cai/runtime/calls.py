@@ -39,6 +39,7 @@ _ROLE: dict[Stage, str] = {
     "critique": "critic",
     "verdict": "critic",
     "revise": "reviser",
+    "assess": "critic",
     "sample": "sampler",
     "reason": "judge",
     "judge": "judge",
@@ -98,6 +99,8 @@ class _Draw:
     messages: tuple[Message, ...]
     sampling: Sampling
     defect: Callable[[Completion], str | None]
+    tries: int
+    longer: bool
     made: bool = False
 
     @property
@@ -151,26 +154,29 @@ class RowCalls:
         defect: Callable[[Completion], str | None],
         *,
         ordinal: int = 0,
+        tries: int = 2,
+        longer: bool = False,
     ) -> Completion:
         """A completion without defect; a defective one is kept and drawn once more.
 
-        Samples of one conversation differ by `ordinal`.
+        Samples of one conversation differ by `ordinal`. With `longer`, what was cut is drawn again
+        with twice the room.
 
         Raises:
-            Rejected: Both draws were defective, or the call cannot succeed.
+            Rejected: All `tries` were defective, or the call cannot succeed.
             MissingCall: In a replay.
         """
-        draw = _Draw(stage, step, ordinal, tuple(messages), sampling, defect)
+        draw = _Draw(stage, step, ordinal, tuple(messages), sampling, defect, tries, longer)
         store, address = self._calls.store, self._address(draw)
         first = await self._first_attempt(address)
         try:
-            return await self._two_tries(draw, first)
+            return await self._tries(draw, first)
         except Rejected:
             # Another try is for failures that stood before this run.
             if not self._calls.retry_failed or draw.made:
                 raise
-        await store.raise_attempt(address, first + 2)
-        return await self._two_tries(draw, first + 2)
+        await store.raise_attempt(address, first + tries)
+        return await self._tries(draw, first + tries)
 
     def _address(self, draw: _Draw) -> str:
         """The key of the first attempt: other settings have other attempts."""
@@ -192,13 +198,19 @@ class RowCalls:
         address = (self._prompt_id, draw.role, draw.step, draw.ordinal, attempt)
         return draw.sampling.model_copy(update={"seed": call_seed(self._calls.seed, *address)})
 
-    async def _two_tries(self, draw: _Draw, first: int) -> Completion:
-        for attempt in (first, first + 1):
-            completion = await self._completion(draw, self._drawn(draw, attempt))
+    async def _tries(self, draw: _Draw, first: int) -> Completion:
+        problem: str | None = None
+        for attempt in range(first, first + draw.tries):
+            sampling = self._drawn(draw, attempt)
+            if problem == "truncated" and draw.longer:
+                sampling = sampling.model_copy(update={"max_tokens": 2 * sampling.max_tokens})
+            completion = await self._completion(draw, sampling)
             problem = draw.defect(completion)
             if problem is None:
                 return completion
-        raise Rejected(draw.stage, problem or "", f"{_MEANING[problem or '']}, in both draws")
+        error, _, detail = (problem or "").partition(": ")
+        times = "in both draws" if draw.tries == 2 else f"in all {draw.tries} draws"
+        raise Rejected(draw.stage, error, f"{detail or _MEANING[error]}, {times}")
 
     async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
         calls, role = self._calls, draw.role
@@ -372,6 +384,8 @@ def _is_answer(logprobs: Sequence[float]) -> bool:
     """Whether these are log-probabilities of which at least one is more than -inf."""
     return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
 
+
+BREAKS = "breaks a rule"
 
 _MEANING = {
     "empty": "nothing was written",

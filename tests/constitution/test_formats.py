@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from cai.constitution.formats import import_constitution
 from cai.constitution.lint import lint
-from cai.constitution.load import load, slug
+from cai.constitution.load import load
+from cai.constitution.load_ties import slug
 from cai.constitution.records import Constitution
 from cai.errors import CaiError
 

@@ -14,6 +14,7 @@ from cai.checks.judge import judge_check
 from cai.config import resolve
 from cai.errors import CaiError
 from cai.generation.plan import Plan, make_plan
+from cai.method import load_method
 from cai.generation.worker import Worker
 from cai.method import load_method
 from cai.roles import make_engines
@@ -82,7 +83,7 @@ def test_a_finished_run_needs_no_server(tmp_path: Path) -> None:
 def plan(url: str, folder: Path, count: int, **given: Any) -> Plan:
     values = {"model": url, "prompts": prompts(folder, count), "judge_principles": 2, **given}
     settings = resolve({**values, "test_share": 0})
-    return make_plan(settings, out=folder / "run", engines=make_engines(settings))[0]
+    return make_plan(load_method(settings), folder / "run", engines=make_engines(settings))[0]
 
 
 def test_a_dry_run_asks_nothing_and_knows_what_was_found(tmp_path: Path) -> None:
