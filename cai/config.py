@@ -223,7 +223,7 @@ class Settings(BaseModel):
     )
     judge_calibration: str | None = setting(
         None,
-        "`result.json` of `cai judge-check`: its temperature is applied to labels",
+        "`result.json` of `cai check judge`: its temperature is applied to labels",
         "Pairs and labels",
         metavar="FILE",
     )

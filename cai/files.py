@@ -30,7 +30,13 @@ def seeds_dir() -> Path:
 
 
 def pairs_file() -> Path:
+    """Labelled pairs, to check a judge by."""
     return _shipped("pairs", "prompts/pairs") / "judge-check.jsonl"
+
+
+def cases_file() -> Path:
+    """Labelled answers, to check a critic by."""
+    return _shipped("pairs", "prompts/pairs") / "critic-check.jsonl"
 
 
 def templates_dir() -> Path:

@@ -246,7 +246,16 @@ class Method:
         return self.templates.render(name, request=words, why=principle.why)
 
     def judge_key(self, identity: str) -> str:
-        """What a judge's labels depend on besides the pair: the model, the words, reasoning."""
+        """What a judge's labels depend on besides the pair: itself, K, and what it is asked by.
+
+        A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
+        other principles are other questions.
+        """
+        asked = [self.settings.judge_principles, self.constitution.digest]
+        return f"{self.judge_itself(identity)}-{digest(asked)}"
+
+    def judge_itself(self, identity: str) -> str:
+        """The beginning of a judge's keys: the model, the words around a question, reasoning."""
         words = {name: self.templates.texts[name] for name in JUDGE_TEMPLATES}
         return digest([undated(identity), words, self.settings.cot])
 

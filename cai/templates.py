@@ -37,6 +37,7 @@ VARIABLES: dict[str, frozenset[str]] = {
     "judge_choose": frozenset({"first_label?", "second_label?"}),
 }
 
+VERDICT_TEMPLATES = ("critique", "verdict", "change_needed", "no_change_needed")
 ASSESSMENT_TEMPLATES = ("quote", "assess", "violation", "broken", "kept")
 JUDGE_TEMPLATES = ("quote", "judge", "judge_question", "judge_reason", "judge_choose")
 

@@ -16,7 +16,10 @@ from cai.records import PreferenceLabel, digest
 
 ECE_FROM = 200  # scored pairs: with fewer, ten bins hold too few each
 CALIBRATE_FROM = 20  # scored pairs
-ENOUGH = 50  # scored pairs for a judge to be called usable: fewer cannot tell 0.5 from 0.75 or so
+# For a judge or a critic to be called usable. A lower bound above a half may be right in 51 of 100:
+# what is filtered by such a judge is filtered nearly by chance.
+ENOUGH = 100  # scored pairs
+LEAST = 0.6  # what the lower bound of the accuracy has to exceed
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,10 @@ def _verdict(
         return "no better than chance", f"{words}: a coin may do as well."
     if over_shorter[0] <= 0:
         return "weak", f"{words}: better than a coin, not shown to be better than length alone."
+    if interval[0] <= LEAST:
+        return "weak", f"{words}: better than a coin, but not shown to be right in {LEAST:.0%}."
     if len(rights) < ENOUGH:
         return "weak", f"{words}: promising, but from fewer than {ENOUGH} pairs."
     if len(rights) < pairs / 2:
         return "weak", f"{words}; but it gave no label for {pairs - len(rights)} of {pairs} pairs."
-    return "usable", f"{words}: better than a coin and than length alone."
+    return "usable", f"{words}: right in more than {LEAST:.0%}, and better than length alone."

@@ -10,7 +10,8 @@ from typing import Any
 
 from cai.checks import results
 from cai.checks.figures import Scored, measure
-from cai.checks.pairs import LabelledPair, Skipped, read_pairs
+from cai.checks.labelled import Skipped, sample
+from cai.checks.pairs import LabelledPair, read_pairs
 from cai.checks.results import JudgeResult
 from cai.config import Settings, settings_of
 from cai.engines.base import Engine
@@ -20,7 +21,7 @@ from cai.feedback import judge
 from cai.files import pairs_file, replacing
 from cai.method import Method, load_method
 from cai.plots import reliability_diagram
-from cai.records import Comparison, digest
+from cai.records import Comparison
 from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress, Quiet
@@ -58,16 +59,16 @@ def judge_check(
     method = load_method(settings)
     path = Path(pairs) if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
-    sample = _sample(usable := _usable(labelled, method), limit)
+    chosen = sample(usable := _usable(labelled, method), limit)
     folder = Path(out) if out is not None else default_folder(settings)
     settings = on_its_day(settings, folder)
     engine = make_engines(settings, engine)["judge"]
     expect({"judge": engine}, method)
-    (progress := progress or Quiet()).phase("judging", len(sample))
+    (progress := progress or Quiet()).phase("judging", len(chosen))
     scored, labels = call_all(
         folder,
         {"judge": engine},
-        [(pair.prompt.id, pair) for pair in sample],
+        [(pair.prompt.id, pair) for pair in chosen],
         partial(_score, method),
         seed=settings.seed,
         at_once=settings.max_open_rows,
@@ -80,7 +81,7 @@ def judge_check(
         "pairs": {
             "file": path.name if pairs is None else str(path),
             "sha256": file_digest(path),
-            "used": len(sample),
+            "used": len(chosen),
             "skipped": len(skipped),
             "without a principle": len(labelled) - len(usable),
         },
@@ -130,15 +131,6 @@ def _usable(pairs: Sequence[LabelledPair], method: Method) -> list[LabelledPair]
             "Give pairs a prompt_kind, or choose another constitution.",
         )
     return usable
-
-
-def _sample(pairs: Sequence[LabelledPair], limit: int | None) -> list[LabelledPair]:
-    """The first `limit` pairs by a hash of their ids, in their own order."""
-    if limit is not None and limit < 1:
-        raise CaiError(f"limit is {limit}", "Take at least one pair.")
-    ranked = sorted(pairs, key=lambda pair: digest(pair.prompt.id))
-    ids = {pair.prompt.id for pair in ranked[:limit]}
-    return [pair for pair in pairs if pair.prompt.id in ids]
 
 
 async def _score(method: Method, pair: LabelledPair, calls: RowCalls) -> Scored:

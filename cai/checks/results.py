@@ -40,10 +40,11 @@ class Calibration(Record):
 
 
 class JudgeResult(Record):
-    """What `cai judge-check` found. Shares are of the scored pairs; ties count a half.
+    """What `cai check judge` found. Shares are of the scored pairs; ties count a half.
 
-    `key` names the judge: model, words of the judge's templates, reasoning or not. Pairs of figures
-    in `calibration` are before and after.
+    `key` names the judge and how it was asked: model, words of the judge's templates, reasoning or
+    not; then principles per comparison and constitution. Pairs of figures in `calibration` are
+    before and after.
     """
 
     version: Literal[1] = 1
@@ -98,6 +99,15 @@ def stored(key: str) -> JudgeResult | None:
         raise CaiError(error.message, hint) from None
 
 
+def checked_otherwise(method: Method, identity: str) -> bool:
+    """Whether the judge has a stored check, but none with the K and the constitution of a method.
+
+    One of version 0.1.0 is no other: its name told neither.
+    """
+    checks = folder().glob(f"{method.judge_itself(identity)}*.json")
+    return any(checks) and not _path(method.judge_key(identity)).is_file()
+
+
 def store(result: JudgeResult) -> Path:
     path = _path(result.key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +122,7 @@ def read(path: Path) -> JudgeResult:
     Raises:
         CaiError: The file cannot be read, or is no result of this version.
     """
-    hint = "It is the result.json that cai judge-check wrote."
+    hint = "It is the result.json that cai check judge wrote."
     try:
         return JudgeResult.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -123,17 +133,26 @@ def read(path: Path) -> JudgeResult:
         raise CaiError(f"{path}: {where + ': ' if where else ''}{first['msg']}", hint) from None
 
 
-def calibration(path: Path, key: str) -> float:
-    """The temperature that a check fitted for the judge with this key.
+def calibration(path: Path, method: Method, identity: str) -> float:
+    """The temperature that a check fitted for a judge, by the K and the constitution of a method.
 
     Raises:
-        CaiError: The file is no result, another judge's, or has no temperature.
+        CaiError: The file is no result, another judge's, of another K or constitution, or has no
+            temperature.
     """
     result = read(path)
-    if result.key != key:
+    if not result.key.startswith(method.judge_itself(identity)):
         raise CaiError(
             f"{path}: the check of another judge ({result.model}), or of other words for it",
-            "Run cai judge-check with the judge, --templates and cot of this run.",
+            "Run cai check judge with the judge, --templates and cot of this run.",
+        )
+    if result.key != method.judge_key(identity):
+        name, short = result.constitution["name"], result.constitution["digest"][:16]
+        raise CaiError(
+            f"{path}: a temperature for K = {result.principles} and the constitution {name} "
+            f"({short}), or of a check of before that belongs to no K; this run has "
+            f"{_asked_by(method)}",
+            "Run cai check judge with the --judge-principles and the constitution of this run.",
         )
     if result.calibration is None:
         raise CaiError(f"{path}: the check fitted no temperature", "It takes 20 scored pairs.")
@@ -153,13 +172,24 @@ def with_judge(method: Method, identity: Callable[[], str | None]) -> Method:
         return method
     key = method.judge_key(judge)
     result = stored(key)
-    temperature = calibration(Path(path), key) if path is not None else 1.0
+    temperature = calibration(Path(path), method, judge) if path is not None else 1.0
     usable = None if result is None else result.verdict == "usable"
     return replace(method, judge=JudgeFacts(usable=usable, temperature=temperature))
 
 
-def judge_warning(method: Method) -> str | None:
-    """What to say of a judge whose labels may be worth nothing; None of one that is usable."""
+def _asked_by(method: Method) -> str:
+    constitution = method.constitution
+    short = constitution.digest[:16]
+    return f"K = {method.settings.judge_principles} and {constitution.name} ({short})"
+
+
+def judge_warning(method: Method, identity: str | None) -> str | None:
+    """What to say of a judge whose labels may be worth nothing; None of one that is usable.
+
+    Args:
+        method: With what is known of its judge.
+        identity: Which model the judge is, if that is known.
+    """
     if not method.sources or method.judge.usable:
         return None
     name = method.settings.model_of("judge")
@@ -170,7 +200,12 @@ def judge_warning(method: Method) -> str | None:
     options = " --cot" if method.settings.cot else ""
     if method.settings.templates is not None:
         options += f" --templates {method.settings.templates}"
+    state = method.judge.state
+    if identity is not None and checked_otherwise(method, identity):
+        state = f"checked, but not with {_asked_by(method)}"
     return (
-        f"The judge {name} was {method.judge.state}: nobody knows whether its labels are better "
-        f"than chance. {filtered} Check it: cai judge-check --judge {name}{options}"
+        f"The judge {name} was {state}: nobody knows whether its labels are better "
+        f"than chance. {filtered} Check it: cai check judge --judge {name}{options} "
+        f"--judge-principles {method.settings.judge_principles} "
+        f"--constitution {method.settings.constitution}"
     )

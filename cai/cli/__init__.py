@@ -24,12 +24,12 @@ VERBS = {
     "show": "Print the chain of one prompt, or what a run holds.",
     "merge": "Put the shards of a run together; no model is asked.",
     "doctor": "Say which models can run here, and how to get what is missing.",
-    "judge-check": "Measure a judge on labelled pairs before it is trusted.",
+    "check": "Measure a judge or a critic on labelled cases before it is trusted.",
     "assess": "Say which principles answers break, of any data.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "train": "Train a model on a run's data, or look at a training.",
 }
-
+ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 
 class _Root(Verbs):
     def __init__(self, **given: Any) -> None:
@@ -40,6 +40,9 @@ class _Root(Verbs):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in ALIASES:
+            group, verb = ALIASES[cmd_name]
+            return self.get_command(ctx, group).commands[verb]
         if cmd_name in VERBS and self.commands[cmd_name] is None:
             self.commands[cmd_name] = load_verb(cmd_name)
         return self.commands.get(cmd_name)

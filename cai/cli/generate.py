@@ -142,7 +142,7 @@ def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_fail
         if not identity.startswith("not on"):
             for name, text in engines[names[0]].feeding().items():
                 console.print(plain(f"  {name}: {text}"), soft_wrap=True)
-    warning = judge_warning(method)
+    warning = judge_warning(method, engines["judge"].known_identity())
     if warning is not None:
         stderr.print(plain("WARNING", "bold white on red"), plain(warning), soft_wrap=True)
     console.print(f"Rows: {plan.rows:,}, of which {plan.complete:,} are whole in the journal")

@@ -67,7 +67,7 @@ def merge_shards(
     if judge.model_dump() != first["judge"]:
         raise CaiError(
             "what is known here of the judge is not what the shards were made with",
-            "Merge on one of their machines, or copy the result of cai judge-check from there.",
+            "Merge on one of their machines, or copy the result of cai check judge from there.",
         )
     engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
     return run_into(Path(out), method, engines, reuse=shards, progress=progress, named=False)

@@ -83,7 +83,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
         "source": source,
         "servers": servers.abilities_of(job.engines),
     }
-    warning = judge_warning(method)
+    warning = judge_warning(method, calls.identities.get("judge"))
     if warning is not None:
         job.progress.warn(warning)
     job.journal.adopt(facts, staged=staged)

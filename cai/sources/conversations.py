@@ -1,6 +1,6 @@
 """What the fields of a row say: a conversation, or a conversation and answers to it.
 
-Every reader (`cai generate`, `cai train`, `cai judge-check`) asks here, so that a row means the
+Every reader (`cai generate`, `cai train`, `cai check`) asks here, so that a row means the
 same to all of them.
 """
 

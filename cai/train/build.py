@@ -78,7 +78,8 @@ def make_trainer(
         test,
         tokenizer,
         adapter,
-        loss=settings.loss,
+        # `auto` is `soft` on labels that the data step has set to 1 where they are to be hard.
+        loss="soft" if settings.loss == "auto" else settings.loss,
         nll_weight=settings.nll_weight,
         length_normalised=settings.length_normalised,
         over_batches=tracked(console, "log-probabilities of the reference"),

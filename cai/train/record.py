@@ -71,6 +71,18 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
         file.write(json.dumps(record, indent=2) + "\n")
 
 
+def as_started(settings: TrainSettings, folder: Path) -> TrainSettings:
+    """The settings, of which those of a loss are the standing training's where none are given.
+
+    Defaults of them changed after version 0.1.0; a training goes on with those it was started with.
+    """
+    if settings.method == "sft" or not (folder / RECORD).is_file():
+        return settings
+    stood = read_record(folder)["settings"]
+    names = {"loss", "min_margin"} & stood.keys() - settings.model_fields_set
+    return settings.model_copy(update={name: stood[name] for name in names})
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other trainings and merges out of a folder; only the first process does so."""

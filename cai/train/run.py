@@ -26,6 +26,7 @@ from cai.train.quiet import quiet
 from cai.train.ranks import Word, is_main, rank
 from cai.train.record import (
     RECORD,
+    as_started,
     changed_settings,
     last_checkpoint,
     locked,
@@ -52,6 +53,7 @@ def train(settings: TrainSettings, *, resume: bool = False, console: Console | N
     """
     console = console or Console(quiet=True)
     folder = Path(settings.out) if settings.out is not None else default_out(settings)
+    settings = as_started(settings, folder)
     if _is_done(settings, folder):
         console.print(f"{folder}: this training has come to its end.", markup=False)
         return folder

@@ -116,11 +116,10 @@ def test_a_file_that_scales_an_adapter_it_switches_off_is_wrong(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("loss", "soft"),
+        ("loss", "auto"),
         ("beta", 0.1),
         ("nll_weight", 0.0),
         ("length_normalised", False),
-        ("min_margin", 0.0),
         ("pair_source", "all"),
         ("precompute_reference", True),
     ],

@@ -21,7 +21,7 @@ from cai.train import run as training
 from cai.train.callbacks import Guards, Metrics, read_metrics
 from cai.train.config import resolve_training
 from cai.train.merge import merge_run
-from cai.train.record import read_record, summary
+from cai.train.record import as_started, read_record, summary
 from cai.train.run import plan, train
 from tests.engines.conftest import CHATML, save_tiny
 
@@ -87,7 +87,8 @@ def test_the_whole_chain(go: Train, tmp_path: Path, tiny: Path) -> None:
     losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
     assert losses[-1] < losses[0]
     assert all("cpu_memory_mb" in line for line in lines)
-    dpo = go("dpo", model=str(sft), out=str(tmp_path / "dpo"), epochs=2, min_margin=0.1)
+    soft = {"loss": "soft", "min_margin": 0.1}
+    dpo = go("dpo", model=str(sft), out=str(tmp_path / "dpo"), epochs=2, **soft)
     first = next(line for line in read_metrics(dpo / "metrics.jsonl") if "loss" in line)
     assert first["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
     for name in ("README.md", "train.yaml", "training.json", "training.png", "config.json"):
@@ -103,6 +104,23 @@ def test_the_whole_chain(go: Train, tmp_path: Path, tiny: Path) -> None:
     assert record["state"] == "done"
     assert rows["method"] == "dpo, soft loss"
     assert "5" in rows["steps"] or int(rows["steps"]) > 0
+    # One that was started when soft was the default goes on with it, in words and in weights.
+    assert as_started(resolve_training("dpo", {"data": "x"}), dpo).loss == "soft"
+    made_at = (dpo / "model.safetensors").stat().st_mtime_ns
+    assert go("dpo", model=str(sft), out=str(tmp_path / "dpo"), epochs=2) == dpo
+    assert (dpo / "model.safetensors").stat().st_mtime_ns == made_at
+    with pytest.raises(CaiError, match="come to its end"):
+        go("dpo", model=str(sft), out=str(tmp_path / "dpo"), epochs=2, loss="hard")
+
+
+def test_auto_on_labels_that_nobody_calibrated_is_hard(go: Train, tmp_path: Path) -> None:
+    auto = go("dpo", out=str(tmp_path / "auto"))
+    hard = go("dpo", out=str(tmp_path / "hard"), loss="hard", min_margin=0.2)
+    # Through the sum of the soft loss, whose second term is 0: equal but for the last bits.
+    one, other = weights(auto), weights(hard)
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    soft = go("dpo", out=str(tmp_path / "soft"), loss="soft")
+    assert not all(torch.allclose(weights(soft)[n], one[n], atol=1e-6) for n in one)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
@@ -270,7 +288,7 @@ def test_too_long_rows_and_saturated_labels_stop(go: Train, tmp_path: Path) -> N
     file = tmp_path / "sure.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(CaiError, match=r"above 0\.99"):
-        go("dpo", data=str(file))
+        go("dpo", data=str(file), loss="soft")
     go("dpo", data=str(file), loss="hard")
 
 

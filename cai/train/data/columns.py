@@ -11,13 +11,13 @@ from cai.sources.files import Columns
 from cai.sources.wording import listed
 from cai.train.config import DatasetName
 
-PROBABILITY = "chosen_probability"
+PROBABILITY, CALIBRATED = "chosen_probability", "calibrated"
 COLUMNS_HINT = (
     "sft learns from the columns prompt and completion, or messages; dpo from prompt, chosen and "
     "rejected, or from chosen and rejected as whole conversations. A column holds texts, "
     "transcripts, or lists of {role, content}."
 )
-_BESIDE = ("id", PROBABILITY, "pair_source", *SYSTEM)  # read if they are there
+_BESIDE = ("id", PROBABILITY, CALIBRATED, "pair_source", *SYSTEM)  # read if they are there
 
 
 def missing_column(names: Sequence[str], dataset: DatasetName) -> str | None:

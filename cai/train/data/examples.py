@@ -13,7 +13,7 @@ from cai.sources.conversations import CONVERSATIONS, answered, check_answers, la
 from cai.sources.files import SourceRow
 from cai.sources.wording import a_kind_of, listed
 from cai.train.config import DatasetName
-from cai.train.data.columns import COLUMNS_HINT, PROBABILITY, missing_column
+from cai.train.data.columns import CALIBRATED, COLUMNS_HINT, PROBABILITY, missing_column
 
 _LABEL_HINT = (
     f"{PROBABILITY} is how sure it is that chosen is better: a number from 0 to 1 (80 per cent "
@@ -29,6 +29,7 @@ class Example(Record):
     prompt: tuple[Message, ...]
     answers: tuple[str, ...]
     probability: float = 1.0
+    calibrated: bool = False
     pair_source: str | None = None
 
     @property
@@ -120,8 +121,19 @@ def _example(
         prompt=tuple(Message.model_validate(turn) for turn in turns),
         answers=tuple(answers),
         probability=probability,
+        calibrated=dataset == "preferences" and _calibrated(row, where),
         pair_source=pair_source,
     )
+
+
+def _calibrated(row: Mapping[str, Any], where: str) -> bool:
+    """Whether the label is that of a calibrated judge; a row that does not say so has none."""
+    value = row.get(CALIBRATED)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    message = f"must be true or false, not {a_kind_of(value)} ({listed([value])})"
+    hint = "Say of each label whether its judge was calibrated, or give the column another name."
+    raise RowError(f"{where}: {CALIBRATED}", "bad field", message, hint)
 
 
 def _name(row: Mapping[str, Any], key: str, where: str) -> str | None:

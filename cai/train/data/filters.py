@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 
+from cai.train.config import TrainSettings
 from cai.train.data.examples import Example
 
 
@@ -32,9 +33,29 @@ def of_pair_source(rows: Iterable[Example], source: str) -> list[Example]:
 ROUNDING = 1e-9  # 2 x 0.7 - 1 is a little less than 0.4 in floating point
 
 
-def with_margin(rows: Iterable[Example], least: float) -> list[Example]:
-    """Keep labels with 2p - 1 of at least `least`."""
-    return [e for e in rows if 2 * e.probability - 1 >= least - ROUNDING]
+UNCALIBRATED_MARGIN = 0.2  # p of at least 0.6: nearer to 0.5 a hard label is mostly noise
+
+
+def with_margin(rows: Iterable[Example], settings: TrainSettings) -> list[Example]:
+    """Keep labels with 2p - 1 of at least `min_margin`, or of what the loss asks for by itself."""
+    return [e for e in rows if has_margin(e, least_margin(e, settings))]
+
+
+def has_margin(example: Example, least: float) -> bool:
+    return 2 * example.probability - 1 >= least - ROUNDING
+
+
+def least_margin(example: Example, settings: TrainSettings) -> float:
+    """The margin that a label must have: 0.2 where `auto` takes it as hard, else none."""
+    if settings.min_margin is not None:
+        return settings.min_margin
+    return UNCALIBRATED_MARGIN if settings.loss == "auto" and not example.calibrated else 0.0
+
+
+def learnt(example: Example, settings: TrainSettings) -> float:
+    """The probability that is learnt from a label: 1 where `auto` takes it as hard."""
+    hard = settings.loss == "auto" and not example.calibrated
+    return 1.0 if hard else example.probability
 
 
 def drawn(rows: Iterable[Example], seed: int) -> list[Example]:

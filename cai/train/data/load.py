@@ -11,6 +11,7 @@ from cai.records import digest
 from cai.train.config import TrainSettings
 from cai.train.data.arrow import TokenRow, rows_digest, stored
 from cai.train.data.examples import Example
+from cai.train.data.filters import has_margin, least_margin, with_margin
 from cai.train.data.report import SATURATED, DataReport, label_statistics, token_statistics
 from cai.train.data.selection import Selection, select
 from cai.train.data.source import Source, read_source
@@ -49,8 +50,7 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
     _check_lengths(train, settings)
     examples = [e for part in train for e in part.kept]
     if not train[0].kept:
-        lines = [part.counts.line() for part in train]
-        raise CaiError("no row is left to train on", "\n".join([*lines, *_refusals(encoder)]))
+        raise _nothing_left(train, settings, encoder)
     _check_labels(examples, settings)
     test = select(main._replace(train=main.test), settings, encoder) if main.test else None
     tests = [test] if test else []
@@ -59,7 +59,7 @@ def load_rows(settings: TrainSettings, encoder: Encoder, cache: Path) -> TrainDa
         sources=tuple(part.counts for part in train),
         test=test.counts if test else None,
         tokens=token_statistics([row.length for part in train for row in part.encoded]),
-        labels=label_statistics(examples) if settings.method == "dpo" else None,
+        labels=label_statistics(examples, settings.loss) if settings.method == "dpo" else None,
         files=files,
         rows_digest=digest(digests),
         warnings=tuple(_warnings(settings, train, test, encoder)),
@@ -121,9 +121,29 @@ def _check_lengths(train: Sequence[Selection], settings: TrainSettings) -> None:
         )
 
 
+def _nothing_left(
+    train: Sequence[Selection], settings: TrainSettings, encoder: Encoder
+) -> CaiError:
+    """Why there is no row; where it is for the margin, with how many a lower one would leave."""
+    lines = [part.counts.line() for part in train]
+    before = train[0].before_margin
+    if settings.method == "dpo" and before and not with_margin(before, settings):
+        least = max(least_margin(e, settings) for e in before)
+        counts = ", ".join(
+            f"{sum(has_margin(e, m) for e in before)} at {m:g}" for m in (0.0, 0.05, 0.1)
+        )
+        lines.append(
+            f"Labels that would be left by min_margin: {counts}. Lower it (--min-margin), make "
+            "labels with a better judge (cai check judge), or calibrate it (--judge-calibration)."
+        )
+        message = f"no label has a margin 2p - 1 of {least:g}, so no row is left to train on"
+        return CaiError(message, "\n".join(lines))
+    return CaiError("no row is left to train on", "\n".join([*lines, *_refusals(encoder)]))
+
+
 def _check_labels(examples: Sequence[Example], settings: TrainSettings) -> None:
     """Refuse labels that are all sure of themselves where the loss is to learn from their doubt."""
-    soft = settings.method == "dpo" and settings.loss != "hard"
+    soft = settings.method == "dpo" and settings.loss in ("soft", "geometric")
     if soft and all(e.probability > SATURATED for e in examples):
         raise CaiError(
             f"every chosen_probability is above {SATURATED}: the loss {settings.loss} has no doubt "

@@ -27,10 +27,14 @@ class TokenStatistics(Record):
 
 
 class LabelStatistics(Record):
-    """`chosen_probability` over the rows: the mean, and the share above 0.99."""
+    """`chosen_probability` over the rows: the mean, and the share above 0.99.
+
+    `soft` of the rows are learnt by it and the others as hard, if the loss is `auto`.
+    """
 
     mean: float
     saturated: float
+    soft: int | None = None
 
 
 class Counts(Record):
@@ -101,6 +105,9 @@ class DataReport(Record):
         if self.labels:
             share = f"{self.labels.saturated:.0%} above {SATURATED}"
             lines.append(f"chosen_probability: mean {self.labels.mean:.3f}, {share}")
+            if self.labels.soft is not None:
+                hard = self.kept - self.labels.soft
+                lines.append(f"loss auto: {self.labels.soft} rows soft (calibrated), {hard} hard")
         return lines
 
 
@@ -112,9 +119,10 @@ def token_statistics(lengths: Sequence[int]) -> TokenStatistics:
     return TokenStatistics(mean=mean, p95=ordered[rank - 1], max=ordered[-1])
 
 
-def label_statistics(rows: Sequence[Example]) -> LabelStatistics:
+def label_statistics(rows: Sequence[Example], loss: str) -> LabelStatistics:
     """The mean of `chosen_probability` and its share above 0.99, over at least one row."""
     return LabelStatistics(
         mean=math.fsum(e.probability for e in rows) / len(rows),
         saturated=sum(e.probability > SATURATED for e in rows) / len(rows),
+        soft=sum(e.calibrated for e in rows) if loss == "auto" else None,
     )

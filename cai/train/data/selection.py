@@ -11,6 +11,7 @@ from cai.train.data.arrow import TokenRow, token_row
 from cai.train.data.examples import Example
 from cai.train.data.filters import (
     drawn,
+    learnt,
     of_pair_source,
     with_margin,
     without_duplicates,
@@ -23,18 +24,24 @@ from cai.train.encoding import Encoded, Encoder
 
 
 class Selection(NamedTuple):
-    """The examples of a source that stay, their ids, and what became of the rest."""
+    """The examples of a source that stay, their ids, and what became of the rest.
+
+    `probabilities` are what is learnt of their labels; `before_margin` are all examples that the
+    filters before the margin's have let through.
+    """
 
     kept: list[Example]
     encoded: list[Encoded]
     counts: Counts
     longest: int
     measured: int
+    probabilities: list[float]
+    before_margin: list[Example]
 
     def rows(self) -> Iterator[TokenRow]:
         """The columns that the trainers take."""
-        for example, encoded in zip(self.kept, self.encoded, strict=True):
-            yield token_row(encoded, example.probability)
+        for encoded, probability in zip(self.encoded, self.probabilities, strict=True):
+            yield token_row(encoded, probability)
 
 
 def select(
@@ -60,12 +67,13 @@ def select(
         ("duplicate", lambda rows: without_duplicates(rows, seen)),
         ("leak", lambda rows: without_leaks(rows, held_out)),
         ("pair source", lambda rows: of_pair_source(rows, settings.pair_source)),
-        ("margin", lambda rows: with_margin(rows, settings.min_margin)),
     ]
     dropped: Counter[Reason] = Counter(e.fault for e in source.train if not isinstance(e, Example))
     for reason, keep in filters:
         before, rows = len(rows), keep(rows)
         dropped[reason] += before - len(rows)
+    before_margin, rows = rows, with_margin(rows, settings)
+    dropped["margin"] += len(before_margin) - len(rows)
     if count is not None:
         rows = drawn(rows, settings.seed)
     fitted = fit(rows, settings, encoder, count)
@@ -79,4 +87,12 @@ def select(
         asked=count,
         unused=len(rows) - fitted.measured,
     )
-    return Selection(fitted.kept, fitted.encoded, counts, fitted.longest, fitted.measured)
+    return Selection(
+        kept=fitted.kept,
+        encoded=fitted.encoded,
+        counts=counts,
+        longest=fitted.longest,
+        measured=fitted.measured,
+        probabilities=[learnt(example, settings) for example in fitted.kept],
+        before_margin=before_margin,
+    )

@@ -16,7 +16,7 @@ from cai.sources.bad_rows import RowError
 from cai.sources.files import TABLES, SourceRow, file_digest, file_rows
 from cai.sources.hub import HUB_HINT, hub_spec, hub_splits
 from cai.train.config import DatasetName
-from cai.train.data.columns import PROBABILITY, columns_of_run, columns_to_read
+from cai.train.data.columns import CALIBRATED, PROBABILITY, columns_of_run, columns_to_read
 from cai.train.data.examples import Dropped, Example, examples
 
 _AGAIN = "Run the same cai generate command again."
@@ -66,6 +66,10 @@ def _from_cells(row: Mapping[str, Any]) -> dict[str, Any]:
     if label is not None:
         with suppress(ValueError):  # told as what it is, a text
             fields[PROBABILITY] = float(label)
+    known = {"true": True, "false": False}
+    if CALIBRATED in fields:
+        value = fields[CALIBRATED]
+        fields[CALIBRATED] = known.get(str(value).lower(), value)
     return fields
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cai.dataset.schema import DATASETS
+from cai.dataset.schema import DATASETS, schema_of
 from cai.errors import InputError
 from cai.train.data.columns import columns_of_run, columns_to_read, missing_column
 
@@ -15,8 +15,12 @@ def test_the_columns_of_a_run_are_read_by_the_names_that_its_schema_has() -> Non
     of_sft = columns_to_read("sft", columns_of_run("sft"))
     assert of_sft(DATASETS["sft"].names, "x") == ["id", "prompt", "completion"]
     of_pairs = columns_to_read("preferences", columns_of_run("preferences"))
+    assert of_pairs(schema_of("preferences", 1).names, "x") == [
+        "id", "prompt", "chosen", "rejected", "chosen_probability", "pair_source",
+    ]  # fmt: skip
     assert of_pairs(DATASETS["preferences"].names, "x") == [
         "id", "prompt", "chosen", "rejected", "chosen_probability", "pair_source",
+        "calibrated",
     ]  # fmt: skip
 
 

@@ -103,14 +103,14 @@ def test_some_rows_without_a_label_stop_the_run() -> None:
         assert "in every row" in caught.value.hint
     cells = "prompt,chosen,rejected,chosen_probability\nq,a,b,0.75\np,a,b,\n"
     Path("rows.csv").write_text(cells)
-    settings = resolve_training("dpo", {"data": "rows.csv"})
+    settings = resolve_training("dpo", {"data": "rows.csv", "loss": "soft"})
     with pytest.raises(InputError, match=r"rows\.csv:3: no chosen_probability"):
         load_rows(settings, words(), Path("cache"))
     Path("rows.csv").write_text(cells.replace("p,a,b,\n", ""))
     found = load_rows(settings, words(), Path("cache"))
     assert found.train["chosen_probability"][:] == [0.75]
     edges = [{**row, "chosen_probability": p} for row, p in zip(pairs, (0.500001, 1), strict=False)]
-    assert counted(edges, method="dpo").report.dropped == {}
+    assert counted(edges, method="dpo", loss="soft").report.dropped == {}
 
 
 def hh(*said: str) -> str:

@@ -29,7 +29,7 @@ def test_a_run_is_read_in_both_splits(load: Load, tokenizer: Any, tmp_path: Path
     assert [tokenizer.decode(row[name]) for name in columns[1:3]] == [
         "Good answer 0.<|im_end|>", "Bad answer 0.<|im_end|>",
     ]  # fmt: skip
-    assert row["chosen_probability"] == 0.8
+    assert row["chosen_probability"] == 1.0  # auto: hard, as nobody calibrated it
     assert found.report.labels is not None
     assert found.report.labels.mean == pytest.approx(0.8)
 

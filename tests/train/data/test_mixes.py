@@ -110,4 +110,4 @@ def test_pairs_of_a_mix_may_lack_a_label_and_repeat_their_prompt() -> None:
         "good <end>", "bad <end>",
     ]  # fmt: skip
     assert row["chosen_probability"] == 1.0
-    assert found.report.labels == LabelStatistics(mean=0.875, saturated=0.5)
+    assert found.report.labels == LabelStatistics(mean=0.875, saturated=0.5, soft=0)

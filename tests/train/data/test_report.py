@@ -17,7 +17,10 @@ def test_the_report_for_people(load: Load, tmp_path: Path) -> None:
     assert found.eval is None
     assert report.warnings == ("there are no test rows, so nothing is evaluated",)
     assert report.lines()[0].endswith("run: 2 of 3 rows; left out: 1 duplicate")
-    assert report.lines()[-1] == "chosen_probability: mean 0.875, 50% above 0.99"
+    assert report.lines()[-2:] == [
+        "chosen_probability: mean 0.875, 50% above 0.99",
+        "loss auto: 0 rows soft (calibrated), 2 hard",
+    ]
     assert DataReport.model_validate_json(report.model_dump_json()) == report
 
 

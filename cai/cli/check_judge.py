@@ -1,4 +1,4 @@
-"""`cai judge-check`."""
+"""`cai check judge`."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def judge_check(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Each pair is judged as in cai generate: several principles, both orders.
+    """Measure a judge on labelled pairs.
 
-    The result is kept under the judge's identity, and cai generate uses it: only a judge that was
+    Each pair is judged as in cai generate: several principles, both orders. The result is kept under
+    the judge's identity, K and the constitution, and cai generate uses it: only a judge that was
     found usable filters revisions. Running again goes on where it stopped.
     """
     from cai.checks import judge
