@@ -251,6 +251,8 @@ class Method:
         A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
         other principles are other questions.
         """
+        if self.version == 1:
+            return self.judge_itself(identity)
         asked = [self.settings.judge_principles, self.constitution.digest]
         return f"{self.judge_itself(identity)}-{digest(asked)}"
 

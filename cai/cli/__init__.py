@@ -31,6 +31,7 @@ VERBS = {
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 
+
 class _Root(Verbs):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
