@@ -6,12 +6,11 @@ last: what the K questions share is read once. A label is the probability of a t
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from cai.cleaning import defect
+from cai.cleaning import alike, defect
 from cai.constitution.records import Principle
 from cai.engines.base import joined
 from cai.engines.labels import Labels
@@ -63,16 +62,10 @@ async def _labelled(pair: Pair, method: Method, calls: RowCalls) -> Pair:
     comparison = pair.comparison
     if comparison.response_a == comparison.response_b:
         return pair.model_copy(update={"dropped": "equal"})
-    if _letters(comparison.response_a) == _letters(comparison.response_b):
+    if alike(comparison.response_a, comparison.response_b):
         return pair.model_copy(update={"dropped": "near-equal"})
     principles = method.compared_by(comparison.prompt, pair.source)
     return pair.model_copy(update={"label": await judge(comparison, principles, method, calls)})
-
-
-def _letters(text: str) -> str:
-    """The text without case, spacing and punctuation: what differs beyond that is a difference."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c.isalnum()) or folded
 
 
 class _Asked(NamedTuple):

@@ -115,14 +115,15 @@ async def _revision(
     # The requests for critique and revision are the user turns after the answer.
     last = len(talk) - 1
     requests = tuple(m.content for m in talk[last - 2 * method.settings.critique :: 2])
+    critiques = tuple(m.content for m in talk[last - method.settings.critique : last])
 
     def problem(completion: Completion) -> str | None:
-        text = clean_revision(completion.text).text
-        return defect(completion, text, (prompt.last_human_turn,), requests)
+        text = clean_revision(completion.text, prompt.last_human_turn).text
+        return defect(completion, text, (prompt.last_human_turn,), requests, critiques=critiques)
 
     sampling = method.settings.sampling("reviser")
     completion = await calls.generate("revise", number, talk, sampling, problem)
-    cleaned = clean_revision(completion.text)
+    cleaned = clean_revision(completion.text, prompt.last_human_turn)
     parts = [*(["reasoning"] if completion.reasoning is not None else [])]
     parts += ["leak"] if completion.leak is not None else []
     return cleaned.model_copy(update={"removed": (*parts, *cleaned.removed)}) if parts else cleaned

@@ -8,6 +8,7 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from cai.calibration import tempered
+from cai.cleaning.units import pieces
 from cai.method import Method
 from cai.records import (
     Pair,
@@ -19,8 +20,11 @@ from cai.records import (
 
 
 def edit_distance(before: str, after: str) -> float:
-    """Word-level Levenshtein distance over the longer length: 0 the same, 1 all new."""
-    return float(Levenshtein.normalized_distance(before.split(), after.split()))
+    """Levenshtein distance over the longer length: 0 the same, 1 all new.
+
+    It counts words, and characters where words are not spaced.
+    """
+    return float(Levenshtein.normalized_distance(pieces(before), pieces(after)))
 
 
 def target_of(chain: RevisionChain) -> str:
