@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from cai.cleaning.leaks import without_leak
 from cai.engines.base import Caller, joined
 from cai.engines.labels import DEFAULT, Labels
 from cai.engines.local.fed import of_texts
@@ -230,6 +231,7 @@ class RowCalls:
                 )
             except CallError as error:
                 await self._fail(draw.stage, [key], error)
+            completion = without_leak(completion)
             stored = completion.model_dump_json(exclude_none=True)
             self._count_made(role, completion.usage)
             await calls.store.put({key: stored})
@@ -393,6 +395,8 @@ _MEANING = {
     "leak": "tokens or turns of a template stand in the text, and no whole answer before them",
     "echo": "the text repeats what was asked and nothing else",
     "loop": "the text repeats itself",
+    "apology": "the text apologises to a critic whom its reader never saw",
+    "note": "the text tells what was changed in it",
 }
 
 
