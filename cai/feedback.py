@@ -15,6 +15,7 @@ from cai.constitution.records import Principle
 from cai.constitution.rules import finding
 from cai.engines.base import joined
 from cai.engines.labels import Labels
+from cai.guiding import with_guide
 from cai.method import Method
 from cai.quoting import conversation, fence, quoted
 from cai.records import (
@@ -64,7 +65,7 @@ async def guided_pair(chain: RevisionChain, method: Method, calls: RowCalls) -> 
     """The answer without the constitution in view against the one with it."""
     prompt, sampling = chain.prompt, method.settings.sampling("policy")
     guided = method.settings.guided
-    messages = prompt.messages if guided else method.with_guide(prompt)
+    messages = prompt.messages if guided else with_guide(prompt, method)
 
     def problem(completion: Completion) -> str | None:
         return defect(completion, completion.text, (prompt.last_human_turn,), rules=method.version)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cai.cleaning import clean_revision, defect
+from cai.guiding import with_guide
 from cai.method import Method
 from cai.records import (
     Cleaned,
@@ -21,7 +22,8 @@ from cai.records import (
     assistant,
     user,
 )
-from cai.runtime.calls import BREAKS, RowCalls
+from cai.runtime.calls import RowCalls
+from cai.runtime.reasons import BREAKS
 
 GUIDED_DRAWS = 2  # answers with the constitution in view, until one keeps the rules
 RULE_DRAWS = 3  # revisions for the rules, until one keeps them
@@ -59,7 +61,7 @@ async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionCha
 async def _respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
     """The first answer; with the constitution in view it is drawn until it keeps the rules."""
     settings = method.settings
-    messages = method.with_guide(prompt) if settings.guided else prompt.messages
+    messages = with_guide(prompt, method) if settings.guided else prompt.messages
 
     def problem(completion: Completion) -> str | None:
         what = defect(completion, completion.text, (prompt.last_human_turn,), rules=method.version)

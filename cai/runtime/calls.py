@@ -28,6 +28,7 @@ from cai.records import (
     Usage,
 )
 from cai.runtime.keys import call_key, call_seed
+from cai.runtime.reasons import MEANING
 from cai.runtime.scheduler import Scheduler
 from cai.runtime.tables import Store
 from cai.runtime.tally import Tally
@@ -211,7 +212,7 @@ class RowCalls:
                 return completion
         error, _, detail = (problem or "").partition(": ")
         times = "in both draws" if draw.tries == 2 else f"in all {draw.tries} draws"
-        raise Rejected(draw.stage, error, f"{detail or _MEANING[error]}, {times}")
+        raise Rejected(draw.stage, error, f"{detail or MEANING[error]}, {times}")
 
     async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
         calls, role = self._calls, draw.role
@@ -385,19 +386,6 @@ def _is_unusable(stored: str, least: float) -> bool:
 def _is_answer(logprobs: Sequence[float]) -> bool:
     """Whether these are log-probabilities of which at least one is more than -inf."""
     return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
-
-
-BREAKS = "breaks a rule"
-
-_MEANING = {
-    "empty": "nothing was written",
-    "truncated": "the text was cut at the token limit",
-    "leak": "tokens or turns of a template stand in the text, and no whole answer before them",
-    "echo": "the text repeats what was asked and nothing else",
-    "loop": "the text repeats itself",
-    "apology": "the text apologises to a critic whom its reader never saw",
-    "note": "the text tells what was changed in it",
-}
 
 
 def is_error(stored: str) -> bool:
