@@ -141,8 +141,10 @@ def _compiled(pattern: str) -> tuple[str, Any]:
     try:
         expression = re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as error:
-        reason = error.args[0] if isinstance(error, re2.error) else "half a surrogate pair"
-        return str(reason), None
+        if isinstance(error, UnicodeEncodeError):
+            return "it holds half a surrogate pair", None
+        reason = error.args[0]
+        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason, None
     if expression.programsize > MAX_PROGRAM:
         return "pattern too large: use smaller repetitions", None
     return "", expression
