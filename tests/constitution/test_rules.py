@@ -133,6 +133,8 @@ RULES: list[tuple[dict[str, object], list[str], dict[str, str]]] = [
             "```\n# comment\n```",
             "**Bold** start",
             "**This is a sentence.** And more",
+            "**Stop.**",
+            "***",
         ],
         dict.fromkeys(
             [
@@ -182,6 +184,9 @@ RULES: list[tuple[dict[str, object], list[str], dict[str, str]]] = [
             GERMAN: "It is written in German, and must be in English.",
             "这是一个水壶，已经关闭了。": "It is written in Chinese, and must be in English.",
             "Чайник выключен.": "It is written in Russian, and must be in English.",
+            "Mae'r tegell wedi'i ddiffodd wrth y wal, peidiwch â phoeni.": (
+                "It is written in another language, and must be in English."
+            ),
         },
     ),
     ({"language": "de"}, [GERMAN], {LONG * 3: "It is written in English, and must be in German."}),
