@@ -148,7 +148,7 @@ def _cards_of(text: str, groups: list[tuple[int, int]]) -> Iterator[PersonalSpan
 def is_card(digits: str) -> bool:
     """Whether a number is one of a payment card: first digits, length and Luhn's check digit."""
     brand = (
-        (digits[:1] == "4" and len(digits) in (13, 16, 19))  # Visa
+        (digits[:1] == "4" and len(digits) in (16, 19))  # Visa; of 13 digits are most EAN codes
         or (digits[:2] in ("34", "37") and len(digits) == 15)  # American Express
         or (digits[:2] in ("36", "38") and len(digits) == 14)  # Diners Club
         or (digits[:2] in ("51", "52", "53", "54", "55") and len(digits) == 16)  # Mastercard

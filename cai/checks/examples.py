@@ -1,13 +1,18 @@
-"""A constitution's examples as unit tests: do a critic and a judge see what their author saw?"""
+"""A constitution's examples as unit tests: do a critic and a judge see what their author saw?
+
+Examples of rules are checked by the program that checks the rule; no model is asked about them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.config import Settings, settings_of
-from cai.constitution.records import Case, Principle
+from cai.constitution.records import Case, Constitution, Principle
+from cai.constitution.rules import finding
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.feedback import judge
@@ -53,22 +58,37 @@ class JudgeExample(Record):
         return bool(self.consistent) and self.p_revision is not None and self.p_revision > 0.5
 
 
+class RuleExample(Record):
+    """Whether the check of a rule finds something in an example exactly where it should."""
+
+    principle: str
+    example: int
+    expected: str
+    finding: str | None
+
+    @property
+    def passed(self) -> bool:
+        return (self.finding is not None) == (self.expected == "violates")
+
+
 class ExampleReport(Record):
     """The tests of a constitution, in the order of its principles."""
 
     constitution: str
     digest: str
     models: dict[str, str]
-    critic: tuple[CriticExample, ...]
-    judge: tuple[JudgeExample, ...]
+    critic: tuple[CriticExample, ...] = ()
+    judge: tuple[JudgeExample, ...] = ()
+    rules: tuple[RuleExample, ...] = ()
 
     @property
     def passed(self) -> int:
-        return sum(t.passed for t in self.critic) + sum(t.passed for t in self.judge)
+        kinds = (self.critic, self.judge, self.rules)
+        return sum(sum(test.passed for test in tests) for tests in kinds)
 
     @property
     def total(self) -> int:
-        return len(self.critic) + len(self.judge)
+        return len(self.critic) + len(self.judge) + len(self.rules)
 
 
 def check_examples(
@@ -97,8 +117,15 @@ def check_examples(
     """
     settings = settings_of(settings, given)
     method = load_method(settings)
-    tests = _tests(method, principles)
-    folder = Path(out or Path("outputs") / "constitution-test" / method.constitution.name)
+    constitution = method.constitution
+    chosen = _chosen(constitution, principles)
+    rules, tests = tuple(_rule_tests(chosen)), _tests(chosen)
+    report = ExampleReport(
+        constitution=constitution.name, digest=constitution.digest, models={}, rules=rules
+    )
+    if not tests:
+        return report
+    folder = Path(out or Path("outputs") / "constitution-test" / constitution.name)
     settings = on_its_day(settings, folder)
     all_engines = make_engines(settings, engine)
     engines = {role: all_engines[role] for role in dict.fromkeys(test.role for _, test in tests)}
@@ -106,27 +133,23 @@ def check_examples(
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
 
-    async def one(test: _Case, calls: RowCalls) -> CriticExample | JudgeExample:
-        run = _critic_test if test.role == "critic" else _judge_test
-        return await run(test, method, calls)
-
     results, _ = call_all(
         folder,
         engines,
         tests,
-        one,
+        partial(_run, method),
         seed=settings.seed,
         at_once=settings.max_open_rows,
         retry_failed=retry_failed,
         progress=progress,
         day=settings.date,
     )
-    return ExampleReport(
-        constitution=method.constitution.name,
-        digest=method.constitution.digest,
-        models={role: engine.identity for role, engine in engines.items()},
-        critic=tuple(r for r in results if isinstance(r, CriticExample)),
-        judge=tuple(r for r in results if isinstance(r, JudgeExample)),
+    return report.model_copy(
+        update={
+            "models": {role: engine.identity for role, engine in engines.items()},
+            "critic": tuple(r for r in results if isinstance(r, CriticExample)),
+            "judge": tuple(r for r in results if isinstance(r, JudgeExample)),
+        }
     )
 
 
@@ -142,30 +165,52 @@ class _Case(NamedTuple):
         return f"{self.role} {self.principle.id} {self.number} {case}"
 
 
-def _tests(method: Method, principles: Sequence[str]) -> list[tuple[str, _Case]]:
-    """What is to be asked, each with a name of its own."""
-    constitution = method.constitution
+def _chosen(constitution: Constitution, principles: Sequence[str]) -> list[Principle]:
+    """The principles with these ids; all where none is named. At least one has examples."""
     unknown = set(principles) - {p.id for p in constitution.principles}
     if unknown:
         raise CaiError(
             f"{min(unknown)}: no principle of {constitution.name} has this id",
             f"The ids are: {', '.join(p.id for p in constitution.principles)}.",
         )
+    chosen = [p for p in constitution.principles if not principles or p.id in principles]
+    if not any(_tests([p]) or any(_rule_tests([p])) for p in chosen):
+        raise CaiError(
+            f"{constitution.name}: no principle has examples to test",
+            "Give principles `examples` with a prompt, a response and a verdict.",
+        )
+    return chosen
+
+
+def _rule_tests(principles: Sequence[Principle]) -> Iterator[RuleExample]:
+    for principle in principles:
+        if principle.check is not None:
+            for number, case in enumerate(principle.examples, 1):
+                yield RuleExample(
+                    principle=principle.id,
+                    example=number,
+                    expected=case.verdict,
+                    finding=finding(principle.check, case.response),
+                )
+
+
+def _tests(principles: Sequence[Principle]) -> list[tuple[str, _Case]]:
+    """What models are to be asked, each with a name of its own."""
     tests: list[_Case] = []
-    for principle in constitution.principles:
-        if principles and principle.id not in principles:
+    for principle in principles:
+        if principle.check is not None:
             continue
         for number, case in enumerate(principle.examples, 1):
             if principle.revises:
                 tests.append(_Case("critic", principle, number, case))
             if principle.compare is not None and case.revision is not None:
                 tests.append(_Case("judge", principle, number, case))
-    if not tests:
-        raise CaiError(
-            f"{constitution.name}: no principle has examples to test",
-            "Give principles `examples` with a prompt, a response and a verdict.",
-        )
     return [(test.name, test) for test in tests]
+
+
+async def _run(method: Method, test: _Case, calls: RowCalls) -> CriticExample | JudgeExample:
+    run = _critic_test if test.role == "critic" else _judge_test
+    return await run(test, method, calls)
 
 
 async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:

@@ -165,28 +165,36 @@ def _overview(constitution: Constitution) -> RenderableType:
 
     revise = {kind: shares(constitution, kind, "revise") for kind in KINDS}
     compare = {kind: shares(constitution, kind, "compare") for kind in KINDS}
-    heads = ("id", "stages", "weight", *KINDS)
+    ordered = any(p.order > 1 for p in constitution.principles)
+    heads = ("id", "stages", *["order"] * ordered, "weight", *KINDS)
     table = Table(*(Column(h, no_wrap=True) for h in heads), box=None, padding=(0, 1, 0, 0))
     limited = any(p.applies_to for p in constitution.principles)
     for head in ["for"] * limited + ["tags"]:
         table.add_column(head, overflow="fold")
     for p in constitution.principles:
         draws = [f"{_percent(revise[k], p.id)}/{_percent(compare[k], p.id)}" for k in KINDS]
-        limits, tags = [", ".join(p.applies_to)] * limited, ", ".join(p.tags)
-        cells = (p.id, _stages(p), f"{p.weight:g}", *draws, *limits, tags)
+        limits, order = [", ".join(p.applies_to)] * limited, [str(p.order)] * ordered
+        cells = (p.id, _stages(p), *order, f"{p.weight:g}", *draws, *limits, ", ".join(p.tags))
         table.add_row(*(plain(cell) for cell in cells))
-    cases = len(constitution.few_shot)
+    cases, conflicts = len(constitution.few_shot), len(constitution.conflicts)
+    counts = f"{len(constitution.principles)} principles, {cases} few-shot cases"
+    counts += f", {conflicts} conflicts" if conflicts else ""
+    note = "Per kind: % of the draws for revision/comparison, for prompts without tags."
+    if ordered:
+        note += " For revision: of the rounds of its order."
     return Group(
         plain(constitution.name, "bold"),
         plain(constitution.description or ""),
-        plain(f"{len(constitution.principles)} principles, {cases} few-shot cases", "dim"),
+        plain(counts, "dim"),
         plain(f"digest {constitution.digest}", "dim"),
         table,
-        plain("Per kind: % of the draws for revision/comparison, for prompts without tags."),
+        plain(note),
     )
 
 
 def _stages(principle: Principle) -> str:
+    if principle.check is not None:
+        return "rule"
     if not principle.revises:
         return "compare"
     return "revise" if principle.compare is None else "both"
@@ -203,6 +211,9 @@ def _in_full(principle: Principle) -> RenderableType:
         "critique": principle.critique,
         "revise": principle.revise,
         "compare": principle.compare,
+        "violation": principle.violation,
+        "check": _check(principle),
+        "order": str(principle.order),
         "why": principle.why,
         "weight": f"{principle.weight:g}",
         "applies_to": ", ".join(principle.applies_to),
@@ -212,6 +223,11 @@ def _in_full(principle: Principle) -> RenderableType:
     for i, case in enumerate(principle.examples, 1):
         parts += [plain(f"\nexample {i}", "bold"), *_fields(_case(case))]
     return Group(*parts)
+
+
+def _check(principle: Principle) -> str | None:
+    rules = principle.check.model_dump(mode="json") if principle.check else {}
+    return ", ".join(f"{name}: {json.dumps(v, ensure_ascii=False)}" for name, v in rules.items())
 
 
 def _case(case: Case) -> dict[str, str | None]:

@@ -15,7 +15,7 @@ from cai.config import Settings, resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cai.checks.examples import CriticExample, ExampleReport, JudgeExample
+    from cai.checks.examples import CriticExample, ExampleReport, JudgeExample, RuleExample
 
 ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
@@ -56,7 +56,8 @@ def run_examples(
     """Run the examples of the principles as tests of critic and judge.
 
     The critic passes where its verdict is the example's; the judge where it prefers the example's
-    revision to its response, in both orders. Exit code 1 if fewer than --min-pass pass.
+    revision to its response, in both orders. Rules (check) are tested without a model. Exit code 1
+    if fewer than --min-pass pass.
     """
     from cai.checks.examples import check_examples
     from cai.runtime.progress import Shown
@@ -85,20 +86,28 @@ def run_examples(
 def _print(report: ExampleReport) -> None:
     from rich.table import Table
 
-    table = Table("principle", "critic", "judge", "not passed", title_justify="left")
-    ids = dict.fromkeys([t.principle for t in report.critic] + [t.principle for t in report.judge])
-    for name in ids:
+    table = Table("principle", "rule", "critic", "judge", "not passed", title_justify="left")
+    ids = [t.principle for t in report.rules]
+    ids += [t.principle for t in report.critic] + [t.principle for t in report.judge]
+    for name in dict.fromkeys(ids):
+        rules = [test for test in report.rules if test.principle == name]
         critic = [test for test in report.critic if test.principle == name]
         judge = [test for test in report.judge if test.principle == name]
-        failed = [_said(t) for t in critic if not t.passed]
+        failed = [_ruled(t) for t in rules if not t.passed]
+        failed += [_said(t) for t in critic if not t.passed]
         failed += [_preferred(t) for t in judge if not t.passed]
-        table.add_row(plain(name), _share(critic), _share(judge), plain("\n".join(failed)))
+        shares = (_share(rules), _share(critic), _share(judge))
+        table.add_row(plain(name), *shares, plain("\n".join(failed)))
     console.print(table)
     console.print(plain(f"{report.constitution}: {report.passed} of {report.total} tests pass"))
 
 
-def _share(tests: Sequence[CriticExample | JudgeExample]) -> str:
+def _share(tests: Sequence[RuleExample | CriticExample | JudgeExample]) -> str:
     return f"{sum(t.passed for t in tests)}/{len(tests)}" if tests else "-"
+
+
+def _ruled(test: RuleExample) -> str:
+    return f"{test.example}: {test.expected}, but found: {test.finding or 'nothing'}"
 
 
 def _said(test: CriticExample) -> str:

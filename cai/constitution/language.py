@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any
 
 from cai.constitution.text_units import prose_lines
@@ -15,8 +14,6 @@ FEWEST_LETTERS = 20
 LEAD = 1.0
 # Of a long text both ends are read.
 _END = 8_000
-
-_ADDRESS = re.compile(r"\S*(?:://|@|www\.)\S*")
 
 NAMES = {
     "ar": "Arabic",
@@ -74,9 +71,10 @@ def other_language(text: str, code: str) -> str | None:
     named only where it is clearly likelier: scores are compared as whole numbers, so the last bits
     of a machine play no part.
     """
-    prose = _ADDRESS.sub(" ", "\n".join(prose_lines(text)))
+    pieces = (piece for line in prose_lines(text) for piece in line.split())
+    prose = " ".join(piece for piece in pieces if not _is_address(piece))
     if len(prose) > 2 * _END:
-        prose = prose[:_END] + "\n" + prose[-_END:]
+        prose = f"{prose[:_END]} {prose[-_END:]}"
     letters = "".join(filter(str.isalpha, prose))
     if len(letters.encode("utf-8", "replace")) < FEWEST_LETTERS:
         return None
@@ -84,6 +82,10 @@ def other_language(text: str, code: str) -> str | None:
     best = max(scores, key=lambda name: (scores[name], name))
     size = len(prose.encode("utf-8", "replace")) ** 0.5
     return best if round(scores[best] - scores[code]) > round(LEAD * size) else None
+
+
+def _is_address(piece: str) -> bool:
+    return "://" in piece or "@" in piece or "www." in piece
 
 
 def languages() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What is legal in a constitution and still likely to make worse data.
 
 Every check is a function from a constitution to findings. Those that read words are heuristics for
-English and are made to miss rather than to accuse.
+English and are made to miss rather than to accuse; those of rules (lint_rules.py) are exact.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Literal
 
+from cai.constitution import lint_rules
 from cai.constitution.records import Constitution, Principle
 from cai.files import seeds_dir
 from cai.records import KINDS, Record
@@ -71,6 +72,7 @@ def lint(constitution: Constitution, prompt_tags: Collection[str] | None = None)
     """
     tags = seed_tags() if prompt_tags is None else frozenset(prompt_tags)
     findings = [
+        *_rules(constitution),
         *_twins(constitution),
         *_stages(constitution),
         *_unreachable(constitution, tags),
@@ -94,19 +96,36 @@ def seed_tags() -> frozenset[str]:
 
 
 def shares(constitution: Constitution, kind: str, stage: DrawStage) -> dict[str, float]:
-    """Each principle's share of the draws for a prompt of this kind without tags; they sum to 1.
+    """Each principle's share of the draws for a prompt of this kind without tags.
 
-    A principle that does not serve the stage, or is not for such a prompt, is left out.
+    For comparisons the shares sum to 1. For revisions they do so within each `order`, since a round
+    draws among one order only. Left out are rules, which are not drawn, and principles that do not
+    serve the stage or are not for such a prompt.
     """
     drawn = [
         p
         for p in constitution.principles
-        if (p.revises if stage == "revise" else p.compare is not None)
+        if p.check is None
+        and (p.revises if stage == "revise" else p.compare is not None)
         and (not p.applies_to or kind in p.applies_to)
     ]
     top = max((p.weight for p in drawn), default=1.0)  # so that the sum of large weights is finite
-    total = sum(p.weight / top for p in drawn)
-    return {p.id: p.weight / top / total for p in drawn}
+    totals: dict[int, float] = {}
+    for p in drawn:
+        pool = p.order if stage == "revise" else 0
+        totals[pool] = totals.get(pool, 0.0) + p.weight / top
+    return {p.id: p.weight / top / totals[p.order if stage == "revise" else 0] for p in drawn}
+
+
+def _rules(constitution: Constitution) -> Iterator[Finding]:
+    checks: tuple[tuple[Severity, str, Iterator[tuple[str, str]]], ...] = (
+        ("error", "impossible", lint_rules.impossible(constitution)),
+        ("warning", "idle-pattern", lint_rules.idle(constitution)),
+        ("error", "denied-example", lint_rules.denied(constitution)),
+    )
+    for severity, check, findings in checks:
+        for name, message in findings:
+            yield Finding(severity=severity, check=check, principle=name, message=message)
 
 
 def _words(text: str | None) -> list[str]:
@@ -121,7 +140,7 @@ def _pairs(text: str | None) -> frozenset[tuple[str, ...]]:
 def _twins(constitution: Constitution) -> Iterator[Finding]:
     fields = ("critique", "revise", "compare")
     texts = {
-        p.id: tuple(" ".join(_words(getattr(p, f))) for f in fields)
+        p.id: (p.check, *(" ".join(_words(getattr(p, f))) for f in fields))
         for p in constitution.principles
     }
     pairs = {p.id: tuple(_pairs(getattr(p, f)) for f in fields) for p in constitution.principles}
@@ -140,16 +159,24 @@ def _twins(constitution: Constitution) -> Iterator[Finding]:
             yield Finding(severity="warning", check="near-duplicate", principle=b, message=message)
 
 
+def _worded(constitution: Constitution) -> list[Principle]:
+    """The principles that models are asked about; the others are rules."""
+    return [p for p in constitution.principles if p.check is None]
+
+
 def _stages(constitution: Constitution) -> Iterator[Finding]:
-    if not any(p.compare is not None for p in constitution.principles):
+    # A rule serves all stages: its finding is the critique, and two answers are compared by it.
+    ruled = [p for p in constitution.principles if p.check is not None]
+    if not ruled and not any(p.compare is not None for p in constitution.principles):
         message = "no principle has compare, so pairs of answers cannot be judged by it"
         yield Finding(severity="warning", check="no-compare", principle=None, message=message)
-    if not any(p.revises for p in constitution.principles):
+    if not ruled and not any(p.revises for p in constitution.principles):
         message = "no principle has critique and revise, so nothing can be revised by it"
         yield Finding(severity="error", check="no-revise", principle=None, message=message)
         return
     for kind in KINDS:
-        if not shares(constitution, kind, "revise"):
+        kept = any(not p.applies_to or kind in p.applies_to for p in ruled)
+        if not kept and not shares(constitution, kind, "revise"):
             message = f"no principle with critique and revise is for every {kind} prompt"
             yield Finding(severity="warning", check="no-kind", principle=None, message=message)
 
@@ -187,15 +214,17 @@ def _only_forbids(constitution: Constitution) -> Iterator[Finding]:
 
 
 def _few_shot(constitution: Constitution) -> Iterator[Finding]:
-    if not constitution.few_shot:
+    if not constitution.few_shot and any(p.revises for p in _worded(constitution)):
         message = "no few_shot: a model that is shown no case may write a revision for a critique"
         yield Finding(severity="note", check="no-few-shot", principle=None, message=message)
-    elif all(case.verdict == "violates" for case in constitution.few_shot):
+    elif constitution.few_shot and all(c.verdict == "violates" for c in constitution.few_shot):
         message = "few_shot: no case is fine, which teaches a model to find fault in everything"
         yield Finding(severity="error", check="no-fine-case", principle=None, message=message)
 
 
 def _restraint(constitution: Constitution) -> Iterator[Finding]:
+    if not _worded(constitution):
+        return  # rules add no preaching
     texts = " ".join(
         " ".join((p.id, p.critique or "", p.revise or "", p.compare or "", *p.tags)).casefold()
         for p in constitution.principles

@@ -10,7 +10,7 @@ from cai.constitution.text_units import is_item, prose_lines
 FEWEST_ITEMS = 2
 
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+\S|\s*<h[1-6][\s>]", re.IGNORECASE)
-_BOLD_LINE = re.compile(r"\s*(\*\*|__)(?=\S)(?!.{120})[^*_]+[^*_.!?。！？]?\1:?\s*\Z")
+_BOLD_LINE = re.compile(r"\s*(\*\*|__)(?=\S)(?!.{120})[^*_]*[^*_\s.!?。！？]\1:?\s*\Z")
 _UNDERLINE = re.compile(r"\s{0,3}(?:={3,}|-{3,})\s*\Z")
 _LINK = re.compile(r"(?:https?|ftp)://\S|\bwww\.\w|\]\(\s*[^\s)]|<a\s", re.IGNORECASE)
 

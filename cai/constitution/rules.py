@@ -55,7 +55,9 @@ def _sentences(check: Check, text: str) -> Iterator[str]:
     if check.language is not None:
         other = language.other_language(text, check.language)
         if other is not None:
-            yield f"It is written in {_name(other)}, and must be in {_name(check.language)}."
+            wanted = language.NAMES.get(check.language, f"the language {check.language}")
+            named = language.NAMES.get(other, "another language")
+            yield f"It is written in {named}, and must be in {wanted}."
     if check.valid_json and (error := _json_error(text)):
         yield f"It is not valid JSON as a whole: {error}."
     if check.personal_data is False and (spans := personal_spans(text)):
@@ -141,8 +143,10 @@ def _compiled(pattern: str) -> tuple[str, Any]:
     try:
         expression = re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as error:
-        reason = error.args[0] if isinstance(error, re2.error) else "half a surrogate pair"
-        return str(reason), None
+        if isinstance(error, UnicodeEncodeError):
+            return "it holds half a surrogate pair", None
+        reason = error.args[0]
+        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason, None
     if expression.programsize > MAX_PROGRAM:
         return "pattern too large: use smaller repetitions", None
     return "", expression
@@ -184,10 +188,6 @@ def _json_error(text: str) -> str | None:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
-
-
-def _name(code: str) -> str:
-    return language.NAMES.get(code, f"the language {code}")
 
 
 def _several(number: int, one: str, several: str) -> str:

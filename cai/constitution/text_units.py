@@ -31,7 +31,11 @@ _SPACED_ENDS = ".!?…‼⁇⁈⁉"
 # Ethiopic, Armenian, Khmer.
 _ENDS = "。！？｡．؟۔।॥။።፧։។៕"
 _CLOSING = "\"'”’»›)\\]*_」』）】〉》"
-_END = re.compile(rf"[{_ENDS}][{_ENDS}!?]*[{_CLOSING}]*|[{_SPACED_ENDS}]+[{_CLOSING}]*(?=\s|$)")
+# A run of signs is tried from its first one only: from each, a long run would take its square.
+_END = re.compile(
+    rf"[{_ENDS}][{_ENDS}!?]*[{_CLOSING}]*"
+    rf"|(?<![{_SPACED_ENDS}])[{_SPACED_ENDS}]++[{_CLOSING}]*+(?=\s|$)"
+)
 # Words whose dot never ends a sentence, and words that may stand last in one. Not "no": it is an
 # answer more often than a number.
 _TITLES = frozenset(
@@ -100,9 +104,11 @@ def _stretches(text: str) -> Iterator[str]:
         if not item and body[:1].islower() and stretch:
             stretch.append(body)
             continue
-        yield " ".join(stretch)
+        if stretch:
+            yield " ".join(stretch)
         stretch = [body] if body else []
-    yield " ".join(stretch)
+    if stretch:
+        yield " ".join(stretch)
 
 
 def _sentences_of(stretch: str) -> int:
@@ -123,7 +129,7 @@ def _goes_on(stretch: str, end: re.Match[str], start: int) -> bool:
         return follows.islower()  # "Sure?" she asked; Well... perhaps
     if sign != ".":
         return False
-    if stretch[start : end.start()].strip().isdigit():
+    if end.start() - start < 6 and stretch[start : end.start()].strip().isdigit():
         return True  # the number of an item within a line: "1. Flour. 2. Eggs."
     last = _LAST_WORD.search(stretch, max(start, end.start() - 12), end.start())
     word = last[0].lower() if last else ""
@@ -151,7 +157,8 @@ def characters(text: str) -> int:
 
 def prose_lines(text: str) -> list[str]:
     """The lines of a text without code: fenced blocks are left out, `code` in a line is blanked."""
-    return [_INLINE_CODE.sub(" ", line) for line, code in _lines(text) if not code]
+    lines = [line for line, code in _lines(text) if not code]
+    return [_INLINE_CODE.sub(" ", line) for line in lines] if "`" in text else lines
 
 
 def is_item(line: str) -> bool:
@@ -162,6 +169,9 @@ def is_item(line: str) -> bool:
 def _lines(text: str) -> Iterator[tuple[str, bool]]:
     """Lines, and whether each belongs to a fenced block of code; the fences do."""
     fence = ""
+    if "```" not in text and "~~~" not in text:
+        yield from ((line, False) for line in text.splitlines())
+        return
     for line in text.splitlines():
         mark = _FENCE.match(line)
         if fence:

@@ -267,9 +267,48 @@ def test_a_folder_of_something_else(rules: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(files.constitutions_dir().glob("*.yaml")), ids=str)
 def test_every_shipped_constitution_has_tests(path: Path, tmp_path: Path) -> None:
     report = check_examples(engine=ScriptedEngine(), constitution=str(path), out="calls")
-    assert report.critic
-    assert report.judge
+    assert report.rules or (report.critic and report.judge)
+    assert [t for t in report.rules if not t.passed] == []
     assert not [t.error for t in (*report.critic, *report.judge) if t.error]
+
+
+# Rules
+
+
+BRIEF = """
+  - id: two-words
+    critique: Is it long?
+    revise: Make it short.
+    compare: Which is shorter?
+    check: {max_words: 2}
+    examples:
+      - {prompt: Hi, response: One two three, verdict: violates, revision: One two}
+      - {prompt: Ho, response: One two, verdict: fine}
+      - {prompt: Hu, response: One, verdict: violates}
+"""
+
+
+def test_no_model_is_asked_about_the_examples_of_a_rule(rules: str) -> None:
+    Path(rules).write_text(RULES + BRIEF)
+    engine = Knows()
+    report = check_examples(engine=engine, constitution=rules)
+    assert [(t.principle, t.example, t.expected) for t in report.critic] == CRITIC
+    assert [(t.principle, t.example) for t in report.judge] == JUDGE
+    assert [t.finding for t in report.rules] == ["3 words, at most 2.", None, None]
+    assert [t.passed for t in report.rules] == [True, True, False]
+    assert (report.passed, report.total, engine.calls) == (7, 8, 13)
+
+
+def test_rules_alone_need_no_model_and_leave_no_folder(rules: str) -> None:
+    Path(rules).write_text(RULES + BRIEF)
+    engine = Knows()
+    report = check_examples(engine=engine, constitution=rules, principles=["two-words"])
+    assert (report.critic, report.judge, report.models, engine.calls) == ((), (), {}, 0)
+    assert (report.passed, report.total) == (2, 3)
+    assert not Path("outputs").exists()
+    out, _ = command("constitution", "test", rules, "--principle", "two-words", code=1)
+    assert "small: 2 of 3 tests pass" in out
+    assert "3: violates, but found: nothing" in out
 
 
 # The command

@@ -133,6 +133,29 @@ def test_show_one_principle_in_full() -> None:
     assert "revision: About 28.35 grams." in out
 
 
+def test_show_tells_rules_orders_and_conflicts(tmp_path: Path) -> None:
+    rule = (
+        "  - {id: brief, order: 2, violation: It rambles., check: {max_words: 9, forbid: ['a|b']}}"
+    )
+    text = CLEAN.replace("few_shot:", f"{rule}\nfew_shot:")
+    file = write(tmp_path, text + "conflicts: [{between: [kind, brief], prompt: p}]\n")
+    out = run("show", file).output
+    (row,) = (line for line in out.splitlines() if line.startswith("brief "))
+    assert row.split() == ["brief", "rule", "2", "1", "–/–", "–/–", "–/–"]
+    assert "3 principles, 1 few-shot cases, 1 conflicts" in out
+    full = run("show", file, "brief").output
+    for words in ('check: max_words: 9, forbid: ["a|b"]', "violation: It rambles.", "order: 2"):
+        assert words in full
+
+
+def test_lint_fails_on_an_example_that_its_rule_denies(tmp_path: Path) -> None:
+    example = "{prompt: p, response: a b, verdict: fine}"
+    rule = f"  - {{id: brief, check: {{max_words: 1}}, examples: [{example}]}}"
+    result = run("lint", write(tmp_path, CLEAN.replace("few_shot:", f"{rule}\nfew_shot:")))
+    assert result.exit_code == 1
+    assert "brief: example 1 is fine, but breaks the check: 2 words, at most 1." in result.output
+
+
 def test_an_unknown_principle_suggests_the_nearest() -> None:
     with pytest.raises(CaiError) as caught:
         run("show", "default.yaml", "no-fillers")

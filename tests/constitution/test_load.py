@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 
 from cai.constitution.lint import Finding, lint, only_forbids, seed_tags, shares
 from cai.constitution.load import load
-from cai.constitution.records import Case, Constitution, FewShot, Principle
+from cai.constitution.records import (
+    Case,
+    Check,
+    Conflict,
+    Constitution,
+    FewShot,
+    Principle,
+)
+from cai.constitution.rules import compiled, finding
+from cai.constitution.yaml_file import dumped
 from cai.errors import CaiError, InputError
 from cai.files import constitutions_dir
 from cai.records import KINDS
@@ -331,12 +341,22 @@ def test_an_emoji_in_json_escapes_is_one_character(tmp_path: Path) -> None:
 
 
 def test_shipped_constitutions() -> None:
-    assert {p.name for p in SHIPPED} >= {"default.yaml", "brand-voice.yaml", "childrens-tutor.yaml"}
+    names = {"default.yaml", "brand-voice.yaml", "childrens-tutor.yaml", "plain-answers.yaml"}
+    assert {p.name for p in SHIPPED} >= names
     default = load(constitutions_dir() / "default.yaml")
     assert len(default.principles) >= 16
     restraint = {"no-preaching", "no-needless-refusal", "good-faith", "no-filler", "one-warning"}
     assert len(restraint & {p.id for p in default.principles}) >= 3
-    assert all(default.principle(name).applies_to == () for name in restraint)
+    assert default.principle("no-preaching").applies_to == ()
+    # What pushes for help is not asked of prompts that ask for harm, and harm is looked for first.
+    for name in ("no-needless-refusal", "good-faith", "one-warning", "answer-the-question"):
+        assert default.principle(name).applies_to == ("helpful", "borderline")
+    assert {default.principle(name).order for name in restraint} == {2}
+    for kind in KINDS:
+        first = {p.id for p in default.principles if p.order == 1} & set(
+            shares(default, kind, "revise")
+        )
+        assert len(first) >= 6
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
@@ -350,9 +370,20 @@ def test_the_example_of_the_documentation_is_clean(tmp_path: Path) -> None:
     assert {f.severity for f in lint(load(write(tmp_path, text)))} <= {"note"}
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
+def test_answers_that_shipped_files_call_good_keep_their_rules(path: Path) -> None:
+    constitution = load(path)
+    rules = [p.check for p in constitution.principles if p.check and not p.applies_to]
+    cases = [case for p in constitution.principles for case in p.examples]
+    for case in (*cases, *constitution.few_shot):
+        good = case.revision if case.verdict == "violates" else case.response
+        assert [said for rule in rules if (said := finding(rule, good or ""))] == []
+
+
 def test_the_documentation_names_every_field() -> None:
     page = (Path(__file__).parents[2] / "docs" / "constitution.md").read_text(encoding="utf-8")
     fields = {*Constitution.model_fields, *Principle.model_fields, *FewShot.model_fields}
+    fields |= {*Check.model_fields, *Conflict.model_fields} - {"between", "prompt"}
     assert all(f"`{field}`" in page for field in fields)
 
 
@@ -383,13 +414,44 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def checks(draw: st.DrawFn) -> Check:
+    least = draw(st.integers(0, 9))
+    optional: dict[str, st.SearchStrategy[object]] = {
+        "min_words": st.just(least),
+        "max_words": st.integers(least, 99),
+        "max_characters": st.integers(0, 999),
+        "forbid": st.lists(TEXT.map(re.escape).filter(compiles), min_size=1, max_size=2),
+        "require": st.lists(st.sampled_from([r"\bword\b", "(?i)a|b"]), min_size=1, max_size=2),
+        "starts_with": TEXT,
+        "ends_with_question": st.booleans(),
+        "lists": st.just(False),
+        "language": st.sampled_from(["en", "no", "zh"]),
+        "valid_json": st.just(True),
+    }
+    names = draw(st.lists(st.sampled_from(sorted(optional)), min_size=1, unique=True))
+    return Check.model_validate({name: draw(optional[name]) for name in names})
+
+
+def compiles(pattern: str) -> bool:
+    try:
+        compiled(pattern)
+    except ValueError:
+        return False
+    return "\b" not in pattern
+
+
+@st.composite
 def principles(draw: st.DrawFn, name: str) -> Principle:
     revises = draw(st.booleans())
+    check = draw(st.none() | checks())
     return Principle(
         id=name,
         critique=draw(TEXT) if revises else None,
         revise=draw(TEXT) if revises else None,
-        compare=draw(OPTIONAL if revises else TEXT),
+        compare=draw(OPTIONAL if revises or check else TEXT),
+        violation=draw(OPTIONAL),
+        check=check,
+        order=draw(st.integers(1, 5)),
         why=draw(OPTIONAL),
         weight=draw(WEIGHT),
         tags=draw(WORDS),
@@ -409,8 +471,14 @@ def constitutions(draw: st.DrawFn) -> Constitution:
         made = draw(st.lists(cases(), max_size=2))
         fine = Case(prompt=draw(TEXT), response=draw(TEXT), verdict="fine")
         shots = tuple(FewShot(**{**c.model_dump(), **fields}) for c in (*made, fine))
+    pairs = st.lists(st.sampled_from(names), min_size=2, max_size=2, unique=True)
+    between = draw(st.lists(pairs, max_size=2)) if len(names) > 1 else []
     return Constitution(
-        name=draw(NAMES), description=draw(OPTIONAL), principles=rules, few_shot=shots
+        name=draw(NAMES),
+        description=draw(OPTIONAL),
+        principles=rules,
+        few_shot=shots,
+        conflicts=tuple(Conflict(between=(a, b), prompt=draw(TEXT)) for a, b in between),
     )
 
 
@@ -439,6 +507,9 @@ def test_what_is_dumped_loads_back_equal(
     assert loaded == constitution
     assert loaded.digest == constitution.digest
     lint(loaded)
+    # As a run writes it.
+    short = {**constitution.model_dump(mode="json", exclude_defaults=True), "version": 1}
+    assert load(write(tmp_path, dumped(short, 100))) == constitution
 
 
 @given(st.binary(max_size=300))
@@ -448,7 +519,8 @@ def test_random_bytes_raise_nothing_but_cai_errors(tmp_path: Path, data: bytes) 
         assert survives(write(tmp_path, prefix + data))
 
 
-KEYS = st.sampled_from([*Constitution.model_fields, *Principle.model_fields, *FewShot.model_fields])
+RECORDS = (Constitution, Principle, FewShot, Check, Conflict)
+KEYS = st.sampled_from([field for record in RECORDS for field in record.model_fields])
 TREES = st.recursive(
     st.none()
     | st.booleans()
@@ -632,7 +704,10 @@ def test_shares_sum_to_one(constitution: Constitution) -> None:
     for kind in KINDS:
         for stage in ("revise", "compare"):
             drawn = shares(constitution, kind, stage)
-            assert not drawn or math.isclose(math.fsum(drawn.values()), 1.0)
+            orders = {constitution.principle(name).order for name in drawn}
+            rounds = len(orders) if stage == "revise" else min(len(orders), 1)
+            assert math.isclose(math.fsum(drawn.values()), rounds)
+            assert all(constitution.principle(name).check is None for name in drawn)
 
 
 def test_seed_tags_hold_the_topics() -> None:
