@@ -243,6 +243,43 @@ def test_preambles_are_taken_off_revisions_and_noted() -> None:
     assert made.steps[0].removed == ("preamble", "quotes")
 
 
+def test_apologies_notes_and_invented_turns_are_taken_off_and_noted() -> None:
+    revised = "I apologize for my previous response.\n\nBe kind.\n\n(Note: I removed the insult.)"
+
+    def reply(messages, sampling):  # type: ignore[no-untyped-def]
+        asked = messages[-1].content
+        return (revised if "Rewrite" in asked else "Be rude.") + "\n\nUser: And then?"
+
+    made = asyncio.run(chain(prompt(), method(), Recorder(ALWAYS, reply)))
+    assert (made.response, made.final) == ("Be rude.", "Be kind.")
+    assert made.steps[0].removed == ("leak", "apology", "note")
+
+
+def test_a_revision_that_is_an_apology_and_nothing_else_is_no_data() -> None:
+    def reply(messages, sampling):  # type: ignore[no-untyped-def]
+        apology = "I'm sorry for my last answer. It was rude."
+        return apology if "Rewrite" in messages[-1].content else "Be rude."
+
+    with pytest.raises(Rejected, match="apologises to a critic") as caught:
+        asyncio.run(chain(prompt(), method(), Recorder(ALWAYS, reply)))
+    assert (caught.value.stage, caught.value.error) == ("revise", "apology")
+
+
+@pytest.mark.parametrize("preset", ["default", "direct"])
+def test_a_revision_that_repeats_the_critique_is_no_data(preset: str) -> None:
+    critique = "The answer has 60 words; at most 40 are allowed."
+
+    def reply(messages, sampling):  # type: ignore[no-untyped-def]
+        return critique if len(messages) > 1 else "Be rude."
+
+    if preset == "direct":  # no critique that could be repeated
+        assert asyncio.run(chain(prompt(), method(preset=preset), Recorder(ALWAYS, reply))).steps
+        return
+    with pytest.raises(Rejected) as caught:
+        asyncio.run(chain(prompt(), method(preset=preset), Recorder(ALWAYS, reply)))
+    assert (caught.value.stage, caught.value.error) == ("revise", "echo")
+
+
 @pytest.mark.parametrize("preset", ["default", "direct"])
 def test_a_revision_that_copies_the_request_is_no_data(preset: str) -> None:
     def reply(messages, sampling):  # type: ignore[no-untyped-def]

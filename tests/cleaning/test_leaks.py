@@ -1,18 +1,12 @@
-"""What a server lets through of a template, and what only looks like it."""
+"""What comes of a template, and what only looks like it."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cai.cleaning import defect
-from cai.cleaning.leaks import trimmed
+from cai.cleaning.leaks import trimmed, without_leak
 from cai.records import Completion
-from tests.engines.server.simulated import FakeServer, go
-
-pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +28,17 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
         ("<|im_start|>assistant\nHello.<|im_end|>", "Hello."),
         ("<|start_header_id|>assistant<|end_header_id|>\n\nHello.", "Hello."),
         ("```python\nx = 1\n```<|im_end|>", "```python\nx = 1\n```"),
+        ("Good.<|eot_id|><|im_end|>\n<|im_start|>user\nMore?", "Good."),
+        ("Hi.\n\nUser: and then?", "Hi."),
+        ("Hi.\nUser: and then?", "Hi."),
+        ("Hi.\n\n**User:** and then?", "Hi."),
+        ("Note: it is hot.\n\nHuman: and then?", "Note: it is hot."),
+        ("Hi.\n\nAssistant: Hi again.", "Hi."),
+        ("Done.\n\n### Instruction:\nGo on", "Done."),
+        ("Yes. [INST] And now? [/INST]", "Yes."),
+        ("[/INST] Hello.", "Hello."),
+        ("<s>Hello.</s>", "Hello."),
+        ("Oui.\n\nUtilisateur : et après ?", "Oui."),
     ],
 )
 def test_what_is_cut_off_a_whole_answer(text: str, left: str) -> None:
@@ -72,6 +77,11 @@ def test_what_tears_an_answer(text: str) -> None:
         "Analysis of the data shows a trend.",
         "analysis\n\nThe data shows a trend.",
         "Models are useful.",
+        "Here is one:\n\nUser: Hi\n\nBot: Hello.\n\nUser: Bye.",
+        "User: Hi\nBot: Hello.\nUser: Bye.",
+        "Ann: Good morning.\nHuman: Hello, Ann.",
+        "Roles\nUser: a person who logs in",
+        "Every human: think first.",
         " \n" * 5000 + "x",
     ],
 )
@@ -86,36 +96,12 @@ def test_what_was_cut_off_is_no_cut_answer() -> None:
     assert defect(said.model_copy(update={"leak": None}), said.text) == "truncated"
 
 
-class Leaking(FakeServer):
-    """Adds something to each text, or for a share of the seeds alone."""
-
-    def __init__(self, after: str, every: int = 1) -> None:
-        super().__init__()
-        self.after, self.often = after, every
-
-    async def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await super()._completion(body)
-        message = answer["choices"][0]["message"]
-        if not body.get("logprobs") and body.get("seed", 0) % self.often == 0:
-            message["content"] += self.after
-        return answer
-
-
-def test_no_row_holds_what_leaked(tmp_path: Path) -> None:
-    with Leaking(".<|im_end|>\n<|im_start|>user\nAnd now?") as server:
-        run = go(tmp_path, server.url, 6)
-    assert not run.failures
-    texts = [row["completion"][0]["content"] for row in run.sft["train"]]
-    assert texts
-    assert not [text for text in texts if "im_start" in text or "And now" in text]
-    steps = [step for row in run.traces["train"] for step in row["steps"]]
-    assert any("leak" in step["removed"] for step in steps if step["revision"])
-
-
-def test_a_torn_answer_is_drawn_again(tmp_path: Path) -> None:
-    with Leaking(" and<|im_start|>user\nAnd now?", every=2) as server:
-        run = go(tmp_path, server.url, 12, stages=["sft"])
-    assert {failure.error for failure in run.failures} <= {"leak"}
-    assert len(run.failures) < 12
-    texts = [row["completion"][0]["content"] for row in run.sft["train"]]
-    assert not [text for text in texts if "im_start" in text]
+def test_a_leak_is_told_once() -> None:
+    said = Completion(text="Yes.\n\nUser: and?", finish_reason="length", model="m")
+    cut = without_leak(said)
+    assert (cut.text, cut.leak) == ("Yes.", "cut")
+    assert without_leak(cut) == cut
+    assert defect(cut, cut.text) is None
+    assert defect(said, said.text) == "truncated"
+    clean = Completion(text="Yes.", finish_reason="stop", model="m")
+    assert without_leak(clean) == clean
