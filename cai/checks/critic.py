@@ -196,7 +196,7 @@ def _row(both: _Both) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": case.prompt.id,
         "principle": case.principle,
-        "verdict": case.verdict,
+        "label": case.verdict,
     }
     for way, said in both.items():
         if said.p is None:
