@@ -231,15 +231,20 @@ class Method:
         turns = prompt.messages
         if turns[0].role == "system":
             guide, turns = f"{guide}\n\n{turns[0].content}", turns[1:]
-        return (Message(role="system", content=guide), *self.guided_cases, *turns)
+        return (Message(role="system", content=guide), *self.guided_cases(prompt), *turns)
 
-    @cached_property
-    def guided_cases(self) -> tuple[Message, ...]:
-        """The few-shot cases as answers that keep the constitution."""
-        turns: list[Message] = []
-        for case in self.constitution.few_shot if self.settings.few_shot else ():
-            turns += [user(case.prompt), assistant(case.revision or case.response)]
-        return tuple(turns)
+    def guided_cases(self, prompt: Prompt) -> tuple[Message, ...]:
+        """Two examples of the principles that apply, each with an answer that keeps every rule."""
+        cases = [
+            (case, text)
+            for p in self.constitution.principles
+            if p.applies(prompt)
+            for case in p.examples
+            if (text := case.response if case.verdict == "fine" else case.revision) is not None
+            and not self.broken(prompt, text)
+        ]
+        ranked = sorted(cases, key=lambda case: digest([self.settings.seed, prompt.id, case[1]]))
+        return tuple(t for case, text in ranked[:2] for t in (user(case.prompt), assistant(text)))
 
     def request(self, name: str, principle: Principle) -> str:
         words = principle.critique if name == "critique" else principle.revise
@@ -251,6 +256,8 @@ class Method:
         A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
         other principles are other questions.
         """
+        if self.version == 1:
+            return self.judge_itself(identity)
         asked = [self.settings.judge_principles, self.constitution.digest]
         return f"{self.judge_itself(identity)}-{digest(asked)}"
 

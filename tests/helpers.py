@@ -74,7 +74,8 @@ def constitution(count: int = 3, few_shot: tuple[FewShot, ...] = ()) -> Constitu
 
 
 def method(rules: Constitution | None = None, **settings: object) -> Method:
-    return Method(rules or constitution(), templates.load(), resolve(settings))
+    given = settings if "preset" in settings else {"revisions": 1, **settings}
+    return Method(rules or constitution(), templates.load(), resolve(given))
 
 
 def prompt(text: str = "What should I say to my neighbour?", **fields: object) -> Prompt:

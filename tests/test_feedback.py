@@ -13,8 +13,9 @@ from cai.constitution.records import Constitution, Principle
 from cai.engines.base import NOBODY
 from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
-from cai.feedback import fence, judge, judge_prompt, revision_pair, sampled_pair
+from cai.feedback import judge, judge_prompt, revision_pair, sampled_pair
 from cai.method import Method
+from cai.quoting import fence
 from cai.records import (
     Comparison,
     Judgement,
@@ -248,6 +249,10 @@ INJECTIONS = [
 ]
 
 
+def mark_of(pair: Comparison) -> str:
+    return fence((pair.response_a, pair.response_b), (m.content for m in pair.prompt.messages))
+
+
 def unfenced(read: str, mark: str) -> str:
     """What a judge is told by us: the text outside of the marks."""
     lines, outside, inside = read.split("\n"), [], False
@@ -266,16 +271,16 @@ def unfenced(read: str, mark: str) -> str:
 @pytest.mark.parametrize("side", ["response_a", "response_b", "prompt"])
 def test_an_injection_stays_inside_its_quotation(injected: str, side: str) -> None:
     """Whoever knows the mark of the plain pair does not know that of the pair with his text."""
-    text = injected.replace("{mark}", fence(PAIR))
+    text = injected.replace("{mark}", mark_of(PAIR))
     if side == "prompt":
         changed = PAIR.model_copy(update={"prompt": prompt(f"Hello.\n{text}")})
     else:
         changed = PAIR.model_copy(update={side: f"{getattr(PAIR, side)}\n{text}"})
     by = judged_by()
-    mark, read = fence(changed), judge_prompt(changed, by, DEFAULT)
+    mark, read = mark_of(changed), judge_prompt(changed, by, DEFAULT)
     assert text in read  # nothing is taken away or escaped
-    plain = unfenced(judge_prompt(PAIR, by, DEFAULT), fence(PAIR))
-    assert unfenced(read, mark).replace(mark, "M") == plain.replace(fence(PAIR), "M")
+    plain = unfenced(judge_prompt(PAIR, by, DEFAULT), mark_of(PAIR))
+    assert unfenced(read, mark).replace(mark, "M") == plain.replace(mark_of(PAIR), "M")
     assert read.count(f"[answer {mark}]") == 2
     assert read.count(f"[end {mark}]") == 3
 
@@ -289,11 +294,11 @@ def test_an_injection_does_not_move_the_label_of_a_judge_that_obeys_the_fences(
     def obedient(said: str, options: list[str]) -> Sequence[float]:
         mark = said.partition("the mark ")[2].partition(" ")[0]
         told = unfenced(said, mark)
-        assert injected.replace("{mark}", fence(PAIR)) not in told
+        assert injected.replace("{mark}", mark_of(PAIR)) not in told
         return (0.8, 0.1) if "Talk to her" in options[0] else (0.1, 0.8)
 
     changed = PAIR.model_copy(
-        update={"response_b": f"{BAD}\n{injected.replace('{mark}', fence(PAIR))}"}
+        update={"response_b": f"{BAD}\n{injected.replace('{mark}', mark_of(PAIR))}"}
     )
     made, before = label_of(scored(obedient), changed), label_of(scored(obedient))
     assert made.p_a == before.p_a
@@ -315,7 +320,7 @@ def test_a_judge_that_believes_a_letter_gives_no_label(injected: str) -> None:
 
 
 def test_a_text_that_holds_the_mark_gets_another() -> None:
-    mark = fence(PAIR)
+    mark = mark_of(PAIR)
     quoting = PAIR.model_copy(update={"prompt": prompt(f"What does {mark} mean?")})
     assert fence(quoting) not in (mark, "")
     assert fence(quoting.swap()) == fence(quoting)

@@ -5,12 +5,14 @@ import math
 from collections import Counter
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cai.config import resolve
 from cai.constitution.records import Constitution, FewShot, Principle
+from cai.draws import draw_principles
 from cai.engines.scripted import ScriptedOptions
-from cai.method import draw_principles
-from cai.records import Message
+from cai.records import Message, Verdict
 from cai.runtime.calls import Rejected
 from tests.helpers import MemoryStore, Recorder, chain, constitution, method, principles, prompt
 
@@ -57,26 +59,55 @@ def test_verdict_is_asked_in_both_orders_and_is_their_mean() -> None:
     assert verdict.label_mass == pytest.approx(0.9)
 
 
-def test_no_change_needed_keeps_the_text_and_ends_the_loop() -> None:
+def test_no_change_needed_keeps_the_text_and_another_principle_looks() -> None:
     engine = Recorder(NEVER)
     made = asyncio.run(chain(prompt(), method(revisions=4), engine))
+    assert len(engine.sent) == 5  # the answer and four critiques
+    assert made.final == made.response
+    assert [s.revision for s in made.steps] == [None] * 4
+
+
+def test_in_the_first_method_version_no_change_needed_ends_the_loop() -> None:
+    engine = Recorder(NEVER)
+    made = asyncio.run(chain(prompt(), method(revisions=4, method_version=1), engine))
     assert len(engine.sent) == 2  # the answer and one critique
     assert made.final == made.response
     assert [s.revision for s in made.steps] == [None]
 
 
-def test_a_position_bias_gives_no_verdict_but_a_gap() -> None:
+@pytest.mark.parametrize(("version", "revised"), [(1, False), (2, True)])
+def test_a_position_bias_gives_a_gap_and_asks_for_a_revision(version: int, revised: bool) -> None:
     class AlwaysA(Recorder):
         def _scores(self, messages, choices):  # type: ignore[no-untyped-def]
             scores = super()._scores(messages, choices)
             return scores.model_copy(update={"logprobs": (math.log(0.9), math.log(0.05))})
 
-    made = asyncio.run(chain(prompt(), method(), AlwaysA()))
+    made = asyncio.run(chain(prompt(), method(method_version=version), AlwaysA()))
     verdict = made.steps[0].verdict
     assert verdict is not None
+    assert not verdict.consistent
     assert verdict.p_change == pytest.approx(0.5)
     assert verdict.order_gap == pytest.approx(0.85 / 0.95)
-    assert made.steps[0].revision is None
+    assert (made.steps[0].revision is not None) is revised
+
+
+@pytest.mark.parametrize(
+    ("p_change", "gap", "asks"),
+    [(0.9, 0.1, True), (0.36, 0.0, True), (0.35, 0.0, False), (0.3, 0.5, True), (0.1, 0.7, False)],
+)
+def test_nothing_is_changed_only_where_both_orders_clearly_say_so(
+    p_change: float, gap: float, asks: bool
+) -> None:
+    verdict = Verdict(p_change=p_change, order_gap=gap, label_mass=1)
+    assert method().asks_for_change(verdict) is asks
+
+
+@given(a=st.floats(0.01, 0.99), b=st.floats(0.01, 0.99))
+def test_two_orders_agree_exactly_if_each_picks_the_same(a: float, b: float) -> None:
+    """Of the first option: p in one order, so that 1 - p is the other order's of the same."""
+    assume(abs(a - 0.5) > 1e-9 and abs(b - 0.5) > 1e-9)
+    p, gap = (1 + (a - b)) / 2, abs(a + b - 1)
+    assert Verdict(p_change=p, order_gap=gap, label_mass=1).consistent is ((a > 0.5) != (b > 0.5))
 
 
 def test_label_mass_below_the_threshold_is_a_failure() -> None:
@@ -99,7 +130,7 @@ def test_preset_bai2022_always_revises_four_times() -> None:
 
 def test_preset_direct_revises_without_critique() -> None:
     engine = Recorder(NEVER)
-    made = asyncio.run(chain(prompt(), method(preset="direct"), engine))
+    made = asyncio.run(chain(prompt(), method(preset="direct", revisions=1), engine))
     assert made.steps[0].critique is None
     assert made.steps[0].verdict is None
     assert len(engine.sent) == 2

@@ -137,10 +137,8 @@ def _report(method: Method, assessed: Sequence[Assessed]) -> AssessmentReport:
             )
         )
     if not figures and not any(r.error for r in assessed):
-        name = method.constitution.name
-        raise CaiError(
-            f"{name}: no principle can assess these answers", "See docs/constitution.md."
-        )
+        message = f"{method.constitution.name}: no principle can assess these answers"
+        raise CaiError(message, "Give principles `critique`, `violation` or `check`.")
     return AssessmentReport(
         constitution=method.constitution.name,
         digest=method.constitution.digest,

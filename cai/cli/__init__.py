@@ -20,6 +20,7 @@ INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal: Ctrl-C (SIGINT), SIGTERM
 
 # Each verb with its first line of help; the module of its name has it, or has an app of verbs.
 VERBS = {
+    "demo": "See the small model learn rules from a YAML file, in minutes.",
     "generate": "Answer prompts, revise the answers, label pairs of answers.",
     "show": "Print the chain of one prompt, or what a run holds.",
     "merge": "Put the shards of a run together; no model is asked.",

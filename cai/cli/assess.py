@@ -20,37 +20,43 @@ if TYPE_CHECKING:
 ASKED = ("constitution", "model", "critic", "templates", "min_label_mass")
 
 
+Dataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET",
+        help="A run folder, a file (.jsonl, .csv, .tsv, .parquet) with prompt and completion, "
+        "response, messages or chosen, or hf:owner/name.",
+    ),
+]
+Text = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="One answer.", rich_help_panel="Input")
+]
+Asked = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="The prompt that TEXT answers.", rich_help_panel="Input"),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="The first N answers.", rich_help_panel="Input"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the result. [default: `outputs/assess/<name of the data>`]",
+        rich_help_panel="Output",
+    ),
+]
+
+
 @with_settings(Settings, only={*ASKED, *SERVED})
 def assess(
     given: dict[str, Any],
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATASET",
-            help="A run folder, a file (.jsonl, .csv, .tsv, .parquet) with prompt and completion, "
-            "response, messages or chosen, or hf:owner/name.",
-        ),
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="One answer.", rich_help_panel="Input"),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="The prompt that TEXT answers.", rich_help_panel="Input"),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="The first N answers.", rich_help_panel="Input"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the result. [default: `outputs/assess/<name of the data>`]",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    dataset: Dataset = None,
+    text: Text = None,
+    prompt: Asked = None,
+    limit: Limit = None,
+    out: Out = None,
     config: Config = None,
     set_: Set = None,
     retry_failed: Annotated[
@@ -106,16 +112,16 @@ def _rows(
         turns = (user(prompt or "(not given)"),)
         asked = Prompt(id="text", messages=turns, kind="unknown")
         return [AnsweredPrompt(where="--text", prompt=asked, answer=text)]
-    rows, bad = [], []
-    for row in islice(answered_prompts(dataset or ""), limit):
-        (bad if isinstance(row, RowError) else rows).append(row)
+    read = list(islice(answered_prompts(dataset or ""), limit))
+    rows = [row for row in read if isinstance(row, AnsweredPrompt)]
+    bad = [row for row in read if isinstance(row, RowError)]
     for error in bad[:5]:
         stderr.print(plain(str(error), "yellow"), soft_wrap=True)
     if bad:
         stderr.print(plain(f"{len(bad):,} rows hold no answer and are left out.", "yellow"))
     if not rows:
         raise CaiError(f"{dataset}: no row with an answer", "cai assess --help says what is read.")
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def _print_one(assessed: Assessed) -> None:

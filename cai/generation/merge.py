@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cai.checks.critic_results import with_critic
 from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
 from cai.constitution.records import Constitution
@@ -24,6 +25,7 @@ _WORDS = {  # what all shards must share, and what it is called
     "templates": "template",
     "identities": "model",
     "judge": "judge check",
+    "critic": "critic check",
 }
 
 
@@ -64,11 +66,15 @@ def merge_shards(
     )
     identities = first["identities"]
     judge = with_judge(method, lambda: identities.get("judge")).judge
-    if judge.model_dump() != first["judge"]:
-        raise CaiError(
-            "what is known here of the judge is not what the shards were made with",
-            "Merge on one of their machines, or copy the result of cai check judge from there.",
-        )
+    critic = with_critic(method, lambda: identities.get("critic")).critic
+    for role, facts_here in (("judge", judge), ("critic", critic)):
+        # Version 0.1.0 kept no facts of a critic, and nothing of a folder of its depends on them.
+        if facts_here.model_dump() != first.get(role, facts_here.model_dump()):
+            raise CaiError(
+                f"what is known here of the {role} is not what the shards were made with",
+                f"Merge on one of their machines, or copy the result of cai check {role} from "
+                "there.",
+            )
     engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
     return run_into(Path(out), method, engines, reuse=shards, progress=progress, named=False)
 
@@ -80,9 +86,8 @@ def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:
         for key, word in _WORDS.items():
             # Each shard has a machine, servers and paths of its own.
             own = EXECUTION_KEYS | FILE_KEYS if key == "settings" else set()
-            others = {
-                k for k in record[key] | first[key] if record[key].get(k) != first[key].get(k)
-            }
+            here, there = record.get(key, {}), first.get(key, {})
+            others = {k for k in here | there if here.get(k) != there.get(k)}
             if others - own:
                 raise CaiError(
                     f"shard {shard} was made from another {word} than the first: "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cai import templates
+from cai.checks.critic_results import with_critic
 from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, stored_settings
 from cai.constitution.change import ConstitutionChange, constitution_change
@@ -130,6 +131,7 @@ def make_plan(
         standing = journals[0] if paths[:1] == [folder] else None
         servers.recall(engines, journals)
         method = with_judge(method, lambda: engines["judge"].known_identity())
+        method = with_critic(method, lambda: engines["critic"].known_identity())
         identities: dict[str, str] = {
             role: engines[role].known_identity() or UNKNOWN for role in method.roles
         }
@@ -181,6 +183,8 @@ def changes_since(
     changes |= _model_changes(calls.identities, identities)
     if old.judge != method.judge:
         changes["judge check"] = f"{_of_judge(old.judge)} → {_of_judge(method.judge)}"
+    if old.critic != method.critic and old.version >= 2:
+        changes["critic check"] = f"{old.critic.state} → {method.critic.state}"
     if old.templates.texts != method.templates.texts:
         names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
         changes["templates"] = ", ".join(names)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cai.checks.critic_results import with_critic
 from cai.checks.results import judge_warning, with_judge
 from cai.engines import labels
 from cai.engines.base import Engine
@@ -72,6 +73,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
     table = "staged" if staged else "prompts"
     calls = _calls(job, method, table)
     method = with_judge(method, lambda: calls.identities.get("judge"))
+    method = with_critic(method, lambda: calls.identities.get("critic"))
     if last_source is not None:
         _settle_changes(job, method, calls, approve, table)
     facts = {
@@ -80,6 +82,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
         "templates": dict(method.templates.texts),
         "identities": calls.identities,
         "judge": method.judge.model_dump(),
+        "critic": method.critic.model_dump(),
         "source": source,
         "servers": servers.abilities_of(job.engines),
     }

@@ -27,6 +27,9 @@ class Failure(Record):
     pair: PairSource | None = None
 
 
+_STATES = {None: "never checked", True: "found usable", False: "did not pass its check"}
+
+
 class JudgeFacts(Record):
     """What is known of a run's judge: what its stored check says, the temperature of its labels."""
 
@@ -36,14 +39,18 @@ class JudgeFacts(Record):
     @property
     def state(self) -> str:
         """What its check found, in words."""
-        words = {None: "never checked", True: "found usable", False: "did not pass its check"}
-        return words[self.usable]
+        return _STATES[self.usable]
 
 
 class CriticFacts(Record):
     """What is known of a run's critic: whether its stored check found its assessments usable."""
 
     usable: bool | None = None
+
+    @property
+    def state(self) -> str:
+        """What its check found, in words."""
+        return _STATES[self.usable]
 
 
 class Row(Record):

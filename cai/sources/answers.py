@@ -1,4 +1,4 @@
-"""Answers of any data: the rows of a run, a file or a dataset, each a conversation and its answer."""
+"""Answers of any data: the rows of a run, a file or a dataset, each with its conversation."""
 
 from __future__ import annotations
 

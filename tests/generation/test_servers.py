@@ -14,7 +14,6 @@ from cai.checks.judge import judge_check
 from cai.config import resolve
 from cai.errors import CaiError
 from cai.generation.plan import Plan, make_plan
-from cai.method import load_method
 from cai.generation.worker import Worker
 from cai.method import load_method
 from cai.roles import make_engines

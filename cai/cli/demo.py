@@ -1,0 +1,208 @@
+"""`cai demo`: from a rule in a YAML file to a model that keeps it, on two cores."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+from cai.cli.options import Json
+from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cai.constitution.records import Constitution
+    from cai.dataset.run import Run
+    from cai.engines.base import Engine
+    from cai.evaluate.adherence import Measure
+    from cai.records import Completion, Prompt
+
+RULES = "plain-answers.yaml"
+COUNT = 64  # prompts to learn from, and as many others to be measured on
+# Low temperatures and short answers help so small a model; both models are asked alike.
+ROOM = 96  # tokens of an answer; forty words are about sixty
+DATA = {
+    "constitution": RULES,
+    "preset": "distil",
+    "stages": ("sft",),
+    "policy_temperature": 0.5,
+    "reviser_temperature": 0.5,
+    "policy_max_tokens": ROOM,
+    "reviser_max_tokens": ROOM,
+    "test_share": 0.0,
+}
+LEARNING = {
+    "lora": None,
+    "learning_rate": 2e-5,
+    "epochs": 3.0,
+    "batch_size": 8,
+    "micro_batch_size": 8,
+    "max_length": 512,
+    "eval_every": None,
+}
+
+
+def demo(
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of data, model and scorecard."),
+    ] = Path("outputs/demo"),
+    as_json: Json = False,
+) -> None:
+    """The small model answers 64 prompts with the rules of plain-answers.yaml in view.
+
+    What keeps the rules is learnt without them; then both models answer 64 other prompts, and a
+    program counts the answers that keep every rule. Running again goes on where it stopped.
+    """
+    from cai.constitution.load import load
+    from cai.evaluate.adherence import scorecard
+    from cai.extras import require
+    from cai.files import find_constitution
+
+    require("local", "cai demo")
+    require("train", "cai demo")
+    began = time.monotonic()
+    held_out = _prompts(out)
+    stderr.print(plain("1 of 3  data: answers that keep the rules", "bold"))
+    run = _generated(out)
+    stderr.print(plain("2 of 3  training: the same answers, without the rules in view", "bold"))
+    model = _trained(out)
+    stderr.print(plain("3 of 3  measuring: both models answer other prompts", "bold"))
+    before, after = (_answers(name, held_out, out) for name in ("default", str(model)))
+    constitution = load(find_constitution(RULES))
+    measures = scorecard(constitution, held_out, after, before)
+    _write(out / "scorecard.json", {k: m.model_dump() for k, m in measures.items()})
+    if as_json:
+        typer.echo((out / "scorecard.json").read_text(encoding="utf-8"), nl=False)
+        return
+    _print_measures(measures)
+    _print_answers(constitution, held_out, before, after)
+    console.print(plain(f"One chain of the data: cai show {run.folder} --first"), soft_wrap=True)
+    minutes = (time.monotonic() - began) / 60
+    console.print(plain(f"{minutes:.1f} minutes; everything is in {out}"), soft_wrap=True)
+
+
+def _prompts(out: Path) -> list[Prompt]:
+    """Helpful and borderline seeds, one half to learn from, in a file; returns the other half.
+
+    A text, or a group of twins, is on one side only.
+    """
+    from cai.dataset.schema import text_key
+    from cai.prompts import Intake
+    from cai.records import Prompt, messages_as_data
+
+    kinds = [
+        [p for p in Intake(f"seeds:{kind}") if isinstance(p, Prompt)]
+        for kind in ("helpful", "borderline")
+    ]
+    mixed = [p for turn in zip_longest(*kinds) for p in turn if p is not None]
+    single = [p for p in mixed if len(p.messages) == 1]
+    sides: tuple[list[Prompt], list[Prompt]] = (single[: 2 * COUNT : 2], single[1 : 2 * COUNT : 2])
+    keys = [{p.group or text_key(p.first_human_turn) for p in side} for side in sides]
+    if keys[0] & keys[1]:
+        raise CaiError("a prompt is on both sides of the demo", "Please report it.")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, side in zip(("learnt", "held-out"), sides, strict=True):
+        rows = [
+            {"id": p.id, "messages": messages_as_data(p.messages), "kind": p.kind} for p in side
+        ]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (out / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return sides[1]
+
+
+def _generated(out: Path) -> Run:
+    from cai.engines.local.model import fastest_on_cpu
+    from cai.generation.job import generate
+    from cai.runtime.progress import Shown
+
+    progress = Shown(stderr)
+    try:
+        return generate(
+            DATA,
+            out=out / "data",
+            prompts=str(out / "learnt.jsonl"),
+            dtype=fastest_on_cpu(),
+            progress=progress,
+        )
+    finally:
+        progress.close()
+
+
+def _trained(out: Path) -> Path:
+    from cai.train.config import resolve_training
+    from cai.train.run import train
+
+    given: dict[str, Any] = {"data": str(out / "data"), "out": str(out / "model"), **LEARNING}
+    return train(resolve_training("sft", given, None, ()), console=stderr)
+
+
+def _answers(model: str, prompts: Sequence[Prompt], out: Path) -> list[Completion]:
+    from cai.evaluate.answers import answers_of
+    from cai.records import Sampling
+    from cai.runtime.progress import Shown
+
+    name = "before" if model == "default" else "after"
+    engine, progress = _engine(model), Shown(stderr)
+    progress.phase(f"answering, {name}", len(prompts))
+    sampling = Sampling(temperature=0.0, max_tokens=ROOM)
+    try:
+        return answers_of(engine, prompts, sampling, out / name, progress)
+    finally:
+        progress.close()
+
+
+def _engine(model: str) -> Engine:
+    from cai.engines.local.model import fastest_on_cpu
+    from cai.engines.naming import engine_for
+
+    return engine_for(model, dtype=fastest_on_cpu())
+
+
+def _write(path: Path, data: object) -> None:
+    from cai.files import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(data, indent=2) + "\n")
+
+
+def _print_measures(measures: Mapping[str, Measure]) -> None:
+    from rich.table import Table
+
+    table = Table("answers that keep", "before", "after", "difference (95 % interval)")
+    for name, m in measures.items():
+        words = name.removeprefix("adherence.").replace("all", "every rule")
+        row = "incoherent ones" if name == "incoherence" else words
+        interval = f"{m.difference:+.0%} ({m.difference_low:+.0%} to {m.difference_high:+.0%})"
+        table.add_row(plain(row), f"{m.baseline:.0%}", f"{m.value:.0%}", interval)
+    console.print(table)
+
+
+def _print_answers(
+    rules: Constitution,
+    prompts: Sequence[Prompt],
+    before: Sequence[Completion],
+    after: Sequence[Completion],
+) -> None:
+    """One answer before and after: the first that keeps every rule now and did not."""
+    from cai.evaluate.adherence import keeps_all
+
+    changed = (
+        i
+        for i, p in enumerate(prompts)
+        if keeps_all(rules, p, after[i].text) and not keeps_all(rules, p, before[i].text)
+    )
+    shown = next(changed, 0)
+    for name, text in (
+        ("asked", prompts[shown].last_human_turn),
+        ("before", before[shown].text),
+        ("after", after[shown].text),
+    ):
+        console.print(plain(name, "bold cyan"))
+        console.print(plain(text.strip()), soft_wrap=True)
