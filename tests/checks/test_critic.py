@@ -168,15 +168,15 @@ def test_what_is_asked_is_kept_and_is_not_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_calls_failure_is_kept_and_asked_again_on_demand(tmp_path: Path) -> None:
-    bad = critic_check(
-        engine=ScriptedEngine.parse("fail=1"), out=tmp_path / "check", limit=4
-    )
+    bad = critic_check(engine=ScriptedEngine.parse("fail=1"), out=tmp_path / "check", limit=4)
     assert bad.assessment.unscored_reasons == bad.verdict.unscored_reasons == {"call": 4}
 
 
 def test_a_row_of_the_cases_file(tmp_path: Path) -> None:
     checked(sure, tmp_path, limit=1)
-    (row,) = [json.loads(line) for line in (tmp_path / "check/cases.jsonl").read_text().splitlines()]
+    (row,) = [
+        json.loads(line) for line in (tmp_path / "check/cases.jsonl").read_text().splitlines()
+    ]
     case = next(c for c in CASES if c.prompt.id == row["id"])
     assert (row["principle"], row["label"]) == (case.principle, case.verdict)
     right = 8 / 9 if case.verdict == "violates" else 1 / 9
@@ -204,7 +204,13 @@ principles:
 
 def write_cases(*rows: tuple[str, str]) -> str:
     lines = [
-        {"id": f"c{n}", "prompt": "Why?", "response": CASES[n].response, "principle": p, "verdict": v}
+        {
+            "id": f"c{n}",
+            "prompt": "Why?",
+            "response": CASES[n].response,
+            "principle": p,
+            "verdict": v,
+        }
         for n, (p, v) in enumerate(rows)
     ]
     Path("own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
