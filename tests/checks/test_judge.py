@@ -14,6 +14,8 @@ from cai.checks.results import (
     JudgeResult,
     calibration,
     checked_otherwise,
+    judge_itself,
+    judge_key,
     judge_warning,
     store,
     stored,
@@ -207,7 +209,7 @@ def test_the_result_is_kept_under_the_judge_and_its_words(tmp_path: Path) -> Non
 def test_a_check_belongs_to_its_k_and_constitution(tmp_path: Path) -> None:
     result = checked(lambda said, options: (0.6, 0.4), tmp_path, limit=20)
     judge, method = ScriptedEngine().identity, load_method(resolve({}))
-    assert result.key == method.judge_key(judge)
+    assert result.key == judge_key(method, judge)
     assert not checked_otherwise(method, judge)
     one = load_method(resolve({"judge_principles": 1}))
     assert checked_otherwise(one, judge)
@@ -226,7 +228,7 @@ def test_a_check_of_the_first_version_counts_as_none(tmp_path: Path) -> None:
     result = checked(lambda said, options: (0.6, 0.4), tmp_path, limit=20)
     judge, method = ScriptedEngine().identity, load_method(resolve({}))
     (tmp_path / "judges" / f"{result.key}.json").unlink()
-    first = result.model_copy(update={"key": method.judge_itself(judge), "verdict": "usable"})
+    first = result.model_copy(update={"key": judge_itself(method, judge), "verdict": "usable"})
     store(first)
     assert with_judge(method, lambda: judge).judge.usable is None
     assert "was checked, but not with K = 4" in (judge_warning(method, judge) or "")
