@@ -6,16 +6,16 @@ last: what the K questions share is read once. A label is the probability of a t
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from cai.cleaning import defect
+from cai.cleaning import alike, defect
 from cai.constitution.records import Principle
 from cai.constitution.rules import finding
 from cai.engines.base import joined
 from cai.engines.labels import Labels
+from cai.guiding import with_guide
 from cai.method import Method
 from cai.quoting import conversation, fence, quoted
 from cai.records import (
@@ -50,9 +50,10 @@ async def sampled_pair(prompt: Prompt, method: Method, calls: RowCalls) -> Pair:
     sampling = method.settings.sampling("sampler")
 
     def problem(completion: Completion) -> str | None:
-        return defect(completion, completion.text, (prompt.last_human_turn,))
+        return defect(completion, completion.text, (prompt.last_human_turn,), rules=method.version)
 
     draw = partial(calls.generate, "sample", 0, prompt.messages, sampling, problem)
+    draw = partial(draw, longer=method.version >= 2)
     first, second = await calls.together([partial(draw, ordinal=n) for n in (0, 1)])
     comparison = Comparison(
         prompt=prompt, response_a=first.text.strip(), response_b=second.text.strip()
@@ -64,12 +65,14 @@ async def guided_pair(chain: RevisionChain, method: Method, calls: RowCalls) -> 
     """The answer without the constitution in view against the one with it."""
     prompt, sampling = chain.prompt, method.settings.sampling("policy")
     guided = method.settings.guided
-    messages = prompt.messages if guided else method.with_guide(prompt)
+    messages = prompt.messages if guided else with_guide(prompt, method)
 
     def problem(completion: Completion) -> str | None:
-        return defect(completion, completion.text, (prompt.last_human_turn,))
+        return defect(completion, completion.text, (prompt.last_human_turn,), rules=method.version)
 
-    other = (await calls.generate("respond", 0, messages, sampling, problem)).text.strip()
+    longer = method.version >= 2
+    drawn = await calls.generate("respond", 0, messages, sampling, problem, longer=longer)
+    other = drawn.text.strip()
     plain, with_it = (other, chain.final) if guided else (chain.response, other)
     comparison = Comparison(prompt=prompt, response_a=plain, response_b=with_it)
     return await _labelled(Pair(source="guided", comparison=comparison), method, calls)
@@ -79,7 +82,7 @@ async def _labelled(pair: Pair, method: Method, calls: RowCalls) -> Pair:
     comparison = pair.comparison
     if comparison.response_a == comparison.response_b:
         return pair.model_copy(update={"dropped": "equal"})
-    if _letters(comparison.response_a) == _letters(comparison.response_b):
+    if alike(comparison.response_a, comparison.response_b, rules=method.version):
         return pair.model_copy(update={"dropped": "near-equal"})
     prompt = comparison.prompt
     by_rule = tuple(filter(None, (ruled(comparison, r) for r in method.constitution.rules(prompt))))
@@ -105,12 +108,6 @@ def ruled(comparison: Comparison, rule: Principle) -> Judgement | None:
     return Judgement(
         principle_id=rule.id, q_ab=float(a), q_ba=float(b), label_mass=1.0, method="check"
     )
-
-
-def _letters(text: str) -> str:
-    """The text without case, spacing and punctuation: what differs beyond that is a difference."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c.isalnum()) or folded
 
 
 class _Asked(NamedTuple):
@@ -181,7 +178,8 @@ async def _reasoned(
 
     def problem(completion: Completion) -> str | None:
         # Reasoning that was cut is still read; it never becomes training data.
-        return defect(completion.model_copy(update={"finish_reason": "stop"}), completion.text)
+        whole = completion.model_copy(update={"finish_reason": "stop"})
+        return defect(whole, completion.text, rules=method.version)
 
     request = user(read + _question("judge_reason", principle, method, labels))
     sampling = method.settings.sampling("judge")

@@ -14,7 +14,6 @@ from cai import files, templates
 from cai.config import Role, Settings
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution, Principle
-from cai.constitution.rule_words import allowed
 from cai.constitution.rules import finding
 from cai.draws import draw_principles, half_of_lowest_order, of_order, on_topic
 from cai.engines.labels import Labels
@@ -219,33 +218,6 @@ class Method:
             request="\n".join(f"- {rule.revise}" for rule in rules if rule.revise) or None,
         )
 
-    def guide(self, prompt: Prompt) -> str:
-        """The principles that apply to a prompt, in words, for the one who answers it."""
-        principles = [p for p in self.constitution.principles if p.applies(prompt)]
-        lines = [f"- {words}" for p in principles if (words := in_words(p)) is not None]
-        return self.templates.render("guide", principles="\n".join(lines))
-
-    def with_guide(self, prompt: Prompt) -> tuple[Message, ...]:
-        """A prompt's turns with the constitution as system text, before one that is there."""
-        guide = self.guide(prompt)
-        turns = prompt.messages
-        if turns[0].role == "system":
-            guide, turns = f"{guide}\n\n{turns[0].content}", turns[1:]
-        return (Message(role="system", content=guide), *self.guided_cases(prompt), *turns)
-
-    def guided_cases(self, prompt: Prompt) -> tuple[Message, ...]:
-        """Two examples of the principles that apply, each with an answer that keeps every rule."""
-        cases = [
-            (case, text)
-            for p in self.constitution.principles
-            if p.applies(prompt)
-            for case in p.examples
-            if (text := case.response if case.verdict == "fine" else case.revision) is not None
-            and not self.broken(prompt, text)
-        ]
-        ranked = sorted(cases, key=lambda case: digest([self.settings.seed, prompt.id, case[1]]))
-        return tuple(t for case, text in ranked[:2] for t in (user(case.prompt), assistant(text)))
-
     def request(self, name: str, principle: Principle) -> str:
         words = principle.critique if name == "critique" else principle.revise
         return self.templates.render(name, request=words, why=principle.why)
@@ -264,15 +236,6 @@ class Method:
         count = self.settings.judge_principles
         ranked = draw_principles(self.settings.seed, prompt.id, source, among, len(among))
         return half_of_lowest_order(ranked, count) if prompt.may_ask_for_harm else ranked[:count]
-
-
-def in_words(principle: Principle) -> str | None:
-    """What a principle asks of an answer, in words, with its reason."""
-    words = principle.revise or principle.violation
-    if principle.check is not None:
-        words = " ".join(filter(None, (allowed(principle.check), principle.revise)))
-    reason = f" ({principle.why.rstrip('.')}.)" if principle.why else ""
-    return f"{words}{reason}" if words else None
 
 
 def load_method(settings: Settings) -> Method:

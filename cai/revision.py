@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cai.cleaning import clean_revision, defect
+from cai.guiding import with_guide
 from cai.method import Method
 from cai.records import (
     Cleaned,
@@ -21,7 +22,8 @@ from cai.records import (
     assistant,
     user,
 )
-from cai.runtime.calls import BREAKS, RowCalls
+from cai.runtime.calls import RowCalls
+from cai.runtime.reasons import BREAKS
 
 GUIDED_DRAWS = 2  # answers with the constitution in view, until one keeps the rules
 RULE_DRAWS = 3  # revisions for the rules, until one keeps them
@@ -59,10 +61,10 @@ async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionCha
 async def _respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
     """The first answer; with the constitution in view it is drawn until it keeps the rules."""
     settings = method.settings
-    messages = method.with_guide(prompt) if settings.guided else prompt.messages
+    messages = with_guide(prompt, method) if settings.guided else prompt.messages
 
     def problem(completion: Completion) -> str | None:
-        what = defect(completion, completion.text, (prompt.last_human_turn,))
+        what = defect(completion, completion.text, (prompt.last_human_turn,), rules=method.version)
         # What was cut and breaks a rule as it stands is revised anyway.
         cut = what == "truncated" and method.broken(prompt, completion.text.strip())
         return None if cut else what
@@ -121,8 +123,8 @@ async def _rules_step(
     """A round for broken rules: what a program found is the critique of all of them."""
     request = user(method.rules_request(findings))
     talk = (*_conversation(chain, method), request)
-    said = (request.content, *(f.text for f in findings))
-    cleaned = await _drawn_revision(talk, chain.prompt, number, said, method, calls, rules=True)
+    said = ((request.content,), tuple(f.text for f in findings))
+    cleaned = await _drawn_revision(talk, chain.prompt, number, said, method, calls, for_rules=True)
     return RevisionStep(
         principle_id=findings[0].principle_id,
         critique=None,
@@ -147,7 +149,8 @@ async def ask_critique(
 
     def problem(completion: Completion) -> str | None:
         # A critique that was cut is still read; it never becomes training data.
-        return defect(completion.model_copy(update={"finish_reason": "stop"}), completion.text)
+        whole = completion.model_copy(update={"finish_reason": "stop"})
+        return defect(whole, completion.text, rules=method.version)
 
     sampling = method.settings.sampling("critic")
     return (await calls.generate("critique", number, talk, sampling, problem)).text.strip()
@@ -174,29 +177,32 @@ async def _revision(
     # The requests for critique and revision are the user turns after the answer.
     last = len(talk) - 1
     requests = tuple(m.content for m in talk[last - 2 * method.settings.critique :: 2])
-    return await _drawn_revision(talk, prompt, number, requests, method, calls)
+    critiques = tuple(m.content for m in talk[last - method.settings.critique : last])
+    return await _drawn_revision(talk, prompt, number, (requests, critiques), method, calls)
 
 
 async def _drawn_revision(
     talk: tuple[Message, ...],
     prompt: Prompt,
     number: int,
-    said: tuple[str, ...],
+    said: tuple[tuple[str, ...], tuple[str, ...]],
     method: Method,
     calls: RowCalls,
     *,
-    rules: bool = False,
+    for_rules: bool = False,
 ) -> Cleaned:
-    """A revision, cleaned; none that repeats what was `said`, nor one for `rules` that breaks any.
+    """A revision, cleaned; `said` are requests and critiques that it must not repeat.
 
     Raises:
-        Rejected: No draw is usable.
+        Rejected: No draw is usable; one `for_rules` has to keep them all.
     """
+    asked, version = prompt.last_human_turn, method.version
+    requests, critiques = said
 
     def problem(completion: Completion) -> str | None:
-        text = clean_revision(completion.text).text
-        what = defect(completion, text, (prompt.last_human_turn,), said)
-        broken = method.broken(prompt, text) if rules and what is None else ()
+        text = clean_revision(completion.text, asked, rules=version).text
+        what = defect(completion, text, (asked,), requests, critiques=critiques, rules=version)
+        broken = method.broken(prompt, text) if for_rules and what is None else ()
         return f"{BREAKS}: {' '.join(f.text for f in broken)}" if broken else what
 
     completion = await calls.generate(
@@ -205,10 +211,10 @@ async def _drawn_revision(
         talk,
         method.settings.sampling("reviser"),
         problem,
-        tries=RULE_DRAWS if rules else 2,
-        longer=method.version >= 2,
+        tries=RULE_DRAWS if for_rules else 2,
+        longer=version >= 2,
     )
-    cleaned = clean_revision(completion.text)
+    cleaned = clean_revision(completion.text, asked, rules=version)
     parts = [*(["reasoning"] if completion.reasoning is not None else [])]
     parts += ["leak"] if completion.leak is not None else []
     return cleaned.model_copy(update={"removed": (*parts, *cleaned.removed)}) if parts else cleaned

@@ -8,6 +8,7 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from cai.calibration import tempered
+from cai.cleaning.units import pieces
 from cai.method import Method
 from cai.records import (
     Pair,
@@ -19,9 +20,14 @@ from cai.records import (
 )
 
 
-def edit_distance(before: str, after: str) -> float:
-    """Word-level Levenshtein distance over the longer length: 0 the same, 1 all new."""
-    return float(Levenshtein.normalized_distance(before.split(), after.split()))
+def edit_distance(before: str, after: str, *, method_version: int = 2) -> float:
+    """Levenshtein distance over the longer length: 0 the same, 1 all new.
+
+    It counts words, and characters where words are not spaced; in method version 1 words alone.
+    """
+    if method_version == 1:
+        return float(Levenshtein.normalized_distance(before.split(), after.split()))
+    return float(Levenshtein.normalized_distance(pieces(before), pieces(after)))
 
 
 def target_of(chain: RevisionChain, *, guided: bool = False) -> str:
@@ -208,7 +214,7 @@ def _chain_columns(chain: RevisionChain, method: Method) -> dict[str, Any]:
                 **verdict,
                 "revision": step.revision,
                 "removed": list(step.removed),
-                "edit_distance": edit_distance(text, after),
+                "edit_distance": edit_distance(text, after, method_version=method.version),
                 "findings": [f.model_dump() for f in step.findings],
             }
         )
@@ -218,7 +224,7 @@ def _chain_columns(chain: RevisionChain, method: Method) -> dict[str, Any]:
         "steps": steps,
         "final": chain.final,
         "target": target_of(chain, guided=method.settings.guided),
-        "edit_distance": edit_distance(chain.response, chain.final),
+        "edit_distance": edit_distance(chain.response, chain.final, method_version=method.version),
     }
 
 

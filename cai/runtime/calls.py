@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from cai.cleaning.leaks import without_leak
 from cai.engines.base import Caller, joined
 from cai.engines.labels import DEFAULT, Labels
 from cai.engines.local.fed import of_texts
@@ -27,6 +28,7 @@ from cai.records import (
     Usage,
 )
 from cai.runtime.keys import call_key, call_seed
+from cai.runtime.reasons import MEANING
 from cai.runtime.scheduler import Scheduler
 from cai.runtime.tables import Store
 from cai.runtime.tally import Tally
@@ -210,7 +212,7 @@ class RowCalls:
                 return completion
         error, _, detail = (problem or "").partition(": ")
         times = "in both draws" if draw.tries == 2 else f"in all {draw.tries} draws"
-        raise Rejected(draw.stage, error, f"{detail or _MEANING[error]}, {times}")
+        raise Rejected(draw.stage, error, f"{detail or MEANING[error]}, {times}")
 
     async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
         calls, role = self._calls, draw.role
@@ -230,6 +232,7 @@ class RowCalls:
                 )
             except CallError as error:
                 await self._fail(draw.stage, [key], error)
+            completion = without_leak(completion)
             stored = completion.model_dump_json(exclude_none=True)
             self._count_made(role, completion.usage)
             await calls.store.put({key: stored})
@@ -383,17 +386,6 @@ def _is_unusable(stored: str, least: float) -> bool:
 def _is_answer(logprobs: Sequence[float]) -> bool:
     """Whether these are log-probabilities of which at least one is more than -inf."""
     return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
-
-
-BREAKS = "breaks a rule"
-
-_MEANING = {
-    "empty": "nothing was written",
-    "truncated": "the text was cut at the token limit",
-    "leak": "tokens or turns of a template stand in the text, and no whole answer before them",
-    "echo": "the text repeats what was asked and nothing else",
-    "loop": "the text repeats itself",
-}
 
 
 def is_error(stored: str) -> bool:

@@ -16,7 +16,6 @@ from cai.engines.server import requests
 from cai.engines.server.addresses import only_name
 from cai.engines.server.answers import choice_of, choices_of, end_of, texts_of, usage_of
 from cai.engines.server.http import ADDRESS_HINT, KEY_HINT, steadily
-from cai.engines.server.leaks import trimmed
 from cai.engines.server.meeting import meet
 from cai.engines.server.scores import by_ids, by_top, by_votes
 from cai.engines.server.served import Served
@@ -154,11 +153,9 @@ class OpenAIEngine(Served):
         choice = choice_of(answer)
         text, reasoning = texts_of(choice, self.able.api, opened=self.able.opens)
         ended = end_of(choice, wordless=not text and reasoning is None)
-        text, leak = trimmed(text)
         return Completion(
             text=text,
             reasoning=reasoning,
-            leak=leak,
             finish_reason=ended,
             usage=usage_of(answer),
             model=self.name or "",

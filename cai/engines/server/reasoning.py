@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cai.cleaning.leaks import is_channels
 from cai.engines.local.chat_template import today
 from cai.engines.server.abilities import SWITCHES, Abilities
 from cai.engines.server.answers import choice_of, end_of, texts_of, thought_tokens, usage_of
-from cai.engines.server.leaks import is_channels
 from cai.engines.server.rendering import (
     date_argument,
     date_in,

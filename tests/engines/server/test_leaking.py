@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cai.cleaning import defect
-from cai.engines.server.leaks import trimmed
+from cai.cleaning.leaks import trimmed
 from cai.records import Completion
 from tests.engines.server.simulated import FakeServer, go
 

@@ -1,4 +1,7 @@
-"""What is taken off a revision, and what is never training data. Pure functions on text."""
+"""The cleaning rules of version 0.1.0 (rules 1), by which its run folders are read again.
+
+They know words between spaces and phrases in English.
+"""
 
 from __future__ import annotations
 
@@ -134,3 +137,14 @@ def loops(text: str) -> bool:
             return True
     grams = _grams(text)
     return len(grams) >= 60 and len(set(grams)) < 0.4 * len(grams)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two texts differ in case, spacing and punctuation at most."""
+    return _letters(one) == _letters(other)
+
+
+def _letters(text: str) -> str:
+    """The text without case, spacing and punctuation: what differs beyond that is a difference."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if c.isalnum()) or folded
