@@ -61,8 +61,8 @@ def critic_check(
 ) -> None:
     """Measure a critic on labelled answers.
 
-    Of each it gives a verdict after a critique, as in cai generate, and an assessment. The result is
-    kept, and only a critic whose assessments were found usable may leave an answer to a red-team
+    Of each it gives a verdict after a critique, as in cai generate, and an assessment. The result
+    is kept, and only a critic whose assessments were found usable may leave an answer to a red-team
     prompt unchanged. Running again goes on where it stopped.
     """
     from cai.checks import critic

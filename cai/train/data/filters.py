@@ -34,7 +34,6 @@ def of_pair_source(rows: Iterable[Example], source: str) -> list[Example]:
 ROUNDING = 1e-9  # 2 x 0.7 - 1 is a little less than 0.4 in floating point
 
 
-
 def with_margin(rows: Iterable[Example], settings: TrainSettings) -> list[Example]:
     """Keep labels with 2p - 1 of at least `min_margin`, or of what the loss asks for by itself."""
     return [e for e in rows if has_margin(e, least_margin(e, settings))]
