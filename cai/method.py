@@ -31,7 +31,7 @@ from cai.records import (
     digest,
     user,
 )
-from cai.templates import ASSESSMENT_TEMPLATES, JUDGE_TEMPLATES, Templates
+from cai.templates import ASSESSMENT_TEMPLATES, Templates
 
 
 @dataclass(frozen=True)
@@ -221,22 +221,6 @@ class Method:
     def request(self, name: str, principle: Principle) -> str:
         words = principle.critique if name == "critique" else principle.revise
         return self.templates.render(name, request=words, why=principle.why)
-
-    def judge_key(self, identity: str) -> str:
-        """What a judge's labels depend on besides the pair: itself, K, and what it is asked by.
-
-        A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
-        other principles are other questions.
-        """
-        if self.version == 1:
-            return self.judge_itself(identity)
-        asked = [self.settings.judge_principles, self.constitution.digest]
-        return f"{self.judge_itself(identity)}-{digest(asked)}"
-
-    def judge_itself(self, identity: str) -> str:
-        """The beginning of a judge's keys: the model, the words around a question, reasoning."""
-        words = {name: self.templates.texts[name] for name in JUDGE_TEMPLATES}
-        return digest([undated(identity), words, self.settings.cot])
 
     def critic_key(self, identity: str) -> str:
         """What an assessor's answers depend on besides the answer: the model and the words."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from cai.checks import results
+from cai.checks import critic_results, results
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -24,6 +24,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Not all of the cache: the small model's files stay where they are.
     monkeypatch.setattr(results, "folder", lambda: tmp_path / "judges")
+    monkeypatch.setattr(critic_results, "folder", lambda: tmp_path / "critics")
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")

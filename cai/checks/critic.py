@@ -21,7 +21,7 @@ from cai.checks.labelled import Skipped, sample
 from cai.config import Settings, settings_of
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
-from cai.engines.labels import DEFAULT
+from cai.engines.labels import DEFAULT, Labels
 from cai.errors import CaiError
 from cai.files import cases_file, replacing
 from cai.method import Method, load_method
@@ -85,32 +85,41 @@ def critic_check(
         progress=progress,
         day=settings.date,
     )
+    source: dict[str, str | int] = {
+        "file": path.name if cases is None else str(path),
+        "sha256": file_digest(path),
+        "used": len(chosen),
+        "skipped": len(skipped),
+        "without a principle": len(labelled) - len(usable),
+    }
+    result = _result(method, engine.identity, labels.get(engine.identity, DEFAULT), source, answers)
+    _keep(folder, result, answers, skipped)
+    return result
+
+
+def _result(
+    method: Method,
+    identity: str,
+    labels: Labels,
+    source: dict[str, str | int],
+    answers: Sequence[_Both],
+) -> CriticResult:
     figures = {
         way: measure(
-            way,
-            critic_key(way, method, engine.identity),
-            [both[way] for both in answers if way in both],
+            way, critic_key(way, method, identity), [both[way] for both in answers if way in both]
         )
         for way in WAYS
     }
     constitution = method.constitution
-    result = CriticResult(
-        critic=engine.identity,
-        model=settings.model_of("critic"),
-        labels=labels.get(engine.identity, DEFAULT),
+    return CriticResult(
+        critic=identity,
+        model=method.settings.model_of("critic"),
+        labels=labels,
         constitution={"name": constitution.name, "digest": constitution.digest},
-        cases={
-            "file": path.name if cases is None else str(path),
-            "sha256": file_digest(path),
-            "used": len(chosen),
-            "skipped": len(skipped),
-            "without a principle": len(labelled) - len(usable),
-        },
+        cases=source,
         assessment=figures["assessment"],
         verdict=figures["verdict"],
     )
-    _keep(folder, result, answers, skipped)
-    return result
 
 
 def default_folder(settings: Settings) -> Path:
@@ -196,7 +205,7 @@ def _row(both: _Both) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": case.prompt.id,
         "principle": case.principle,
-        "verdict": case.verdict,
+        "label": case.verdict,
     }
     for way, said in both.items():
         if said.p is None:

@@ -108,7 +108,7 @@ def _facts(method: Method, identity: str) -> dict[str, Any]:
     """What a result is of."""
     settings, constitution = method.settings, method.constitution
     return {
-        "key": method.judge_key(identity),
+        "key": results.judge_key(method, identity),
         "judge": identity,
         "model": settings.model_of("judge"),
         "cot": settings.cot,

@@ -117,20 +117,24 @@ def _rows(path: Path, form: Form) -> Iterator[SourceRow]:
 
 
 def prompt_of(
-    row: dict[str, Any], turns: Sequence[dict[str, str]], answers: Sequence[str], where: str
+    row: dict[str, Any], turns: Sequence[dict[str, str]], texts: Sequence[str | None], where: str
 ) -> Prompt:
-    """The prompt of a row, by its own id or by that of its texts.
+    """The prompt of a row, by its own id or by that of its turns and of what else it holds.
 
     Raises:
         RowError: A text is not valid Unicode, or the kind of the prompt is none.
     """
     name = word(row, "id", where)
-    if not encodable([turns, answers, name, *(v for v in row.values() if isinstance(v, str))]):
+    _require_encodable([turns, texts], where)
+    messages = tuple(Message.model_validate(turn) for turn in turns)
+    identity = digest([messages_as_data(messages), *(t.strip() for t in texts if t)])[:16]
+    return Prompt(id=name or identity, messages=messages, kind=_kind(row, where))
+
+
+def _require_encodable(value: Any, where: str) -> None:
+    if not encodable(value):
         message = "half of a surrogate pair, which UTF-8 cannot hold"
         raise RowError(where, "lone surrogate", message)
-    messages = tuple(Message.model_validate(turn) for turn in turns)
-    identity = digest([messages_as_data(messages), *(answer.strip() for answer in answers)])[:16]
-    return Prompt(id=name or identity, messages=messages, kind=_kind(row, where))
 
 
 def _kind(row: dict[str, Any], where: str) -> Kind:
@@ -151,6 +155,7 @@ def word(row: dict[str, Any], name: str, where: str) -> str | None:
     if value in (None, ""):
         return None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
+        _require_encodable(value, where)
         return str(value)
     hint = "Write a text or a number, or give the column another name."
     raise RowError(f"{where}: {name}", "bad field", f"must be text, not {a_kind_of(value)}", hint)

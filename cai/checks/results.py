@@ -10,10 +10,12 @@ from typing import Literal
 from pydantic import ValidationError
 
 from cai.calibration import Bin
+from cai.engines.local.fed import undated
 from cai.errors import CaiError
 from cai.files import cache_dir, replacing
 from cai.method import Method
-from cai.records import JudgeFacts, Record
+from cai.records import JudgeFacts, Record, digest
+from cai.templates import JUDGE_TEMPLATES
 
 JudgeVerdict = Literal["usable", "weak", "no better than chance"]
 Interval = tuple[float, float]
@@ -79,6 +81,22 @@ class JudgeResult(Record):
     words: str
 
 
+def judge_key(method: Method, identity: str) -> str:
+    """What a judge's labels depend on besides the pair: itself, K, and what it is asked by.
+
+    A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
+    other principles are other questions.
+    """
+    asked = [method.settings.judge_principles, method.constitution.digest]
+    return f"{judge_itself(method, identity)}-{digest(asked)}"
+
+
+def judge_itself(method: Method, identity: str) -> str:
+    """The beginning of a judge's keys: the model, the words around a question, reasoning."""
+    words = {name: method.templates.texts[name] for name in JUDGE_TEMPLATES}
+    return digest([undated(identity), words, method.settings.cot])
+
+
 def folder() -> Path:
     return cache_dir() / "judges"
 
@@ -104,8 +122,8 @@ def checked_otherwise(method: Method, identity: str) -> bool:
 
     One of version 0.1.0 is no other: its name told neither.
     """
-    checks = folder().glob(f"{method.judge_itself(identity)}*.json")
-    return any(checks) and not _path(method.judge_key(identity)).is_file()
+    checks = folder().glob(f"{judge_itself(method, identity)}*.json")
+    return any(checks) and not _path(judge_key(method, identity)).is_file()
 
 
 def store(result: JudgeResult) -> Path:
@@ -141,12 +159,12 @@ def calibration(path: Path, method: Method, identity: str) -> float:
             temperature.
     """
     result = read(path)
-    if not result.key.startswith(method.judge_itself(identity)):
+    if not result.key.startswith(judge_itself(method, identity)):
         raise CaiError(
             f"{path}: the check of another judge ({result.model}), or of other words for it",
             "Run cai check judge with the judge, --templates and cot of this run.",
         )
-    if result.key != method.judge_key(identity):
+    if result.key != judge_key(method, identity):
         name, short = result.constitution["name"], result.constitution["digest"][:16]
         raise CaiError(
             f"{path}: a temperature for K = {result.principles} and the constitution {name} "
@@ -170,7 +188,7 @@ def with_judge(method: Method, identity: Callable[[], str | None]) -> Method:
     judge, path = identity(), method.settings.judge_calibration
     if judge is None:
         return method
-    key = method.judge_key(judge)
+    key = judge_key(method, judge)
     result = stored(key)
     temperature = calibration(Path(path), method, judge) if path is not None else 1.0
     usable = None if result is None else result.verdict == "usable"

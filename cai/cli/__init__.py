@@ -25,7 +25,7 @@ VERBS = {
     "show": "Print the chain of one prompt, or what a run holds.",
     "merge": "Put the shards of a run together; no model is asked.",
     "doctor": "Say which models can run here, and how to get what is missing.",
-    "check": "Measure a judge or a critic on labelled cases before it is trusted.",
+    "check": "Measure a judge or a critic before it is trusted.",
     "assess": "Say which principles answers break, of any data.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "train": "Train a model on a run's data, or look at a training.",

@@ -61,10 +61,9 @@ def critic_check(
 ) -> None:
     """Measure a critic on labelled answers.
 
-    Of each it gives a verdict after a critique, as in the chain, and an assessment by the principle
-    alone, each with the options in both orders. The result is kept under the critic's identity and
-    the constitution, and cai generate uses it: only a critic whose assessments were found usable
-    may leave an answer unchanged. Running again goes on where it stopped.
+    Of each it gives a verdict after a critique, as in cai generate, and an assessment. The result
+    is kept, and only a critic whose assessments were found usable may leave an answer to a red-team
+    prompt unchanged. Running again goes on where it stopped.
     """
     from cai.checks import critic
     from cai.runtime.progress import Shown

@@ -59,9 +59,8 @@ def judge_check(
 ) -> None:
     """Measure a judge on labelled pairs.
 
-    Each pair is judged as in cai generate: several principles, both orders. The result is kept under
-    the judge's identity, K and the constitution, and cai generate uses it: only a judge that was
-    found usable filters revisions. Running again goes on where it stopped.
+    Each pair is judged as in cai generate: several principles, both orders. Its result is kept, and
+    only a judge that was found usable filters revisions. Running again goes on where it stopped.
     """
     from cai.checks import judge
     from cai.runtime.progress import Shown

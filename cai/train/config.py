@@ -127,13 +127,10 @@ class TrainSettings(BaseModel):
         repeatable=True,
     )
 
-    # Labels averaged over K principles lie near 0.5. Where nobody calibrated them, cross-entropy
-    # on them teaches next to nothing: at p = 0.6 its first gradient is a fifth of the hard one's.
     loss: Literal["auto", "hard", "soft", "geometric"] = setting(
         "auto",
         "take chosen as better (`hard`), by its probability (`soft`), scale the margin by it "
-        "(`geometric`), or by row (`auto`): `soft` where the column `calibrated` says so, else "
-        "`hard`",
+        "(`geometric`), or (`auto`) `soft` in rows that are `calibrated` and else `hard`",
         "Preferences",
     )
     # Rafailov et al. 2023 and the handbook's recipe; Zephyr used 0.01.
@@ -143,12 +140,7 @@ class TrainSettings(BaseModel):
     )
     length_normalised: bool = setting(False, "log-probabilities per token", "Preferences")
     min_margin: float | None = setting(
-        None,
-        "least 2p - 1 of a label",
-        "Preferences",
-        shown="0; with `auto` 0.2 for labels that nobody calibrated",
-        ge=0,
-        lt=1,
+        None, "least 2p - 1 of a label", "Preferences", shown=defaults.MARGIN, ge=0, lt=1
     )
     pair_source: Literal["all", "revision", "sampled"] = setting(
         "all", "pairs of both sources, or of one", "Preferences"

@@ -15,6 +15,10 @@ LEARNING_RATES: dict[TrainMethod, tuple[float, float]] = {
     "dpo": (5e-6, 5e-7),
 }
 MICRO_BATCH = 4
+# At p = 0.6 the first gradient of soft is a fifth of that of hard: where nobody calibrated the
+# labels it teaches next to nothing, and hard ones nearer to 0.5 are mostly noise.
+UNCALIBRATED_MARGIN = 0.2
+MARGIN = f"0; with `auto` {UNCALIBRATED_MARGIN} for labels that nobody calibrated"
 
 PAIR_KEYS = (
     "loss",

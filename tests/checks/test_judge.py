@@ -10,10 +10,22 @@ import pytest
 
 from cai.checks.judge import judge_check
 from cai.checks.pairs import LabelledPair, read_pairs
-from cai.checks.results import JudgeResult, calibration, stored
+from cai.checks.results import (
+    JudgeResult,
+    calibration,
+    checked_otherwise,
+    judge_itself,
+    judge_key,
+    judge_warning,
+    store,
+    stored,
+    with_judge,
+)
+from cai.config import resolve
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
-from cai.files import pairs_file
+from cai.files import constitutions_dir, pairs_file
+from cai.method import load_method
 from cai.records import digest
 
 
@@ -118,10 +130,17 @@ def test_an_overconfident_judge_gets_a_temperature_above_one(tmp_path: Path) -> 
     )
     before, after = result.calibration.nll
     assert after < before
-    found = calibration(tmp_path / "check" / "result.json", result.key)
-    assert found == result.calibration.temperature
+    path, judge = tmp_path / "check" / "result.json", ScriptedEngine().identity
+    method = load_method(resolve({}))
+    assert calibration(path, method, judge) == result.calibration.temperature
     with pytest.raises(CaiError, match="another judge"):
-        calibration(tmp_path / "check" / "result.json", "0" * 64)
+        calibration(path, method, "another")
+    with pytest.raises(CaiError, match=r"for K = 4 and the constitution default .* has K = 1 and"):
+        calibration(path, load_method(resolve({"judge_principles": 1})), judge)
+    others = tmp_path / "others.yaml"
+    others.write_text((constitutions_dir() / "default.yaml").read_text().replace("Which", "What"))
+    with pytest.raises(CaiError, match="K = 4 and the constitution default"):
+        calibration(path, load_method(resolve({"constitution": str(others)})), judge)
 
 
 def test_a_judge_that_refuses_has_no_figures(tmp_path: Path) -> None:
@@ -149,7 +168,7 @@ def test_a_judge_that_answers_some_is_weak(tmp_path: Path) -> None:
         return (0.9, 0.1) if good[options[0]] == options[0] else (0.1, 0.9)
 
     result = checked(score, tmp_path)
-    assert result.unscored > result.scored > 50
+    assert result.unscored > result.scored > 30
     assert result.accuracy == 1.0
     assert result.verdict == "weak"
 
@@ -161,7 +180,19 @@ def test_few_pairs_are_not_enough(tmp_path: Path) -> None:
     assert result.accuracy == 1.0
     assert result.verdict == "weak"
     assert result.ece is None  # ten bins of three pairs say nothing
-    assert checked(perfect, tmp_path).verdict == "usable"
+    assert checked(perfect, tmp_path, limit=99).verdict == "weak"
+    assert checked(perfect, tmp_path, limit=100).verdict == "usable"
+
+
+def test_a_lower_bound_of_the_accuracy_of_0_6_is_not_enough(tmp_path: Path) -> None:
+    """Right in 6 of 10 pairs: better than a coin, and wrong too often to filter by."""
+    result = checked(right_in(0.6, 0.8, tmp_path), tmp_path)
+    assert result.accuracy_interval is not None
+    assert 0.5 < result.accuracy_interval[0] <= 0.6
+    assert result.over_shorter is not None
+    assert result.over_shorter[0] > 0
+    assert (result.verdict, result.scored >= 100) == ("weak", True)
+    assert "not shown to be right in 60%" in result.words
 
 
 def test_the_result_is_kept_under_the_judge_and_its_words(tmp_path: Path) -> None:
@@ -173,6 +204,38 @@ def test_the_result_is_kept_under_the_judge_and_its_words(tmp_path: Path) -> Non
     other = checked(lambda s, o: (0.6, 0.4), tmp_path, limit=20, templates=str(words))
     reasoned = checked(lambda s, o: (0.6, 0.4), tmp_path, limit=20, cot=True)
     assert len({result.key, other.key, reasoned.key}) == 3
+
+
+def test_a_check_belongs_to_its_k_and_constitution(tmp_path: Path) -> None:
+    result = checked(lambda said, options: (0.6, 0.4), tmp_path, limit=20)
+    judge, method = ScriptedEngine().identity, load_method(resolve({}))
+    assert result.key == judge_key(method, judge)
+    assert not checked_otherwise(method, judge)
+    one = load_method(resolve({"judge_principles": 1}))
+    assert checked_otherwise(one, judge)
+    assert not checked_otherwise(one, "another")
+    assert not checked_otherwise(load_method(resolve({"cot": True})), judge)
+    known, other = (with_judge(m, lambda: judge) for m in (method, one))
+    assert (known.judge.usable, other.judge.usable) == (False, None)
+    warned = judge_warning(other, judge) or ""
+    assert "was checked, but not with K = 1 and default (" in warned
+    assert "--judge-principles 1 --constitution default.yaml" in warned
+    assert "was never checked" in (judge_warning(other, None) or "")
+
+
+def test_a_check_of_the_first_version_counts_as_none(tmp_path: Path) -> None:
+    """Its key told neither K nor constitution."""
+    result = checked(lambda said, options: (0.6, 0.4), tmp_path, limit=20)
+    judge, method = ScriptedEngine().identity, load_method(resolve({}))
+    (tmp_path / "judges" / f"{result.key}.json").unlink()
+    first = result.model_copy(update={"key": judge_itself(method, judge), "verdict": "usable"})
+    store(first)
+    assert with_judge(method, lambda: judge).judge.usable is None
+    assert "was checked, but not with K = 4" in (judge_warning(method, judge) or "")
+    file = tmp_path / "result.json"
+    file.write_text(first.model_dump_json())
+    with pytest.raises(CaiError, match="or of a check of before"):
+        calibration(file, method, judge)
 
 
 def test_a_limit_takes_the_same_pairs_again(tmp_path: Path) -> None:

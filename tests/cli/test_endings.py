@@ -216,7 +216,7 @@ def test_a_start_that_fails_leaves_nothing(prompts_file: Callable[..., str]) -> 
     for model in ("broken", "nowhere/at/all", "http://127.0.0.1:9/v1#m"):
         ended = CliRunner().invoke(app, ["generate", "--model", model, *given])
         assert isinstance(ended.exception, CaiError), ended.output
-        checked = ["judge-check", "--judge", model, "--out", "run"]
+        checked = ["check", "judge", "--judge", model, "--out", "run"]
         assert isinstance(CliRunner().invoke(app, checked).exception, CaiError)
         assert not Path("run").exists()
 

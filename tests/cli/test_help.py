@@ -64,7 +64,7 @@ def test_what_stands_for_a_value_has_one_style(verb: str) -> None:
             assert param.metavar is None, param.name
 
 
-@pytest.mark.parametrize("verb", ["", "train", "constitution"])
+@pytest.mark.parametrize("verb", ["", "train", "constitution", "check"])
 def test_a_verb_has_one_line_that_is_not_cut(verb: str) -> None:
     lines = {line.strip("│ ") for line in help_of(verb).splitlines()}
     under = getattr(COMMANDS[verb], "commands", {}) if verb else VERBS
@@ -88,7 +88,7 @@ def test_the_first_line_of_a_verb_stands_once() -> None:
         ("train sft", "Arguments, Models, Learning, Rows, Output, This run"),
         ("train dpo", "Arguments, Models, Learning, Rows, Preferences, Output, This run"),
         (
-            "judge-check",
+            "check judge",
             "Input, Models, Servers, Method, Pairs and labels, Sampling, Output, This run",
         ),
     ],
@@ -112,7 +112,8 @@ def test_brackets_are_shown_as_they_are_written() -> None:
     ("verb", "options"),
     [
         ("generate", "model critic reviser judge sampler"),
-        ("judge-check", "model judge"),
+        ("check judge", "model judge"),
+        ("check critic", "model critic"),
         ("constitution test", "model critic judge"),
     ],
 )
@@ -127,7 +128,8 @@ def test_the_kinds_of_model_names_are_named(verb: str, options: str) -> None:
     ("verb", "option", "kinds"),
     [
         ("generate", "prompts", ".jsonl .csv .tsv .parquet .txt folder hf: seeds"),
-        ("judge-check", "pairs_file", ".jsonl .csv .tsv .parquet"),
+        ("check judge", "pairs_file", ".jsonl .csv .tsv .parquet"),
+        ("check critic", "cases", ".jsonl .csv .tsv .parquet"),
         ("train sft", "data", ".jsonl .csv .tsv .parquet folder hf:"),
         ("train dpo", "mix", "DATA"),
         ("train sft", "model", "Hub folder"),
@@ -145,3 +147,9 @@ def test_a_verb_that_is_nearly_right_is_suggested() -> None:
     assert done.exit_code == 2
     assert "Did you mean 'generate'?" in done.output
     assert get_command(app).list_commands(None) == list(VERBS)  # type: ignore[attr-defined]
+
+
+def test_a_name_of_before_is_the_same_command_and_is_not_listed() -> None:
+    before = help_of("judge-check").replace("cai judge-check", "cai check judge")
+    assert before == help_of("check judge")
+    assert "judge-check" not in help_of("")

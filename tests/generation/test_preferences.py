@@ -237,7 +237,7 @@ def test_only_a_usable_judge_filters_revisions(go: Go, tmp_path: Path) -> None:
 
     before = run()
     assert "was never checked" in loud.warnings[0]
-    assert "cai judge-check --judge" in loud.warnings[0]
+    assert "cai check judge --judge" in loud.warnings[0]
     assert {row["verified"] for row in rows_of(before, "sft")} == {None}
     check_of(judge(), "weak", rules)
     assert len(rows_of(run(), "sft")) == 30

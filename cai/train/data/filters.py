@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from cai.train.config import TrainSettings
 from cai.train.data.examples import Example
+from cai.train.defaults import UNCALIBRATED_MARGIN
 
 
 def without_duplicates(rows: Iterable[Example], seen: Collection[str] = ()) -> list[Example]:
@@ -31,9 +32,6 @@ def of_pair_source(rows: Iterable[Example], source: str) -> list[Example]:
 
 
 ROUNDING = 1e-9  # 2 x 0.7 - 1 is a little less than 0.4 in floating point
-
-
-UNCALIBRATED_MARGIN = 0.2  # p of at least 0.6: nearer to 0.5 a hard label is mostly noise
 
 
 def with_margin(rows: Iterable[Example], settings: TrainSettings) -> list[Example]:

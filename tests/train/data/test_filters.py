@@ -77,7 +77,8 @@ def test_pair_source_and_margin() -> None:
     with pytest.raises(CaiError, match="no column pair_source"):
         counted([{**base, "chosen": "a"}], method="dpo", loss="hard", pair_source="sampled")
     margins = [{**base, "chosen": str(p), "chosen_probability": p} for p in (0.625, 0.75, 0.875)]
-    found = counted(margins, method="dpo", loss="soft", min_margin=0.5)  # 2 x 0.75 - 1, and equal is enough
+    # 2 x 0.75 - 1, and equal is enough
+    found = counted(margins, method="dpo", loss="soft", min_margin=0.5)
     assert found.report.dropped == {"margin": 1}
     assert found.train["chosen_probability"][:] == [0.75, 0.875]
     seven = [{**base, "chosen": "a", "chosen_probability": 0.7}]
@@ -89,7 +90,10 @@ def labelled(*labels: tuple[float, bool | None]) -> list[dict[str, Any]]:
     """Pairs with these probabilities, and with a column `calibrated` where that is not None."""
     return [
         {
-            **{"prompt": f"q{n}", "chosen": "a", "rejected": "b", "chosen_probability": p},
+            "prompt": f"q{n}",
+            "chosen": "a",
+            "rejected": "b",
+            "chosen_probability": p,
             **({} if calibrated is None else {"calibrated": calibrated}),
         }
         for n, (p, calibrated) in enumerate(labels)
@@ -97,7 +101,9 @@ def labelled(*labels: tuple[float, bool | None]) -> list[dict[str, Any]]:
 
 
 def test_auto_decides_row_by_row_by_the_column_calibrated() -> None:
-    rows = labelled((0.55, True), (0.9, True), (0.55, False), (0.6, False), (0.9, False), (0.7, None))
+    rows = labelled(
+        (0.55, True), (0.9, True), (0.55, False), (0.6, False), (0.9, False), (0.7, None)
+    )
     found = counted(rows, method="dpo")
     # soft: both that are calibrated; hard: those of at least 0.6 = (1 + 0.2) / 2
     assert found.train["chosen_probability"][:] == [0.55, 0.9, 1.0, 1.0, 1.0]

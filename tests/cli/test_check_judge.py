@@ -1,4 +1,4 @@
-"""`cai judge-check`: what it prints, writes, refuses and does not ask twice."""
+"""`cai check judge`: what it prints, writes, refuses and does not ask twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_pairs(count: int, name: str = "pairs.jsonl", **fields: Any) -> str:
 
 
 def check(*arguments: str, judge: str = RIGHT, code: int = 0) -> tuple[str, str]:
-    return command("judge-check", "--judge", judge, *arguments, code=code)
+    return command("check", "judge", "--judge", judge, *arguments, code=code)
 
 
 def result_of(*arguments: str, judge: str = RIGHT) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def lines(path: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("judge", "count", "verdict"),
     [
-        (RIGHT, 60, "usable. Right in 100.0% of 60 pairs"),
-        (RIGHT, 40, "weak. Right in 100.0% of 40 pairs"),
+        (RIGHT, 120, "usable. Right in 100.0% of 120 pairs"),
+        (RIGHT, 90, "weak. Right in 100.0% of 90 pairs"),
         (WRONG, 60, "no better than chance. Right in 0.0% of 60 pairs"),
         ("scripted:fail=1", 4, "no better than chance. It gave no label for any of the 4 pairs"),
     ],
