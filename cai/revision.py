@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cai.cleaning import clean_revision, defect
+from cai.constitution.records import Principle
 from cai.guiding import with_guide
 from cai.method import Method
 from cai.records import (
@@ -40,7 +41,7 @@ async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionCha
         MissingCall: In a replay.
     """
     prompt = prompt.with_system(method.settings.system)
-    chain = RevisionChain(prompt=prompt, response=await _respond(prompt, method, calls))
+    chain = RevisionChain(prompt=prompt, response=await respond(prompt, method, calls))
     rounds, drawn = method.rounds(prompt), 0
     for number in range(1, rounds + 1):
         findings = method.broken(prompt, chain.final)
@@ -48,7 +49,8 @@ async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionCha
             chain = chain.plus(await _rules_step(chain, findings, number, method, calls))
             continue
         drawn += 1
-        step = await _step(chain, number, drawn, method, calls)
+        principle = method.principle_of_round(prompt, drawn)
+        step = await revise_by(principle, chain, number, method, calls)
         chain = chain.plus(step)
         if step.revision is None and method.version == 1:
             break
@@ -58,7 +60,7 @@ async def revise(prompt: Prompt, method: Method, calls: RowCalls) -> RevisionCha
     return chain
 
 
-async def _respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
+async def respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
     """The first answer; with the constitution in view it is drawn until it keeps the rules."""
     settings = method.settings
     messages = with_guide(prompt, method) if settings.guided else prompt.messages
@@ -86,12 +88,15 @@ async def _respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
     return text
 
 
-async def _step(
-    chain: RevisionChain, number: int, drawn: int, method: Method, calls: RowCalls
+async def revise_by(
+    principle: Principle, chain: RevisionChain, number: int, method: Method, calls: RowCalls
 ) -> RevisionStep:
-    """A round in which a model looks for faults, the `drawn`-th of its kind."""
+    """A round in which a model looks for faults by one principle.
+
+    Raises:
+        Rejected, MissingCall: As `revise`.
+    """
     settings, prompt = method.settings, chain.prompt
-    principle = method.principle_of_round(prompt, drawn)
     talk = _conversation(chain, method)
     critique, verdict = None, None
     if settings.critique:

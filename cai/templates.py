@@ -28,6 +28,7 @@ VARIABLES: dict[str, frozenset[str]] = {
     "violation": frozenset(
         {"violation?", "request?", "why?", "first", "second", "first_label", "second_label"}
     ),
+    "conflict": frozenset({"first", "second", "number"}),
     "broken": frozenset(),
     "kept": frozenset(),
     "quote": frozenset({"who", "text", "mark"}),

@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 
 ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
+Conflicts = Annotated[
+    bool,
+    typer.Option("--conflicts", help="Try principles that pull apart, instead of examples."),
+]
+Between = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ID,ID",
+        help="Let the model write prompts where these two principles pull apart, and try them; may "
+        "be repeated.",
+    ),
+]
+Write = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Prompts to write for each --between.")
+]
+
 
 @with_settings(Settings, only={"model", "critic", "judge", "templates", *ASKED, *SERVED})
 def run_examples(
@@ -51,9 +67,15 @@ def run_examples(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
     ] = False,
+    conflicts: Conflicts = False,
+    between: Between = None,
+    write: Write = 3,
     as_json: Json = False,
 ) -> None:
     """Run the examples of the principles as tests of critic and judge.
+
+    With --conflicts: the prompts of the file's `conflicts` are answered and revised by each of the
+    two principles, and each revision is assessed by the other.
 
     The critic passes where its verdict is the example's; the judge where it prefers the example's
     revision to its response, in both orders. Rules (check) are tested without a model. Exit code 1
@@ -63,6 +85,9 @@ def run_examples(
     from cai.runtime.progress import Shown
 
     settings = resolve({**given, "constitution": file}, config, tuple(set_ or ()))
+    if conflicts or between:
+        _conflicts(settings, between or [], write, out, retry_failed, as_json)
+        return
     progress = Shown(stderr)
     try:
         report = check_examples(
@@ -81,6 +106,49 @@ def run_examples(
         _print(report)
     if report.passed / report.total < min_pass:
         raise typer.Exit(1)
+
+
+def _conflicts(
+    settings: Settings,
+    between: Sequence[str],
+    write: int,
+    out: Path | None,
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    from rich.table import Table
+
+    from cai.checks.conflicts import check_conflicts
+    from cai.runtime.progress import Shown
+
+    pairs = [tuple(part.strip() for part in pair.split(",")) for pair in between]
+    progress = Shown(stderr)
+    try:
+        report = check_conflicts(
+            settings,
+            between=pairs,
+            write=write,
+            out=out,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if as_json:
+        typer.echo(json.dumps(report.model_dump(mode="json"), indent=2))
+        return
+    table = Table("between", "prompts", "disagree", "95 % interval", "a breaks b", "b breaks a")
+    for row in report.pairs:
+        interval = f"{row.low:.0%} - {row.high:.0%}" if row.prompts else "-"
+        table.add_row(
+            plain(" / ".join(row.between)),
+            f"{row.prompts} ({row.failed} failed)",
+            f"{row.disagree:.0%}" if row.prompts else "-",
+            interval,
+            str(row.first_breaks_second),
+            str(row.second_breaks_first),
+        )
+    console.print(table)
 
 
 def _print(report: ExampleReport) -> None:
