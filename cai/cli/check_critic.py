@@ -21,6 +21,7 @@ CASES = (
     "Labelled answers (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, response, principle (its "
     "id), verdict (violates or fine)"
 )
+RETRY = "Ask again where the critic could not answer."
 ASKED = ("few_shot", "critic_temperature", "critic_max_tokens", "min_label_mass")
 
 
@@ -54,9 +55,7 @@ def critic_check(
     ] = None,
     config: Config = None,
     set_: Set = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again where the critic could not answer.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help=RETRY)] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a critic on labelled answers.
