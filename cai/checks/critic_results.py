@@ -113,7 +113,8 @@ def store(result: CriticResult) -> None:
 
 def with_critic(method: Method, identity: Callable[[], str | None]) -> Method:
     """The method with what is known of the assessments of the critic whose identity this is."""
-    if "critic" not in method.roles:
+    # A folder of version 0.1.0 has no words to assess by.
+    if "critic" not in method.roles or not method.settings.assess:
         return method
     critic = identity()
     if critic is None:
