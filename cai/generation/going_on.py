@@ -41,7 +41,8 @@ def method_of_run(settings: Settings, out: str | Path | None) -> tuple[Method, P
         constitution=_constitution(settings, last),
         templates=templates.Templates(texts),
     )
-    _refuse_new_keys(method, folder)
+    if method.constitution != last.constitution:
+        _refuse_new_keys(method, folder)
     return method, folder
 
 

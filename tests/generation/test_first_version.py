@@ -15,8 +15,11 @@ import pytest
 import yaml
 
 import cai
+from cai import files, templates
 from cai.engines.local import smollm, transformers
 from cai.engines.scripted import ScriptedEngine
+from cai.errors import CaiError
+from cai.generation.merge import merge_shards
 from cai.generation.plan import Plan
 from tests.engines.conftest import CHATML, save_tiny
 
@@ -142,3 +145,71 @@ def test_columns_that_are_new_are_written_by_the_new_version_alone(
     )
     names = pq.read_schema("run/preferences/train.parquet").names
     assert ("calibrated" in names, "cot" in names) == (version == 2, version == 2)
+
+
+def test_what_was_given_at_the_start_is_kept_and_what_is_given_anew_counts(
+    prompts_file: Callable[..., str],
+) -> None:
+    """A folder of before is gone on with by few words: they change what they name and no more."""
+    start = {"revisions": 3, "stages": ("sft",), "seed": 7, "prompts": prompts_file(6)}
+    run = cai.generate(engine=ScriptedEngine(), out="run", method_version=1, **start)
+    as_by_the_first_version(run.folder)
+    again = cai.generate(engine=ScriptedEngine(), out="run")
+    assert again.manifest.calls["made"] == 0
+    kept = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert (kept["revisions"], kept["stages"], kept["seed"]) == (3, ["sft"], 7)
+    cai.generate(engine=ScriptedEngine(), out="run", revisions=1, approve=lambda plan: True)
+    anew = yaml.safe_load(Path("run/config.yaml").read_text())
+    assert (anew["revisions"], anew["seed"], anew["method_version"]) == (1, 7, 1)
+
+
+def test_words_and_constitution_that_ship_anew_change_nothing(
+    prompts_file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"engine": ScriptedEngine(), "out": "run", "prompts": prompts_file(6)}
+    run = cai.generate(method_version=1, **given)  # type: ignore[arg-type]
+    as_by_the_first_version(run.folder)
+    before = yaml.safe_load(Path("run/constitution.yaml").read_text())
+    shipped = Path("shipped")
+    shipped.mkdir()
+    other = "name: default\nversion: 1\nprinciples: [{id: new, critique: c, revise: r, order: 2}]\n"
+    (shipped / "default.yaml").write_text(other)
+    monkeypatch.setattr(files, "constitutions_dir", lambda: shipped)
+    monkeypatch.setattr(
+        templates, "load", lambda override=None: templates.Templates({"critique": "Other words."})
+    )
+    again = cai.generate(**given)  # type: ignore[arg-type]
+    assert again.manifest.calls["made"] == 0
+    assert yaml.safe_load(Path("run/constitution.yaml").read_text()) == before
+
+
+@pytest.mark.parametrize("key", ["order: 2", "check: {max_words: 9}"])
+def test_what_the_first_method_version_does_not_know_is_refused(
+    key: str, prompts_file: Callable[..., str]
+) -> None:
+    rules = Path("mine.yaml")
+    words = "name: mine\nversion: 1\nprinciples:\n- {id: a, critique: c, revise: r}\n"
+    rules.write_text(words)
+    given = {"engine": ScriptedEngine(), "out": "run", "prompts": prompts_file(2)}
+    run = cai.generate(method_version=1, constitution="mine.yaml", **given)  # type: ignore[arg-type]
+    as_by_the_first_version(run.folder)
+    rules.write_text(words + f"- {{id: b, critique: c, revise: r, {key}}}\n")
+    with pytest.raises(CaiError, match=f"knows no `{key.partition(':')[0]}`") as error:
+        cai.generate(**given)  # type: ignore[arg-type]
+    assert "--method-version 2" in error.value.hint
+
+
+def test_shards_of_the_first_version_are_merged_by_its_rules(
+    prompts_file: Callable[..., str],
+) -> None:
+    prompts = prompts_file(12)
+    whole = cai.generate(engine=ScriptedEngine(), out="whole", prompts=prompts, method_version=1)
+    for n in (1, 2):
+        part = cai.generate(
+            engine=ScriptedEngine(), out=f"{n}", prompts=prompts, shard=f"{n}/2", method_version=1
+        )
+        as_by_the_first_version(part.folder)
+    merged = merge_shards(["1", "2"], "merged")
+    assert merged.manifest.calls["made"] == 0
+    for name in ("sft/train.parquet", "traces/train.parquet"):
+        assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes()
