@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from cai.assessment import asked_of_assessor
 from cai.config import ROLES, Settings
 from cai.engines.base import Absent, Engine, joined
 from cai.engines.labels import DEFAULT, Labels, pick
@@ -117,9 +118,19 @@ def _question(method: Method, role: str) -> Question:
         comparison = Comparison(prompt=prompt, response_a=_ANSWERS[0], response_b=_ANSWERS[1])
         messages = asked_of_judge(comparison, compares[0], method, DEFAULT)
     else:
+        settings = method.settings
+        if not (settings.revisions and settings.critique and settings.verdict):
+            return _assessment(method, prompt)
         revises = [p for p in method.constitution.principles if p.revises and p.check is None]
         talk = [user(_PROMPT), assistant(_ANSWERS[1])]
         talk += [user(method.request("critique", revises[0]))] if revises else []
         talk += [assistant("The answer is rude.")] if revises else []
         messages = joined(talk, method.verdict_questions(DEFAULT)[0])
+    return Question(messages=messages, labels=DEFAULT.names, answer_prefix=DEFAULT.answer_prefix)
+
+
+def _assessment(method: Method, prompt: Prompt) -> Question:
+    """What a critic is asked who only assesses."""
+    principle = next(p for p in method.constitution.principles if p.assessable)
+    messages = asked_of_assessor(prompt, _ANSWERS[1], principle, method, DEFAULT)
     return Question(messages=messages, labels=DEFAULT.names, answer_prefix=DEFAULT.answer_prefix)

@@ -61,6 +61,7 @@ def publish(
             "a server reads it as one, not as text"
         )
     _warn_of_verdicts(job, settled, counts)
+    _warn_of_harm(job, settled, kinds)
     outcome = Outcome(
         source=job.journal.meta("source"),
         kinds=kinds,
@@ -98,6 +99,16 @@ def _warn_of_verdicts(job: Job, settled: Settled, counts: Mapping[str, int]) -> 
             f"{unsure:,} of {verdicts:,} verdicts changed with the order of the options: the "
             f"critic {critic} mostly guesses, and all of these were revised. "
             f"Measure it: cai check critic --critic {critic}"
+        )
+
+
+def _warn_of_harm(job: Job, settled: Settled, kinds: Mapping[str, int]) -> None:
+    """Say so where prompts ask for harm and only programs look at the answers."""
+    principles = settled.method.constitution.principles
+    if kinds.get("red-team") and all(p.check for p in principles):
+        job.progress.warn(
+            f"{kinds['red-team']:,} prompts are of the kind red-team, and the constitution has "
+            "rules alone: nothing looked for harm in what was learnt of them"
         )
 
 
