@@ -32,12 +32,13 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def prompts_file(tmp_path: Path) -> Callable[..., str]:
-    """Writes a file of `n` red-team prompts and returns its path."""
+    """Writes a file of `n` borderline prompts, which are revised, and returns its path."""
     import json
 
     def write(n: int = 20, name: str = "prompts.jsonl", **fields: Any) -> str:
         path = tmp_path / name
-        rows = [{"prompt": f"Question number {i}, please answer it.", **fields} for i in range(n)]
+        about = {"kind": "borderline", **fields}
+        rows = [{"prompt": f"Question number {i}, please answer it.", **about} for i in range(n)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return str(path)
 

@@ -322,8 +322,8 @@ def test_a_judge_that_believes_a_letter_gives_no_label(injected: str) -> None:
 def test_a_text_that_holds_the_mark_gets_another() -> None:
     mark = mark_of(PAIR)
     quoting = PAIR.model_copy(update={"prompt": prompt(f"What does {mark} mean?")})
-    assert fence(quoting) not in (mark, "")
-    assert fence(quoting.swap()) == fence(quoting)
+    assert mark_of(quoting) not in (mark, "")
+    assert mark_of(quoting.swap()) == mark_of(quoting)
 
 
 # --- pairs ---
@@ -425,6 +425,6 @@ def test_principles_are_drawn_without_replacement_and_by_kind_of_pair() -> None:
 def test_a_conversation_is_read_turn_by_turn() -> None:
     talk = (user("Hello"), assistant("Hi, what is it?"), user("My neighbour."))
     asked = Comparison(prompt=prompt(messages=talk), response_a=GOOD, response_b=BAD)
-    read, mark = judge_prompt(asked, judged_by(), DEFAULT), fence(asked)
+    read, mark = judge_prompt(asked, judged_by(), DEFAULT), mark_of(asked)
     turns = [f"[{m.role} {mark}]\n{m.content}\n[end {mark}]" for m in talk]
     assert "\n\n".join(turns) in read

@@ -477,7 +477,7 @@ MALFORMED = [
     ("a.jsonl", '{"prompt": "x", "tags": "a,b"}', ":1: tags", "a list of texts, not a text",
      "--ignore-columns tags"),
     ("a.jsonl", '{"prompt": "x", "kind": "harmful"}', ":1: kind", "unknown kind 'harmful'",
-     "red-team, helpful, borderline; .*--ignore-columns kind"),
+     "red-team, helpful, borderline, unknown; .*--ignore-columns kind"),
     ("a.jsonl", '{"prompt": "x", "kind": 0}', ":1: kind", "unknown kind 0", "red-team"),
     ("a.jsonl", '{"prompt": "x", "id": ["a"]}', ":1: id", "not a list", "--ignore-columns id"),
     ("a.jsonl", '{"prompt": "x", "id": 1.5}', ":1: id", "not a number", "--ignore-columns id"),

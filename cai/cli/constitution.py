@@ -160,19 +160,18 @@ def _overview(constitution: Constitution) -> RenderableType:
     from rich.console import Group
     from rich.table import Column, Table
 
-    from cai.constitution.lint import shares
-    from cai.records import KINDS
+    from cai.constitution.lint import SHOWN, shares
 
-    revise = {kind: shares(constitution, kind, "revise") for kind in KINDS}
-    compare = {kind: shares(constitution, kind, "compare") for kind in KINDS}
+    revise = {kind: shares(constitution, kind, "revise") for kind in SHOWN}
+    compare = {kind: shares(constitution, kind, "compare") for kind in SHOWN}
     ordered = any(p.order > 1 for p in constitution.principles)
-    heads = ("id", "stages", *["order"] * ordered, "weight", *KINDS)
+    heads = ("id", "stages", *["order"] * ordered, "weight", *SHOWN)
     table = Table(*(Column(h, no_wrap=True) for h in heads), box=None, padding=(0, 1, 0, 0))
     limited = any(p.applies_to for p in constitution.principles)
     for head in ["for"] * limited + ["tags"]:
         table.add_column(head, overflow="fold")
     for p in constitution.principles:
-        draws = [f"{_percent(revise[k], p.id)}/{_percent(compare[k], p.id)}" for k in KINDS]
+        draws = [f"{_percent(revise[k], p.id)}/{_percent(compare[k], p.id)}" for k in SHOWN]
         limits, order = [", ".join(p.applies_to)] * limited, [str(p.order)] * ordered
         cells = (p.id, _stages(p), *order, f"{p.weight:g}", *draws, *limits, ", ".join(p.tags))
         table.add_row(*(plain(cell) for cell in cells))
@@ -180,6 +179,7 @@ def _overview(constitution: Constitution) -> RenderableType:
     counts = f"{len(constitution.principles)} principles, {cases} few-shot cases"
     counts += f", {conflicts} conflicts" if conflicts else ""
     note = "Per kind: % of the draws for revision/comparison, for prompts without tags."
+    note += " A prompt of unknown kind meets what a red-team prompt meets."
     if ordered:
         note += " For revision: of the rounds of its order."
     return Group(
@@ -197,15 +197,14 @@ def _rounds(constitution: Constitution) -> RenderableType:
     """What each round draws from, by kind of prompt."""
     from rich.table import Table
 
-    from cai.constitution.lint import rounds
-    from cai.records import KINDS
+    from cai.constitution.lint import SHOWN, rounds
 
-    by_kind = {kind: rounds(constitution, kind) for kind in KINDS}
-    table = Table("round", *KINDS, box=None, padding=(0, 1, 0, 0))
+    by_kind = {kind: rounds(constitution, kind) for kind in SHOWN}
+    table = Table("round", *SHOWN, box=None, padding=(0, 1, 0, 0))
     last = max(len(orders) for orders in by_kind.values())
     for number in range(1, last + 1):
         cells = []
-        for kind in KINDS:
+        for kind in SHOWN:
             orders = by_kind[kind]
             order, ids = orders[min(number, len(orders)) - 1] if orders else (0, ())
             cells.append(f"order {order} ({len(ids)})" if ids else "–")

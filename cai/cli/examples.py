@@ -26,13 +26,33 @@ Conflicts = Annotated[
 Between = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="ID,ID",
-        help="Let the model write prompts where these two principles pull apart, and try them; may "
-        "be repeated.",
+        metavar="IDS",
+        help="Two ids with a comma: let the model write prompts where these principles pull apart, "
+        "and try them; may be repeated.",
     ),
 ]
 Write = Annotated[
     int, typer.Option(metavar="N", min=1, help="Prompts to write for each --between.")
+]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the calls. [default: `outputs/constitution-test/<name>`, for conflicts "
+        "`outputs/conflicts/<name>`]",
+        rich_help_panel="Output",
+    ),
+]
+MinPass = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        min=0,
+        max=1,
+        show_default=False,
+        help="Share of tests that must pass for exit code 0. [default: 1]",
+    ),
 ]
 
 
@@ -44,26 +64,10 @@ def run_examples(
         list[str] | None,
         typer.Option(metavar="ID", help="Test this principle only; may be repeated."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the calls. [default: `outputs/constitution-test/<name>`]",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    out: Out = None,
     config: Config = None,
     set_: Set = None,
-    min_pass: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            min=0,
-            max=1,
-            show_default=False,
-            help="Share of tests that must pass for exit code 0. [default: 1]",
-        ),
-    ] = 1.0,
+    min_pass: MinPass = 1.0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
     ] = False,

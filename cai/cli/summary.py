@@ -32,7 +32,7 @@ def print_summary(run: Run) -> None:
     from rich.table import Table
 
     manifest = run.manifest
-    failed = Counter(failure.error for failure in run.failures if failure.pair is None)
+    failed = Counter(f.error for f in run.failures if f.pair is None and f.stage != "assess")
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in failed.most_common())
     table = Table(title="Run", show_header=False, title_justify="left")
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in manifest.prompts["kinds"].items())
@@ -70,6 +70,7 @@ def print_summary(run: Run) -> None:
         "judge" in manifest.models
     ):
         console.print(plain(f"No preference rows: {run.why_empty('preferences')}"), soft_wrap=True)
+    _what_to_do(run)
     console.print(plain(f"Data: {run.folder}"), soft_wrap=True)
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
 
@@ -88,7 +89,22 @@ def _looked_at(counts: Mapping[str, int]) -> dict[str, str]:
     ]
     if reasons:
         lines["no sft row"] = ", ".join(reasons)
+    if counts.get("failures.assessments"):
+        lines["not assessed"] = f"{counts['failures.assessments']:,}"
     return lines
+
+
+def _what_to_do(run: Run) -> None:
+    """Where answers that may be harmful were left out for lack of one who may clear them."""
+    unclear = run.manifest.counts.get("not in sft.not cleared", 0)
+    if unclear:
+        critic = run.manifest.names.get("critic", "NAME")
+        words = (
+            f"{unclear:,} unchanged answers to prompts that may ask for harm are no SFT rows: "
+            f"nobody who was measured has cleared them. Measure the critic (cai check critic "
+            f"--critic {critic}), or say what the prompts are: --kind helpful, or borderline."
+        )
+        stderr.print(plain(words), soft_wrap=True)
 
 
 def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
@@ -132,7 +148,8 @@ def refuse_nothing(run: Run) -> None:
     for (stage, error, message), count in reasons.most_common(10):
         stderr.print(plain(f"  {count:,} x {stage}: {error}: {message}"), soft_wrap=True)
     for name, count in counts.items():
-        if name.startswith("pairs.") and not name.endswith(".labelled"):
+        none = name.startswith("pairs.") and not name.endswith(".labelled")
+        if none or name.startswith("not in sft."):
             stderr.print(plain(f"  {count:,} x {name.replace('.', ', ')}"))
     if failures:
         again = "What failed is asked again by the same command with --retry-failed."

@@ -54,6 +54,10 @@ _RESTRAINT = {
 }
 
 
+# An unknown prompt meets what a red-team prompt meets.
+SHOWN: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "unknown")
+
+
 class Finding(Record):
     """What a check found: how bad it is, in which principle (None: in the whole), and a remedy."""
 
@@ -135,7 +139,7 @@ def _plain(kind: Kind) -> Prompt:
 
 def _first_order(constitution: Constitution) -> Iterator[Finding]:
     """A kind that is revised and of which no round looks for what comes first."""
-    for kind in KINDS:
+    for kind in SHOWN:
         among = rounds(constitution, kind)
         if among and among[0][0] > 1:
             message = (
@@ -204,7 +208,7 @@ def _stages(constitution: Constitution) -> Iterator[Finding]:
         message = "no principle has critique and revise, so nothing can be revised by it"
         yield Finding(severity="error", check="no-revise", principle=None, message=message)
         return
-    for kind in KINDS:
+    for kind in SHOWN:
         kept = any(not p.applies_to or kind in p.applies_to for p in ruled)
         if not kept and not shares(constitution, kind, "revise"):
             message = f"no principle with critique and revise is for every {kind} prompt"
@@ -268,7 +272,7 @@ def _restraint(constitution: Constitution) -> Iterator[Finding]:
 def _uneven(constitution: Constitution) -> Iterator[Finding]:
     places: dict[str, list[str]] = {}
     stages: tuple[DrawStage, ...] = ("revise", "compare")
-    for stage, kind in itertools.product(stages, KINDS):
+    for stage, kind in itertools.product(stages, SHOWN):
         for name, share in shares(constitution, kind, stage).items():
             if share > DOMINANT:
                 places.setdefault(name, []).append(f"{share:.0%} of {stage} on {kind}")

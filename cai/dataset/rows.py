@@ -14,7 +14,6 @@ from cai.records import (
     Pair,
     PreferenceLabel,
     RevisionChain,
-    RevisionStep,
     Row,
     messages_as_data,
 )
@@ -107,6 +106,7 @@ def sft_rows(row: Row, method: Method) -> Iterator[dict[str, Any]]:
     numbers = [last]
     if method.settings.sft_steps == "all" and target == "revision":
         numbers = [n for n in range(1, last + 1) if texts[n] != texts[n - 1]]
+    revised = [step for step in chain.steps if step.revision is not None]
     verified, why_not = row.verified(method.judge.usable), why_not_sft(row, method)
     for number in numbers:
         final = number == numbers[-1]
@@ -114,7 +114,7 @@ def sft_rows(row: Row, method: Method) -> Iterator[dict[str, Any]]:
             continue
         if not final and method.version >= 2 and method.broken(row.prompt, texts[number]):
             continue
-        steps = chain.steps if final else _until(chain, number)
+        steps = revised[:number] or chain.steps
         yield {
             "id": chain.prompt.id if final else f"{chain.prompt.id}#{number}",
             "prompt": messages_as_data(chain.prompt.messages),
@@ -126,12 +126,6 @@ def sft_rows(row: Row, method: Method) -> Iterator[dict[str, Any]]:
             "violations": violations_of(row) if final else None,
             "prompt_kind": chain.prompt.kind,
         }
-
-
-def _until(chain: RevisionChain, number: int) -> tuple[RevisionStep, ...]:
-    """The steps up to the `number`-th that changed the text."""
-    ends = [i for i, step in enumerate(chain.steps, 1) if step.revision is not None]
-    return chain.steps[: ends[number - 1]]
 
 
 def _answer(text: str) -> list[dict[str, str]]:

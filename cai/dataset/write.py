@@ -46,7 +46,7 @@ def write_datasets(
                 for failure in failed:
                     record = failure.model_dump(mode="json", exclude_none=True)
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                    counts["failures" if failure.pair is None else "failures.pairs"] += 1
+                    counts[_counted(failure)] += 1
                 if isinstance(outcome, Row):
                     _add_row(outcome, method, judge, tables, counts)
             file.flush()
@@ -60,6 +60,13 @@ def write_datasets(
         table.publish()
     publish(failures, folder / "failures.jsonl")
     return counts
+
+
+def _counted(failure: Failure) -> str:
+    """Under what a failure is counted: a prompt without a row, or a row without a part."""
+    if failure.stage == "assess":
+        return "failures.assessments"
+    return "failures" if failure.pair is None else "failures.pairs"
 
 
 def _add_row(

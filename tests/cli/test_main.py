@@ -59,7 +59,7 @@ def test_generate_show_and_again(prompts_file: Callable[..., str]) -> None:
     path = prompts_file(5)
     arguments = ("generate", "--model", "scripted:change=0.9", "--prompts", path, "--out", "run")
     out, _ = command(*arguments)
-    assert "5 (5 red-team)" in out
+    assert "5 (5 borderline)" in out
     assert "Data: run" in out
     out, err = command(*arguments)
     assert "0 made" in out
@@ -92,7 +92,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     base = ("generate", "--model", "scripted", "--prompts", path, "--out", "run")
     out, _ = command(*base, "--dry-run", "--system", "Be kind.")
     assert "Rows: 5, of which 0 are whole" in out
-    assert "Calls to make: 5 to 115" in out
+    assert "Calls to make: 5 to 215" in out
     assert "system: Be kind." in out
     assert "Question number 0" in out
     assert "then, by principle" in out
@@ -103,7 +103,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(prompts_file: Callable[..., 
     assert "of which 5 are whole" in out
     assert "Calls to make: 0 to 0" in out
     out, err = command(*base, "--dry-run", "--seed", "1")
-    assert "Calls to make: 5 to 115" in out
+    assert "Calls to make: 5 to 215" in out
     assert "seed: 0 → 1" in err
     assert {p: p.stat().st_mtime_ns for p in Path("run").rglob("*.parquet")} == before
 
@@ -112,7 +112,7 @@ def test_dry_run_counts_what_a_retry_would_draw(prompts_file: Callable[..., str]
     path = prompts_file(20)
     base = ("generate", "--model", "scripted:reject=0.4", "--prompts", path, "--out", "run")
     command(*base)
-    failed = len(cai.Run.load("run").failures)
+    failed = len({f.prompt_id for f in cai.Run.load("run").failures})
     assert failed
     out, _ = command(*base, "--dry-run")
     assert "Calls to make: 0 to 0" in out

@@ -60,7 +60,8 @@ def go(tmp_path: Path, prompts_file: Callable[..., str]) -> Callable[..., Path]:
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(rules))
         engine = ScriptedEngine(ScriptedOptions(), score=scored)
-        settings = {"constitution": str(path), "prompts": prompts, "engine": engine, **given}
+        settings = {"constitution": str(path), "prompts": prompts, "engine": engine}
+        settings |= {"revisions": 1, **given}
         return cai.generate(**{"out": tmp_path / name, "test_share": 0.2, **settings}).folder
 
     return make

@@ -11,6 +11,7 @@ import yaml
 from datasets import load_dataset
 
 import cai
+from cai.cleaning.leaks import trimmed
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError, InputError
 from cai.generation.plan import Plan
@@ -136,14 +137,16 @@ def test_editing_a_principle_makes_just_the_calls_that_are_not_there(
         seen.append(plan)
         return False  # editing the constitution needs no consent
 
-    go(constitution=rules, approve=approve)
+    again = go(constitution=rules, approve=approve)
     made = log_of(log)[start:]
     assert made
     assert set(made) == set(needed) - set(before)
     assert len(made) == len(set(made))
     (plan,) = seen
     assert plan.changes == {"constitution": "edited p3"}
-    assert plan.reused + len(made) == len(needed)
+    assert again.manifest.calls["reused"] + len(made) == len(needed)
+    # What comes after a call that is not there may turn out to be there: the plan cannot know.
+    assert plan.reused <= again.manifest.calls["reused"]
     assert plan.at_least <= len(made)
     assert promised(go(constitution=rules)) == promised(cai.Run.load(tmp_path / "predicted"))
 
@@ -160,7 +163,7 @@ def test_going_back_to_the_old_constitution_makes_no_call(
 
 @pytest.mark.parametrize(
     ("given", "named"),
-    [({"seed": 1}, "seed"), ({"revisions": 2}, "revisions"), ({"system": "Be kind."}, "system")],
+    [({"seed": 1}, "seed"), ({"revisions": 3}, "revisions"), ({"system": "Be kind."}, "system")],
 )
 def test_replacing_rows_by_a_changed_setting_needs_consent(
     go: Callable[..., cai.Run], tmp_path: Path, given: dict[str, Any], named: str
@@ -247,7 +250,8 @@ def test_calls_that_cannot_succeed_fail_their_row_only(go: Callable[..., cai.Run
     run = go({"fail": 0.1}, stages=("sft",))
     assert run.failures
     assert {f.error for f in run.failures} == {"call"}
-    assert len(run.failures) + sum(map(len, run.traces.values())) == 40
+    without = {f.prompt_id for f in run.failures if f.stage != "assess"}
+    assert len(without) + sum(map(len, run.traces.values())) == 40
 
 
 def test_a_retry_leaves_the_rows_of_other_settings_alone(
@@ -306,7 +310,7 @@ def test_a_preset_wins_over_the_keys_of_a_config_file(
     config = go(preset="bai2022", limit=2, seed=5).folder / "config.yaml"
     kept, reset = resolve({}, config), resolve({"preset": "default"}, config)
     assert (kept.revisions, kept.verdict, kept.seed) == (4, False, 5)
-    assert (reset.revisions, reset.verdict, reset.seed) == (1, True, 5)
+    assert (reset.revisions, reset.verdict, reset.seed) == (2, True, 5)
     direct = resolve({}, config, ("preset=direct", "revisions=3"))
     assert (direct.critique, direct.few_shot, direct.revisions) == (False, False, 3)
 
@@ -474,7 +478,9 @@ def test_hostile_text_comes_out_as_it_went_in(tmp_path: Path) -> None:
     for row in rows.values():
         said = {m.content for talk in engine.sent for m in talk if m.role == "assistant"}
         assert row["response"] in said
-        assert any(row["response"].startswith(text.strip()) for text in HOSTILE)
+        # What looks like a template's, a token or a next turn, is none of an answer.
+        whole = [trimmed(f"{text} said after 1 messages.").text.strip() for text in HOSTILE]
+        assert any(row["response"].split(" said")[0] == text.split(" said")[0] for text in whole)
 
 
 def test_lone_surrogates_fail_with_a_reason(go: Callable[..., cai.Run], tmp_path: Path) -> None:

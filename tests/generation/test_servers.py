@@ -274,10 +274,11 @@ def test_two_servers_of_one_name_are_told_apart(tmp_path: Path) -> None:
 def test_a_role_that_picks_labels_and_comes_later_is_asked_about(tmp_path: Path) -> None:
     with FakeServer("top") as server:
         better_with_words(server)
-        first = go(tmp_path, f"{server.url}#m", 3, stages=["sft"], verdict=False)
+        quiet = {"verdict": False, "assess": False}
+        first = go(tmp_path, f"{server.url}#m", 3, stages=["sft"], **quiet)
         assert first.manifest.models["policy"] == "server:m"
         made = first.manifest.calls["made"]
-        run = go(tmp_path, f"{server.url}#m", 3, verdict=False)
+        run = go(tmp_path, f"{server.url}#m", 3, **quiet)
     assert run.manifest.models["judge"] == "server:m prefix=continued"
     assert not run.failures
     assert run.manifest.calls["reused"] == made > 0  # the texts serve on

@@ -50,10 +50,11 @@ def test_rules_alone_look_for_no_harm(prompts_file: Callable[..., str]) -> None:
     assert told(prompts=prompts_file(3, name="b.jsonl"), approve=lambda plan: True, **given) == []
 
 
-def test_prompts_without_a_kind_are_unknown(prompts_file: Callable[..., str]) -> None:
-    told(engine=ScriptedEngine(), prompts=prompts_file(3))
+def test_prompts_without_a_kind_are_unknown() -> None:
+    Path("p.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "Who?"}\n')
+    told(engine=ScriptedEngine(), prompts="p.jsonl")
     run = cai.Run.load("run")
-    assert run.manifest.prompts["kinds"] == {"unknown": 3}
+    assert run.manifest.prompts["kinds"] == {"unknown": 2}
     assert "red-team" not in (run.folder / "README.md").read_text().split("## Limits")[0]
 
 

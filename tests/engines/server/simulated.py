@@ -36,7 +36,8 @@ def prompts(folder: Path, count: int) -> str:
 
 
 def go(folder: Path, model: str, count: int = 12, out: str = "run", **given: Any) -> Run:
-    settings = {"prompts": prompts(folder, count), "judge_principles": 2, "test_share": 0, **given}
+    few = {"judge_principles": 2, "revisions": 1}
+    settings = {"prompts": prompts(folder, count), "test_share": 0, **few, **given}
     return cai.generate(model=model, out=folder / out, **settings)
 
 
