@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from cai.assessment import assess
 from cai.config import Settings, settings_of
 from cai.constitution.records import Case, Constitution, Principle
 from cai.constitution.rules import finding
@@ -44,6 +45,23 @@ class CriticExample(Record):
         return (lean if self.expected == "violates" else -lean) > _ROUNDING
 
 
+class AssessmentExample(Record):
+    """Whether the critic's assessment of an example, without a critique, is its author's."""
+
+    principle: str
+    example: int
+    expected: str
+    p_violates: float | None
+    consistent: bool | None
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        if self.p_violates is None or not self.consistent:
+            return False
+        return (self.p_violates > 0.5) == (self.expected == "violates")
+
+
 class JudgeExample(Record):
     """Whether the judge prefers an example's revision to its response, in both orders."""
 
@@ -71,6 +89,9 @@ class RuleExample(Record):
         return (self.finding is not None) == (self.expected == "violates")
 
 
+Example = CriticExample | AssessmentExample | JudgeExample | RuleExample
+
+
 class ExampleReport(Record):
     """The tests of a constitution, in the order of its principles."""
 
@@ -78,17 +99,21 @@ class ExampleReport(Record):
     digest: str
     models: dict[str, str]
     critic: tuple[CriticExample, ...] = ()
+    assessments: tuple[AssessmentExample, ...] = ()
     judge: tuple[JudgeExample, ...] = ()
     rules: tuple[RuleExample, ...] = ()
 
     @property
+    def tests(self) -> tuple[Example, ...]:
+        return (*self.critic, *self.assessments, *self.judge, *self.rules)
+
+    @property
     def passed(self) -> int:
-        kinds = (self.critic, self.judge, self.rules)
-        return sum(sum(test.passed for test in tests) for tests in kinds)
+        return sum(test.passed for test in self.tests)
 
     @property
     def total(self) -> int:
-        return len(self.critic) + len(self.judge) + len(self.rules)
+        return len(self.tests)
 
 
 def check_examples(
@@ -132,7 +157,6 @@ def check_examples(
     expect(engines, method)
     progress = progress or Quiet()
     progress.phase("testing", len(tests))
-
     results, _ = call_all(
         folder,
         engines,
@@ -148,21 +172,26 @@ def check_examples(
         update={
             "models": {role: engine.identity for role, engine in engines.items()},
             "critic": tuple(r for r in results if isinstance(r, CriticExample)),
+            "assessments": tuple(r for r in results if isinstance(r, AssessmentExample)),
             "judge": tuple(r for r in results if isinstance(r, JudgeExample)),
         }
     )
 
 
 class _Case(NamedTuple):
-    role: str
+    way: Literal["critic", "assessment", "judge"]
     principle: Principle
     number: int
     case: Case
 
     @property
+    def role(self) -> str:
+        return "judge" if self.way == "judge" else "critic"
+
+    @property
     def name(self) -> str:
         case = digest([self.case.prompt, self.case.response])[:8]
-        return f"{self.role} {self.principle.id} {self.number} {case}"
+        return f"{self.way} {self.principle.id} {self.number} {case}"
 
 
 def _chosen(constitution: Constitution, principles: Sequence[str]) -> list[Principle]:
@@ -203,14 +232,35 @@ def _tests(principles: Sequence[Principle]) -> list[tuple[str, _Case]]:
         for number, case in enumerate(principle.examples, 1):
             if principle.revises:
                 tests.append(_Case("critic", principle, number, case))
+            if principle.assessable:
+                tests.append(_Case("assessment", principle, number, case))
             if principle.compare is not None and case.revision is not None:
                 tests.append(_Case("judge", principle, number, case))
     return [(test.name, test) for test in tests]
 
 
-async def _run(method: Method, test: _Case, calls: RowCalls) -> CriticExample | JudgeExample:
-    run = _critic_test if test.role == "critic" else _judge_test
-    return await run(test, method, calls)
+async def _run(method: Method, test: _Case, calls: RowCalls) -> Example:
+    if test.way == "critic":
+        return await _critic_test(test, method, calls)
+    if test.way == "assessment":
+        return await _assessment_test(test, method, calls)
+    return await _judge_test(test, method, calls)
+
+
+async def _assessment_test(test: _Case, method: Method, calls: RowCalls) -> AssessmentExample:
+    case, outcome = test.case, dict[str, Any](p_violates=None, consistent=None)
+    try:
+        (found,) = await assess(_prompt(test), case.response, [test.principle], method, calls)
+        outcome |= {"p_violates": found.p_violates, "consistent": found.consistent}
+    except Rejected as reason:
+        outcome["error"] = f"{reason.error}: {reason.message}"
+    return AssessmentExample(
+        principle=test.principle.id, example=test.number, expected=case.verdict, **outcome
+    )
+
+
+def _prompt(test: _Case) -> Prompt:
+    return Prompt(id=test.name, messages=(user(test.case.prompt),), kind="red-team")
 
 
 async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:
@@ -231,7 +281,7 @@ async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticEx
 async def _judge_test(test: _Case, method: Method, calls: RowCalls) -> JudgeExample:
     case, outcome = test.case, dict[str, Any](p_revision=None, consistent=None)
     comparison = Comparison(
-        prompt=Prompt(id=test.name, messages=(user(case.prompt),), kind="red-team"),
+        prompt=_prompt(test),
         response_a=case.response,
         response_b=case.revision or "",
     )

@@ -12,6 +12,7 @@ import typer
 
 from cai.cli.console import console, plain, stderr
 from cai.cli.options import Json
+from cai.cli.show import show
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def demo(
         return
     _print_measures(measures)
     _print_answers(constitution, held_out, before, after)
-    console.print(plain(f"One chain of the data: cai show {run.folder} --first"), soft_wrap=True)
+    console.print(plain("\nOne chain of what was learnt", "bold"))
+    show(run.folder, None, first=True, failed=False, ids=False)
     minutes = (time.monotonic() - began) / 60
     console.print(plain(f"{minutes:.1f} minutes; everything is in {out}"), soft_wrap=True)
 

@@ -15,7 +15,14 @@ from cai.config import Settings, resolve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cai.checks.examples import CriticExample, ExampleReport, JudgeExample, RuleExample
+    from cai.checks.examples import (
+        AssessmentExample,
+        CriticExample,
+        Example,
+        ExampleReport,
+        JudgeExample,
+        RuleExample,
+    )
 
 ASKED = ("cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 
@@ -81,9 +88,9 @@ def run_examples(
     With --conflicts: the prompts of the file's `conflicts` are answered and revised by each of the
     two principles, and each revision is assessed by the other.
 
-    The critic passes where its verdict is the example's; the judge where it prefers the example's
-    revision to its response, in both orders. Rules (check) are tested without a model. Exit code 1
-    if fewer than --min-pass pass.
+    The critic passes where its verdict, and its assessment without a critique, are the example's;
+    the judge where it prefers the example's revision to its response, in both orders. Rules (check)
+    are tested without a model. Exit code 1 if fewer than --min-pass pass.
     """
     from cai.checks.examples import check_examples
     from cai.runtime.progress import Shown
@@ -158,23 +165,24 @@ def _conflicts(
 def _print(report: ExampleReport) -> None:
     from rich.table import Table
 
-    table = Table("principle", "rule", "critic", "judge", "not passed", title_justify="left")
-    ids = [t.principle for t in report.rules]
-    ids += [t.principle for t in report.critic] + [t.principle for t in report.judge]
-    for name in dict.fromkeys(ids):
+    heads = ("principle", "rule", "critic", "assessed", "judge", "not passed")
+    table = Table(*heads, title_justify="left")
+    for name in dict.fromkeys(test.principle for test in report.tests):
         rules = [test for test in report.rules if test.principle == name]
         critic = [test for test in report.critic if test.principle == name]
+        assessed = [test for test in report.assessments if test.principle == name]
         judge = [test for test in report.judge if test.principle == name]
         failed = [_ruled(t) for t in rules if not t.passed]
         failed += [_said(t) for t in critic if not t.passed]
+        failed += [_assessed(t) for t in assessed if not t.passed]
         failed += [_preferred(t) for t in judge if not t.passed]
-        shares = (_share(rules), _share(critic), _share(judge))
+        shares = (_share(rules), _share(critic), _share(assessed), _share(judge))
         table.add_row(plain(name), *shares, plain("\n".join(failed)))
     console.print(table)
     console.print(plain(f"{report.constitution}: {report.passed} of {report.total} tests pass"))
 
 
-def _share(tests: Sequence[RuleExample | CriticExample | JudgeExample]) -> str:
+def _share(tests: Sequence[Example]) -> str:
     return f"{sum(t.passed for t in tests)}/{len(tests)}" if tests else "-"
 
 
@@ -186,6 +194,13 @@ def _said(test: CriticExample) -> str:
     if test.p_change is None:
         return f"{test.example}: critic failed: {test.error}"
     return f"{test.example}: {test.expected}, but p(change) = {test.p_change:.2f}"
+
+
+def _assessed(test: AssessmentExample) -> str:
+    if test.p_violates is None:
+        return f"{test.example}: assessment failed: {test.error}"
+    order = "" if test.consistent else ", the orders disagree"
+    return f"{test.example}: {test.expected}, but p(violates) = {test.p_violates:.2f}{order}"
 
 
 def _preferred(test: JudgeExample) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import math
 import re
 from collections.abc import Collection, Iterator
 from typing import Literal
@@ -114,12 +115,16 @@ def shares(constitution: Constitution, kind: Kind, stage: DrawStage) -> dict[str
         and (p.revises if stage == "revise" else p.compare is not None)
         and p.applies(_plain(kind))
     ]
-    top = max((p.weight for p in drawn), default=1.0)  # so that the sum of large weights is finite
-    totals: dict[int, float] = {}
+    pools: dict[int, list[Principle]] = {}
     for p in drawn:
-        pool = p.order if stage == "revise" else 0
-        totals[pool] = totals.get(pool, 0.0) + p.weight / top
-    return {p.id: p.weight / top / totals[p.order if stage == "revise" else 0] for p in drawn}
+        pools.setdefault(p.order if stage == "revise" else 0, []).append(p)
+    return {p.id: share for pool in pools.values() for p, share in _by_weight(pool)}
+
+
+def _by_weight(pool: list[Principle]) -> Iterator[tuple[Principle, float]]:
+    top = max(p.weight for p in pool)  # so that the sum of large weights is finite
+    total = math.fsum(p.weight / top for p in pool)
+    return ((p, p.weight / top / total) for p in pool)
 
 
 def rounds(constitution: Constitution, kind: Kind) -> list[tuple[int, tuple[str, ...]]]:

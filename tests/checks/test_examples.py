@@ -21,6 +21,7 @@ from cai.records import ChoiceScores, Completion, Message, Sampling
 from tests.cli.test_main import command
 
 NEEDED = templates.load().render("change_needed")
+BROKEN = templates.load().render("broken")
 RULES = """
 name: small
 version: 1
@@ -78,7 +79,9 @@ class Knows(ScriptedEngine):
 
     def _pick(self, bad: bool, said: str, options: list[str]) -> tuple[float, float]:
         meant = (options[0] == NEEDED) == bad
-        first = meant if NEEDED in options else "BAD" not in options[0]
+        if BROKEN in options:
+            meant = (options[0] == BROKEN) == bad
+        first = meant if {NEEDED, BROKEN} & set(options) else "BAD" not in options[0]
         return (0.6, 0.3) if first == self.right else (0.3, 0.6)
 
 
@@ -105,13 +108,15 @@ def test_a_model_that_is_right_passes_all(rules: str) -> None:
     assert [t.p_change for t in report.critic] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
     assert [t.p_revision for t in report.judge] == pytest.approx([2 / 3] * 2)
     assert all(t.consistent for t in report.judge)
-    assert (report.passed, report.total, report.constitution) == (5, 5, "small")
+    assert (report.passed, report.total, report.constitution) == (8, 8, "small")
+    assert [(t.principle, t.example, t.expected) for t in report.assessments] == CRITIC
+    assert [t.p_violates for t in report.assessments] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
     assert set(report.models) == {"critic", "judge"}
 
 
 def test_a_model_that_is_wrong_passes_none(rules: str) -> None:
     report = check_examples(engine=Knows(right=False), constitution=rules)
-    assert (report.passed, report.total) == (0, 5)
+    assert (report.passed, report.total) == (0, 8)
     assert [t.p_change for t in report.critic] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
     assert [t.p_revision for t in report.judge] == pytest.approx([1 / 3] * 2)
     assert {t.error for t in (*report.critic, *report.judge)} == {None}
@@ -154,7 +159,7 @@ def test_no_answer_is_a_failure_with_a_reason(
     rules: str, score: tuple[float, float], why: str
 ) -> None:
     report = check_examples(engine=scored(lambda said, options: score), constitution=rules)
-    assert (report.passed, report.total) == (0, 5)
+    assert (report.passed, report.total) == (0, 8)
     assert all((t.error or "").startswith(why) for t in (*report.critic, *report.judge))
     assert {t.p_change for t in report.critic} == {None}
     assert {(t.p_revision, t.consistent) for t in report.judge} == {(None, None)}
@@ -296,7 +301,7 @@ def test_no_model_is_asked_about_the_examples_of_a_rule(rules: str) -> None:
     assert [(t.principle, t.example) for t in report.judge] == JUDGE
     assert [t.finding for t in report.rules] == ["3 words, at most 2.", None, None]
     assert [t.passed for t in report.rules] == [True, True, False]
-    assert (report.passed, report.total, engine.calls) == (7, 8, 13)
+    assert (report.passed, report.total, engine.calls) == (10, 11, 19)
 
 
 def test_rules_alone_need_no_model_and_leave_no_folder(rules: str) -> None:
@@ -321,19 +326,19 @@ ALWAYS = ("--model", "scripted:change=1")
 def test_the_command_and_its_exit_codes(rules: str) -> None:
     base = ("constitution", "test", rules, *ALWAYS)
     out, _ = command(*base, code=1)
-    assert "small: 4 of 5 tests pass" in out
+    assert "small: 6 of 8 tests pass" in out
     assert "2: fine, but p(change) = 0.80" in out
-    command(*base, "--min-pass", "0.8")
-    command(*base, "--min-pass", "0.81", code=1)
+    command(*base, "--min-pass", "0.75")
+    command(*base, "--min-pass", "0.76", code=1)
     out, _ = command(*base, "--principle", "fair", "--principle", "brief")
-    assert "small: 2 of 2 tests pass" in out
+    assert "small: 3 of 3 tests pass" in out
     command(*base, "--min-pass", "1.1", code=2)
 
 
 def test_the_command_prints_json(rules: str) -> None:
     out, _ = command("constitution", "test", rules, *ALWAYS, "--json", code=1)
     data = json.loads(out)
-    assert (data["passed"], data["total"], data["constitution"]) == (4, 5, "small")
+    assert (data["passed"], data["total"], data["constitution"]) == (6, 8, "small")
     assert [(t["principle"], t["p_change"]) for t in data["critic"]] == [
         ("kind", pytest.approx(0.8)),
         ("kind", pytest.approx(0.8)),

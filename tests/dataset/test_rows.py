@@ -17,7 +17,8 @@ def step(revision: str | None, p_change: float = 0.9) -> RevisionStep:
 
 
 def chain(*revisions: str | None) -> RevisionChain:
-    return RevisionChain(prompt=prompt(), response="one two", steps=tuple(map(step, revisions)))
+    asked = prompt(kind="borderline")  # what is unchanged is learnt too
+    return RevisionChain(prompt=asked, response="one two", steps=tuple(map(step, revisions)))
 
 
 def rows_of(made: RevisionChain, steps: str) -> list[dict[str, Any]]:

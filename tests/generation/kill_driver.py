@@ -28,7 +28,8 @@ def engine(log: str) -> ScriptedEngine:
 
 
 def settings(prompts: str) -> Settings:
-    return Settings(prompts=prompts, revisions=2, test_share=0.3, max_open_rows=20)
+    # An assessment is one call with 16 labels: without it a call in flight is two lines at most.
+    return Settings(prompts=prompts, revisions=2, assess=False, test_share=0.3, max_open_rows=20)
 
 
 class Killer:

@@ -25,7 +25,8 @@ CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 
 def go(prompts: str | Path, **given: Any) -> cai.Run:
     named = {"out": "run", "stages": ("sft",), "revisions": 0, "engine": ScriptedEngine()}
-    return cai.generate(**{**named, "prompts": str(prompts), **given})
+    named |= {"kind": "borderline", "prompts": str(prompts)}  # unchanged answers are rows
+    return cai.generate(**{**named, **given})
 
 
 def mixed(path: Path, good: int, odd: int) -> dict[int, str]:
@@ -43,6 +44,7 @@ def mixed(path: Path, good: int, odd: int) -> dict[int, str]:
 def test_thirty_odd_rows_among_a_thousand(tmp_path: Path) -> None:
     expected = mixed(tmp_path / "mixed.jsonl", 1000, 30)
     command = [*CAI, "generate", "--model", "scripted", "--prompts", "mixed.jsonl", "--out", "run"]
+    command += ["--kind", "borderline"]
     command += ["--stages", "sft", "--revisions", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     run = cai.Run.load("run")
@@ -152,6 +154,7 @@ def test_columns_that_mean_something_else_are_ignored_by_name(tmp_path: Path) ->
     ]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [*CAI, "generate", "--model", "scripted", "--prompts", "rows.jsonl", "--out", "run"]
+    command += ["--kind", "borderline"]
     command += ["--stages", "sft", "--revisions", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -95,7 +95,7 @@ def test_labels_of_both_kinds_of_pair(go: Go) -> None:
 
 
 def test_each_role_asks_its_own_model(go: Go, tmp_path: Path) -> None:
-    run = go()
+    run = go(revisions=1, assess=False)
     counts, revised = asked(tmp_path), run.manifest.counts["target.revision"]
     assert counts["policy"] == 30
     assert counts["critic"] == 30 * 3

@@ -36,7 +36,8 @@ def missing_column(names: Sequence[str], dataset: DatasetName) -> str | None:
 
 def columns_of_run(dataset: DatasetName) -> list[str]:
     """The columns, besides the answers, that the dataset of any run has and that are read."""
-    return [name for name in schema_of(dataset, 1).names if name in ("prompt", *_BESIDE)]
+    needed = {"prompt", *_BESIDE} - {"prompt_kind"}
+    return [name for name in schema_of(dataset, 1).names if name in needed]
 
 
 def columns_to_read(dataset: DatasetName, required: Sequence[str] = ()) -> Columns:

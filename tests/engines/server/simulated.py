@@ -31,7 +31,8 @@ CONTEXT = 2048  # tokens, of those kinds that tell it elsewhere than vLLM
 
 def prompts(folder: Path, count: int) -> str:
     path = folder / "prompts.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(count)))
+    rows = [{"prompt": f"Question {n}?", "kind": "borderline"} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 

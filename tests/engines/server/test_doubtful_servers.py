@@ -176,7 +176,7 @@ def test_a_placeholder_for_a_key_changes_nothing_that_is_read(
     monkeypatch.setenv("CAI_API_KEY", key)
     with FakeServer("top") as server:
         server.say = "An EMPTY token for me, my friend: it says nothing at all of the matter."
-        run = go(tmp_path, server.url, 4)
+        run = go(tmp_path, server.url, 4, revisions=0)
         assert server.heard == {f"Bearer {key}"}
     assert {row["completion"][0]["content"] for row in run.sft["train"]} == {server.say}
     assert run.manifest.tokens["policy"]["input"] > 0

@@ -381,6 +381,7 @@ def test_a_key_is_written_nowhere(
     with FakeServer() as server:
         server.say = f"Your key is {key}, and you said Bearer {key}."
         arguments = ["generate", "--model", f"{server.url}#m", "--prompts", prompts(tmp_path, 3)]
+        arguments += ["--revisions", "0"]
         result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")])
         assert server.heard == {f"Bearer {key}"}
         assert result.exit_code == 0, result.output
