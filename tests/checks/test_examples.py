@@ -196,8 +196,8 @@ def test_chance_is_no_pass() -> None:
 def test_a_second_run_asks_nothing(rules: str) -> None:
     first, again = Knows(), Knows()
     report = check_examples(engine=first, constitution=rules)
-    # A critique and both orders of the verdict; both orders of a comparison.
-    assert first.calls == 3 * 3 + 2 * 2
+    # A critique and both orders of the verdict; of an assessment; of a comparison.
+    assert first.calls == 3 * 3 + 3 * 2 + 2 * 2
     assert check_examples(engine=again, constitution=rules) == report
     assert again.calls == 0
     assert Path("outputs/constitution-test/small/calls.sqlite").is_file()
@@ -208,10 +208,10 @@ def test_what_was_edited_is_asked_again_and_nothing_else(rules: str) -> None:
     Path(rules).write_text(RULES.replace("response: BAD and long", "response: BAD and longer"))
     again = Knows()
     check_examples(engine=again, constitution=rules, out="calls")
-    assert again.calls == 3
+    assert again.calls == 3 + 2
     other = Knows(right=False)
     check_examples(engine=other, constitution=rules, out="calls")
-    assert other.calls == 13
+    assert other.calls == 19
 
 
 def test_failures_are_asked_again_on_demand(rules: str) -> None:
@@ -350,9 +350,9 @@ def test_the_command_prints_json(rules: str) -> None:
 def test_the_command_makes_no_call_twice(rules: str) -> None:
     base = ("constitution", "test", rules, "--min-pass", "0", "--out", "calls", "--model")
     first, _ = command(*base, "scripted:log=log.txt")
-    assert len(Path("log.txt").read_text().splitlines()) == 13
+    assert len(Path("log.txt").read_text().splitlines()) == 19
     again, _ = command(*base, "scripted:log=log.txt")
-    assert len(Path("log.txt").read_text().splitlines()) == 13
+    assert len(Path("log.txt").read_text().splitlines()) == 19
     assert again == first
 
 
@@ -363,15 +363,15 @@ def test_a_share_is_compared_as_it_is_written(tmp_path: Path) -> None:
     rules = {"name": "many", "version": 1, "principles": [rule]}
     (tmp_path / "many.yaml").write_text(json.dumps(rules))
     base = ("constitution", "test", "many.yaml", *ALWAYS, "--min-pass")
-    out, _ = command(*base, "0.56")  # 0.56 * 25 is more than 14
-    assert "14 of 25" in out
+    out, _ = command(*base, "0.56")  # 0.56 * 50 is more than 28
+    assert "28 of 50" in out
     command(*base, "0.57", code=1)
 
 
 def test_failed_tests_of_the_command(rules: str) -> None:
     base = ("constitution", "test", rules, "--model", "scripted:fail=1", "--min-pass")
     out, _ = command(*base, "0")
-    assert "0 of 5 tests pass" in out
+    assert "0 of 8 tests pass" in out
     assert "1: critic failed: call: scripted: this call can't succeed" in out
     assert "1: judge failed: call: scripted: this call can't succeed" in out
     command(*base, "0.01", code=1)

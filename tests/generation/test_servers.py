@@ -80,8 +80,8 @@ def test_a_finished_run_needs_no_server(tmp_path: Path) -> None:
 
 
 def plan(url: str, folder: Path, count: int, **given: Any) -> Plan:
-    values = {"model": url, "prompts": prompts(folder, count), "judge_principles": 2, **given}
-    settings = resolve({**values, "test_share": 0})
+    few = {"judge_principles": 2, "revisions": 1, "test_share": 0}
+    settings = resolve({"model": url, "prompts": prompts(folder, count), **few, **given})
     return make_plan(load_method(settings), folder / "run", engines=make_engines(settings))[0]
 
 

@@ -13,14 +13,15 @@ def test_the_columns_of_a_run_are_read_by_the_names_that_its_schema_has() -> Non
     assert columns_of_run("sft") == ["id", "prompt"]
     assert columns_of_run("preferences") == ["id", "prompt", "chosen_probability", "pair_source"]
     of_sft = columns_to_read("sft", columns_of_run("sft"))
-    assert of_sft(DATASETS["sft"].names, "x") == ["id", "prompt", "completion"]
+    assert of_sft(DATASETS["sft"].names, "x") == ["id", "prompt", "completion", "prompt_kind"]
     of_pairs = columns_to_read("preferences", columns_of_run("preferences"))
     assert of_pairs(schema_of("preferences", 1).names, "x") == [
         "id", "prompt", "chosen", "rejected", "chosen_probability", "pair_source",
+        "prompt_kind",
     ]  # fmt: skip
     assert of_pairs(DATASETS["preferences"].names, "x") == [
         "id", "prompt", "chosen", "rejected", "chosen_probability", "pair_source",
-        "calibrated",
+        "calibrated", "prompt_kind",
     ]  # fmt: skip
 
 

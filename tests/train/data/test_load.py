@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from cai.errors import CaiError
+from cai.records import Message
+from cai.train.data import load
+from cai.train.data.examples import Example
 from tests.train.data.rows import (
     Load,
     pair,
@@ -40,3 +43,26 @@ def test_sure_labels_are_refused_where_doubt_is_to_be_learnt(load: Load, tmp_pat
         with pytest.raises(CaiError, match=r"above 0\.99"):
             load("dpo", run, loss=loss)
     assert len(load("dpo", run, loss="hard").train) == 5
+
+
+@pytest.mark.parametrize(("helpful", "others", "told"), [(1, 3, True), (1, 2, False), (0, 2, True)])
+def test_too_little_help_among_what_is_imitated_is_told(
+    helpful: int, others: int, told: bool
+) -> None:
+    kinds = ["helpful"] * helpful + ["red-team"] * others
+    rows = [
+        Example(
+            id=str(n),
+            origin="x",
+            prompt=(Message(role="user", content="Why?"),),
+            answers=("So.",),
+            prompt_kind=kind,
+        )
+        for n, kind in enumerate(kinds)
+    ]
+    words = list(load._too_few_helpful(rows))
+    assert bool(words) is told
+    if told:
+        assert words[0].startswith(f"{helpful} of {helpful + others} rows answer helpful prompts")
+    unknown = [row.model_copy(update={"prompt_kind": None}) for row in rows]
+    assert list(load._too_few_helpful(unknown)) == []
