@@ -6,6 +6,8 @@ The critic and the reviser go on in the conversation as chat turns, so what they
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 from cai.cleaning import clean_revision, defect
 from cai.constitution.records import Principle
@@ -23,7 +25,7 @@ from cai.records import (
     assistant,
     user,
 )
-from cai.runtime.calls import RowCalls
+from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.reasons import BREAKS
 
 GUIDED_DRAWS = 2  # answers with the constitution in view, until one keeps the rules
@@ -71,20 +73,14 @@ async def respond(prompt: Prompt, method: Method, calls: RowCalls) -> str:
         cut = what == "truncated" and method.broken(prompt, completion.text.strip())
         return None if cut else what
 
-    text = ""
-    for ordinal in range(GUIDED_DRAWS if settings.guided else 1):
-        completion = await calls.generate(
-            "respond",
-            0,
-            messages,
-            settings.sampling("policy"),
-            problem,
-            ordinal=ordinal,
-            longer=method.version >= 2,
-        )
-        text = completion.text.strip()
+    sampling, longer = settings.sampling("policy"), method.version >= 2
+    draw = partial(calls.generate, "respond", 0, messages, sampling, problem, longer=longer)
+    text = (await draw()).text.strip()
+    for ordinal in range(1, GUIDED_DRAWS if settings.guided else 1):
         if not method.broken(prompt, text):
             break
+        with suppress(Rejected):  # then the one before it is revised
+            text = (await draw(ordinal=ordinal)).text.strip()
     return text
 
 

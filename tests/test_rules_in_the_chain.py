@@ -181,6 +181,13 @@ def test_guided_answers_have_the_constitution_in_view_and_rows_have_not() -> Non
     assert (pair.comparison.response_a, pair.comparison.response_b) == ("Plain text.", "Be nice.")
 
 
+def test_a_second_guided_draw_that_is_unusable_leaves_the_first() -> None:
+    by = method(rules(SHORT), preset="distil")
+    engine = Recorder(ALWAYS, writer(LONG, "", "", "Be nice."))
+    made = asyncio.run(chain(prompt(kind="helpful"), by, engine))
+    assert made.texts == (LONG, "Be nice.")
+
+
 def test_pairs_with_and_without_guidance_need_no_guided_chain() -> None:
     by = method(rules(KIND), revisions=0, pairs=("guided",))
     engine = Recorder(ALWAYS, writer("Plain text.", "Be nice."))
