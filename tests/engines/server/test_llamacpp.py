@@ -103,13 +103,14 @@ def test_as_much_of_the_probability_falls_on_the_labels_as_in_process(url: str) 
     assert abs(found["server"] - found["in process"]) < 0.05
 
 
-def test_24_shipped_prompts_are_generated_and_labelled(tmp_path: Path, url: str) -> None:
-    given: dict[str, Any] = {"limit": 24, "judge_principles": 2, "test_share": 0, **SHORT}
+def test_shipped_prompts_are_generated_assessed_and_labelled(tmp_path: Path, url: str) -> None:
+    few = {"judge_principles": 2, "revisions": 1, "system": "Answer in one short sentence."}
+    given: dict[str, Any] = {"limit": 12, "test_share": 0, **few, **SHORT}
     begun = time.monotonic()
     run = cai.generate(model=url, out=tmp_path / "run", **given)
-    print(f"24 prompts: {time.monotonic() - begun:.0f} s")  # noqa: T201
+    print(f"12 prompts: {time.monotonic() - begun:.0f} s")  # noqa: T201
     manifest = run.manifest
-    assert manifest.prompts["rows"] == 24
+    assert manifest.prompts["rows"] == 12
     assert {identity.split(" ", 1)[1] for identity in manifest.models.values()} == {
         "prefix=continued"
     }
@@ -118,7 +119,12 @@ def test_24_shipped_prompts_are_generated_and_labelled(tmp_path: Path, url: str)
     assert {j["method"] for pair in judged for j in pair["judgements"]} == {"top_logprobs"}
     assert min(j["label_mass"] for pair in judged for j in pair["judgements"]) > 0.5
     reasons = {failure.error for failure in run.failures}
-    assert reasons <= {"truncated", "loop", "empty", "echo", "leak"}, reasons
+    assert reasons <= {"truncated", "loop", "empty", "echo", "leak", "apology", "note"}, reasons
+    assessed = [a for row in run.traces["train"] for a in row["assessments"]]
+    assert {a["method"] for a in assessed} == {"top_logprobs"}
+    # Nobody has measured this critic: what it leaves unchanged may be harmful, and is not learnt.
+    rows = [row for row in run.sft["train"] if row["prompt_kind"] == "red-team"]
+    assert "unchanged" not in {row["target"] for row in rows}
     again = cai.generate(model=url, out=tmp_path / "run", **given)
     assert again.manifest.calls["made"] == 0
 
