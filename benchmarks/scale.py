@@ -58,6 +58,8 @@ def measure_run(rows: int, folder: Path, open_rows: int) -> dict[str, object]:
         prompts=str(prompts),
         out=folder / "run",
         stages=["sft"],
+        revisions=1,
+        assess=False,
         max_open_rows=open_rows,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -93,7 +95,7 @@ def measure_chain(rows: int, folder: Path, kind: str) -> dict[str, object]:
 
     async def chains() -> tuple[int, float]:
         engine = ScriptedEngine()
-        method = load_method(Settings())
+        method = load_method(Settings(revisions=1, assess=False))
         scheduler = Scheduler(engine, rows)
         await scheduler.start()
         store = Journal(folder / f"{kind}.sqlite") if kind == "journal" else Dictionary()

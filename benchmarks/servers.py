@@ -73,7 +73,8 @@ def cai_client(name: str, *options: str) -> Client:
         run = [sys.executable, "-m", "cai.cli", "generate", "--prompts", str(prompts), *wide]
         if "preferences" not in options:
             run += ["--stages", "sft"]
-        run += ["--set", "verdict=false", "--model", f"{server.root}/v1#sim"]
+        run += ["--no-verdict", "--no-assess", "--revisions", "1"]  # STEPS calls a row
+        run += ["--model", f"{server.root}/v1#sim"]
         return [*run, "--out", str(folder / "run")]
 
     return Client(name, command)

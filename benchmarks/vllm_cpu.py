@@ -205,6 +205,8 @@ def part_run(given: argparse.Namespace, table: Table, engine: OpenAIEngine) -> N
             engine=recorded,
             limit=given.rows,
             out=f"{folder}/run",
+            revisions=1,
+            assess=False,
             **SHORT,
         )
         made = run.manifest.calls["made"]
