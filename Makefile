@@ -16,9 +16,10 @@ demo: $(VENV)/.train
 # The run in outputs/example. So small a model cannot mend what is harmful: rules alone, which a
 # program checks, short answers and a low temperature.
 example: $(VENV)/.local
-	$(BIN)/cai generate --constitution plain-answers.yaml --prompts seeds:helpful --limit 24 \
-		--out outputs/example --pairs revision --policy-temperature 0.5 \
-		--reviser-temperature 0.5 --policy-max-tokens 96 --reviser-max-tokens 96
+	$(BIN)/cai generate --constitution plain-answers.yaml --preset distil \
+		--prompts seeds:helpful --limit 24 --out outputs/example --dtype float32 \
+		--policy-temperature 0.5 --reviser-temperature 0.5 \
+		--policy-max-tokens 96 --reviser-max-tokens 96
 	$(BIN)/cai show outputs/example --first
 
 test: export HF_HUB_OFFLINE = 1

@@ -48,7 +48,7 @@ def print_summary(run: Run) -> None:
         "answered plainly": f"{counts.get('target.response', 0):,}",
         **_looked_at(counts),
         "failed": f"{counts.get('failures', 0):,}{f' ({reasons})' if reasons else ''}",
-        **_pair_counts(counts, manifest.judge),
+        **_pair_counts(counts, manifest.judge, judged="judge" in manifest.models),
         "sft rows": f"{counts.get('sft.train', 0):,} train, {counts.get('sft.test', 0):,} test",
         "preference rows": f"{counts.get('preferences.train', 0):,} train, "
         f"{counts.get('preferences.test', 0):,} test",
@@ -114,7 +114,9 @@ def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
     return {"cost": f"{cost['total']:,.4g}{per_row}"}
 
 
-def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[str, str]:
+def _pair_counts(
+    counts: Mapping[str, int], judge: Mapping[str, Any], *, judged: bool
+) -> dict[str, str]:
     """A line per source of pairs: labelled, and dropped for what reason."""
     lines: dict[str, str] = {}
     for source in get_args(PairSource):
@@ -126,7 +128,7 @@ def _pair_counts(counts: Mapping[str, int], judge: Mapping[str, Any]) -> dict[st
             lines[f"{source} pairs"] = ", ".join(words)
     if "pairs.no principle" in counts:
         lines["no principle compares"] = f"{counts['pairs.no principle']:,} prompts"
-    if lines:
+    if lines and judged:
         lines["judge"] = JudgeFacts.model_validate(judge).state
     if "failures.pairs" in counts:
         lines["pairs that failed"] = f"{counts['failures.pairs']:,}"
