@@ -17,7 +17,7 @@ demo: $(VENV)/.train
 # program checks, short answers and a low temperature.
 example: $(VENV)/.local
 	$(BIN)/cai generate --constitution plain-answers.yaml --preset distil \
-		--prompts seeds:helpful --limit 24 --out outputs/example --dtype float32 \
+		--prompts prompts/example.jsonl --out outputs/example --dtype float32 \
 		--policy-temperature 0.5 --reviser-temperature 0.5 \
 		--policy-max-tokens 96 --reviser-max-tokens 96
 	$(BIN)/cai show outputs/example --first

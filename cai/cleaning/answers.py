@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cai.cleaning.echoes import copied_share, echoes, repeats
+from cai.cleaning.echoes import copied_share, copies_a_run, echoes, repeats
 from cai.cleaning.ends import cut_ends, left_over
 from cai.cleaning.first import _ANNOUNCEMENT, _LABEL, _REASONING, _unquoted
 from cai.cleaning.leaks import trimmed
@@ -64,7 +64,9 @@ def defect(
         return "empty"
     if any(echoes(text, source) for source in read):
         return "echo"
-    if copied_share(text, instructions) > 0.5 or any(repeats(text, c) for c in critiques):
+    if copies_a_run(text, instructions) or copied_share(text, instructions) > 0.5:
+        return "echo"
+    if any(repeats(text, critique) for critique in critiques):
         return "echo"
     if loops(text):
         return "loop"

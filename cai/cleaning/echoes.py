@@ -92,6 +92,18 @@ def copied_share(text: str, sources: Sequence[str]) -> float:
     return sum(copied) / len(sequence) if sequence else 0.0
 
 
+def copies_a_run(text: str, sources: Sequence[str]) -> bool:
+    """Whether a long run of units stands in a source too: 8 words, or 16 characters.
+
+    An answer does not share so much with a request of ours by chance; a small model puts the
+    request's own words into its answer.
+    """
+    sequence = units(text)
+    size = 16 if gram_size(sequence) == CHARACTER_GRAM else 8
+    known = {gram for source in sources for gram in grams(units(source), size)}
+    return any(gram in known for gram in grams(sequence, size))
+
+
 def _run(sequence: list[str]) -> int:
     size = gram_size(sequence)
     if len(sequence) >= _SHORT:

@@ -105,12 +105,12 @@ def test_as_much_of_the_probability_falls_on_the_labels_as_in_process(url: str) 
 
 def test_shipped_prompts_are_generated_assessed_and_labelled(tmp_path: Path, url: str) -> None:
     few = {"judge_principles": 2, "revisions": 1, "system": "Answer in one short sentence."}
-    given: dict[str, Any] = {"limit": 12, "test_share": 0, **few, **SHORT}
+    given: dict[str, Any] = {"limit": 6, "test_share": 0, **few, **SHORT}
     begun = time.monotonic()
     run = cai.generate(model=url, out=tmp_path / "run", **given)
-    print(f"12 prompts: {time.monotonic() - begun:.0f} s")  # noqa: T201
+    print(f"6 prompts: {time.monotonic() - begun:.0f} s")  # noqa: T201
     manifest = run.manifest
-    assert manifest.prompts["rows"] == 12
+    assert manifest.prompts["rows"] == 6
     assert {identity.split(" ", 1)[1] for identity in manifest.models.values()} == {
         "prefix=continued"
     }
