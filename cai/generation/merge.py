@@ -11,6 +11,7 @@ from cai.checks.results import with_judge
 from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
 from cai.constitution.records import Constitution
 from cai.dataset.run import Run
+from cai.dataset.schema import SPLITS, text_key
 from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
 from cai.generation.job import run_into
@@ -76,7 +77,28 @@ def merge_shards(
                 "there.",
             )
     engines: dict[str, Engine] = {role: Absent(identities.get(role, "none")) for role in ROLES}
-    return run_into(Path(out), method, engines, reuse=shards, progress=progress, named=False)
+    run = run_into(Path(out), method, engines, reuse=shards, progress=progress, named=False)
+    both = _in_both_splits(run)
+    if both and progress is not None:
+        progress.warn(
+            f"{both:,} train rows begin with a text that stands in the test split too: it has a "
+            "group in one place and none in the other. cai train leaves out those whose whole "
+            "prompt does; give both the same group"
+        )
+    return run
+
+
+def _in_both_splits(run: Run) -> int:
+    """Train rows whose first human turn stands in the test split, by another key."""
+    traces = run.traces
+    if set(SPLITS) - set(traces):
+        return 0
+    held_out = {_first_turn(row) for row in traces["test"]}
+    return sum(_first_turn(row) in held_out for row in traces["train"])
+
+
+def _first_turn(row: Mapping[str, Any]) -> str:
+    return text_key(next((m["content"] for m in row["prompt"] if m["role"] == "user"), ""))
 
 
 def _of_one_run(facts: Mapping[str, Mapping[str, Any]]) -> None:

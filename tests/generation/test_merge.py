@@ -15,6 +15,7 @@ from cai.cli import app
 from cai.dataset.run import Run
 from cai.errors import CaiError
 from cai.generation.merge import merge_shards
+from cai.runtime.progress import Quiet
 
 FILES = ("sft/train.parquet", "preferences/train.parquet", "traces/train.parquet", "failures.jsonl")
 
@@ -126,3 +127,35 @@ def test_what_rows_cost(tmp_path: Path) -> None:
     for wrong in ("much", "1", "1,2,3", "-1,2", "nan,1"):
         with pytest.raises(CaiError, match="no price"):
             part(tmp_path, None, price=wrong)
+
+
+def test_a_text_with_a_group_here_and_none_there_is_told(tmp_path: Path) -> None:
+    """Its splits are by two keys: of 40 texts some lie in both."""
+    rows = [{"prompt": f"Why {n}?", "kind": "borderline", "id": f"a{n}"} for n in range(40)]
+    roles = ("user", "assistant", "user")
+    again = [
+        {
+            "messages": [
+                {"role": role, "content": text}
+                for role, text in zip(roles, (f"Why {n}?", "So.", "And?"), strict=True)
+            ],
+            "group": f"g{n}",
+            "kind": "borderline",
+            "id": f"b{n}",
+        }
+        for n in range(40)
+    ]
+    Path("p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, *again]))
+    for n in (1, 2):
+        cai.generate(
+            model="scripted", prompts="p.jsonl", shard=f"{n}/2", out=f"{n}", test_share=0.5
+        )
+    told: list[str] = []
+
+    class Told(Quiet):
+        def warn(self, message: str) -> None:
+            told.append(message)
+
+    merge_shards(["1", "2"], "whole", progress=Told())
+    (words,) = [message for message in told if "test split" in message]
+    assert int(words.split()[0]) > 5
