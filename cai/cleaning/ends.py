@@ -102,6 +102,8 @@ def _preamble_end(head: str) -> int | None:
     label = starts("label").match(head)
     if label and (after := _AFTER_LABEL.match(head, label.end())):
         return after.end()
+    if label and head.lstrip().startswith("#") and head[label.end() : label.end() + 1] == "\n":
+        return label.end()
     found = starts("preamble").match(head)
     if found is None:
         return None
