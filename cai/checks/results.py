@@ -85,8 +85,11 @@ def judge_key(method: Method, identity: str) -> str:
     """What a judge's labels depend on besides the pair: itself, K, and what it is asked by.
 
     A temperature that fits the mean of 4 principles is wrong by far for that of 1 or 16, and
-    other principles are other questions.
+    other principles are other questions. In a folder of version 0.1.0 the judge itself is the key,
+    as it was there.
     """
+    if method.version == 1:
+        return judge_itself(method, identity)
     asked = [method.settings.judge_principles, method.constitution.digest]
     return f"{judge_itself(method, identity)}-{digest(asked)}"
 

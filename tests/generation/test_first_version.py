@@ -16,11 +16,15 @@ import yaml
 
 import cai
 from cai import files, templates
+from cai.checks.judge import judge_check
+from cai.checks.results import judge_itself, store
+from cai.config import resolve
 from cai.engines.local import smollm, transformers
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.generation.merge import merge_shards
 from cai.generation.plan import Plan
+from cai.method import load_method
 from tests.engines.conftest import CHATML, save_tiny
 
 pytest.importorskip("torch")
@@ -213,3 +217,21 @@ def test_shards_of_the_first_version_are_merged_by_its_rules(
     assert merged.manifest.calls["made"] == 0
     for name in ("sft/train.parquet", "traces/train.parquet"):
         assert (merged.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_judge_that_was_found_usable_then_is_usable_in_its_folder(
+    prompts_file: Callable[..., str],
+) -> None:
+    """The key of a check had neither K nor constitution; without it all revisions count again."""
+    given = {"engine": ScriptedEngine(), "prompts": prompts_file(8), "test_share": 0.0}
+    method = load_method(resolve({"method_version": 1}))
+    check = judge_check(engine=ScriptedEngine(), out="check")
+    of_then = {"key": judge_itself(method, ScriptedEngine().identity), "verdict": "usable"}
+    store(check.model_copy(update=of_then))
+    first = cai.generate(out="run", method_version=1, **given)  # type: ignore[arg-type]
+    as_by_the_first_version(first.folder)
+    assert first.manifest.judge["usable"] is True
+    again = cai.generate(out="run", **given)  # type: ignore[arg-type]
+    assert (again.manifest.judge["usable"], again.manifest.calls["made"]) == (True, 0)
+    new = cai.generate(out="new", **given)  # type: ignore[arg-type]
+    assert new.manifest.judge["usable"] is False  # by a check with its K and constitution
