@@ -93,7 +93,7 @@ async def revise_by(
         Rejected, MissingCall: As `revise`.
     """
     settings, prompt = method.settings, chain.prompt
-    talk = _conversation(chain, method)
+    talk = conversation(prompt, chain.final, method)
     critique, verdict = None, None
     if settings.critique:
         talk = (*talk, user(method.request("critique", principle)))
@@ -123,7 +123,7 @@ async def _rules_step(
 ) -> RevisionStep:
     """A round for broken rules: what a program found is the critique of all of them."""
     request = user(method.rules_request(findings))
-    talk = (*_conversation(chain, method), request)
+    talk = (*conversation(chain.prompt, chain.final, method), request)
     said = ((request.content,), tuple(f.text for f in findings))
     cleaned = await _drawn_revision(talk, chain.prompt, number, said, method, calls, for_rules=True)
     return RevisionStep(
@@ -136,11 +136,25 @@ async def _rules_step(
     )
 
 
-def _conversation(chain: RevisionChain, method: Method) -> tuple[Message, ...]:
+def conversation(prompt: Prompt, answer: str, method: Method) -> tuple[Message, ...]:
     """System text, few-shot cases, the prompt's turns and the answer as it stands."""
-    turns = chain.prompt.messages
+    turns = prompt.messages
     head = turns[:1] if turns[0].role == "system" else ()
-    return (*head, *method.few_shot, *turns[len(head) :], assistant(chain.final))
+    return (*head, *method.few_shot, *turns[len(head) :], assistant(answer))
+
+
+async def verdict_of(
+    principle: Principle, prompt: Prompt, answer: str, method: Method, calls: RowCalls
+) -> Verdict:
+    """What a critic says of an answer by one principle, after a critique, as in the chain.
+
+    Raises:
+        Rejected, MissingCall: As `revise`.
+    """
+    request = user(method.request("critique", principle))
+    talk = (*conversation(prompt, answer, method), request)
+    critique = await ask_critique(talk, 1, method, calls)
+    return await ask_verdict((*talk, assistant(critique)), method, calls)
 
 
 async def ask_critique(

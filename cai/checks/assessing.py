@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cai import statistics
 from cai.assessment import assess
+from cai.checks.asking import ask_all, written_after
 from cai.config import Settings, settings_of
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.files import replacing
 from cai.method import Method, load_method
 from cai.records import Assessment, Record
-from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
-from cai.runtime.progress import Progress, Quiet
-from cai.runtime.small_jobs import call_all
+from cai.runtime.progress import Progress
 from cai.sources.answers import AnsweredPrompt
 
 
@@ -81,13 +81,6 @@ def assess_answers(
     method = load_method(settings_of(settings, given))
     folder = Path(out)
     by_program = all(p.check for p in method.constitution.principles)
-    engines: dict[str, Engine] = {}
-    if not by_program:
-        dated = on_its_day(method.settings, folder)
-        engines = {"critic": make_engines(dated, engine)["critic"]}
-        expect(engines, method)
-    progress = progress or Quiet()
-    progress.phase("assessing", len(rows))
 
     async def one(row: AnsweredPrompt, calls: RowCalls) -> Assessed:
         principles = [p for p in method.constitution.principles if p.applies(row.prompt)]
@@ -98,28 +91,37 @@ def assess_answers(
             return Assessed(id=row.prompt.id, error=f"{reason.error}: {reason.message}")
         return Assessed(id=row.prompt.id, assessments=found)
 
-    assessed, _ = call_all(
-        folder,
-        engines,
+    assessed = ask_all(
+        method,
+        [] if by_program else ["critic"],
         [(row.prompt.id, row) for row in rows],
         one,
-        seed=method.settings.seed,
-        at_once=method.settings.max_open_rows,
+        folder=folder,
+        phase="assessing",
+        engine=engine,
         retry_failed=retry_failed,
         progress=progress,
-        day=method.settings.date,
-    )
-    with replacing(folder / "assessments.jsonl") as file:
-        for row, result in zip(rows, assessed, strict=True):
-            record = {"where": row.where, **result.model_dump(mode="json", exclude_none=True)}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    ).results
+    with written_after(folder, "critic"):
+        _write(folder / "assessments.jsonl", rows, assessed)
     return _report(method, assessed), assessed
 
 
+def _write(path: Path, rows: Sequence[AnsweredPrompt], assessed: Sequence[Assessed]) -> None:
+    with replacing(path) as file:
+        for row, result in zip(rows, assessed, strict=True):
+            record = {"where": row.where, **result.model_dump(mode="json", exclude_none=True)}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
 def _report(method: Method, assessed: Sequence[Assessed]) -> AssessmentReport:
+    by_principle: defaultdict[str, list[Assessment]] = defaultdict(list)
+    for result in assessed:
+        for assessment in result.assessments:
+            by_principle[assessment.principle_id].append(assessment)
     figures = []
     for principle in method.constitution.principles:
-        own = [a for r in assessed for a in r.assessments if a.principle_id == principle.id]
+        own = by_principle[principle.id]
         if not own:
             continue
         violates = sum(a.violates for a in own)

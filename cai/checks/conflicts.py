@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cai import statistics
 from cai.assessment import assess
+from cai.checks.asking import ask_all
 from cai.cleaning import defect
 from cai.config import Settings, settings_of
 from cai.constitution.records import Constitution, Principle
@@ -22,10 +23,8 @@ from cai.guiding import in_words
 from cai.method import Method, load_method
 from cai.records import Completion, Prompt, Record, RevisionChain, digest, user
 from cai.revision import respond, revise_by
-from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
-from cai.runtime.progress import Progress, Quiet
-from cai.runtime.small_jobs import call_all
+from cai.runtime.progress import Progress
 
 
 class ConflictOutcome(Record):
@@ -104,22 +103,17 @@ def check_conflicts(
     constitution = method.constitution
     cases = _written(constitution, between, write) if between else _given(constitution)
     folder = Path(out or Path("outputs") / "conflicts" / constitution.name)
-    dated = on_its_day(method.settings, folder)
-    engines = {r: make_engines(dated, engine)[r] for r in ("policy", "critic", "reviser")}
-    expect(engines, method)
-    progress = progress or Quiet()
-    progress.phase("trying conflicts", len(cases))
-    outcomes, _ = call_all(
-        folder,
-        engines,
+    outcomes = ask_all(
+        method,
+        ["policy", "critic", "reviser"],
         cases,
         partial(_outcome, method),
-        seed=method.settings.seed,
-        at_once=method.settings.max_open_rows,
+        folder=folder,
+        phase="trying conflicts",
+        engine=engine,
         retry_failed=retry_failed,
         progress=progress,
-        day=method.settings.date,
-    )
+    ).results
     pairs = dict.fromkeys(o.between for o in outcomes)
     return ConflictReport(
         constitution=constitution.name,

@@ -14,6 +14,7 @@ from typing import Any
 
 from cai.assessment import assess
 from cai.checks import critic_results
+from cai.checks.asking import Asked, ask_all, folder_for, written_after
 from cai.checks.cases import LabelledCase, read_cases
 from cai.checks.critic_figures import Said, measure
 from cai.checks.critic_results import WAYS, CriticResult, Way, critic_key
@@ -21,16 +22,12 @@ from cai.checks.labelled import Skipped, sample
 from cai.config import Settings, settings_of
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
-from cai.engines.labels import DEFAULT, Labels
 from cai.errors import CaiError
 from cai.files import cases_file, replacing
 from cai.method import Method, load_method
-from cai.records import assistant, user
-from cai.revision import ask_critique, ask_verdict
-from cai.roles import expect, make_engines, on_its_day
+from cai.revision import verdict_of
 from cai.runtime.calls import Rejected, RowCalls
-from cai.runtime.progress import Progress, Quiet
-from cai.runtime.small_jobs import call_all
+from cai.runtime.progress import Progress
 from cai.sources.files import file_digest
 
 # What is asked for a row of SFT data: the check asks all of it, whatever a file of settings says.
@@ -70,20 +67,16 @@ def critic_check(
     labelled, skipped = read_cases(path)
     chosen = sample(usable := _usable(labelled, method), limit)
     folder = Path(out) if out is not None else default_folder(settings)
-    settings = on_its_day(settings, folder)
-    engine = make_engines(settings, engine)["critic"]
-    expect({"critic": engine}, method)
-    (progress := progress or Quiet()).phase("checking", len(chosen))
-    answers, labels = call_all(
-        folder,
-        {"critic": engine},
+    asked = ask_all(
+        method,
+        ["critic"],
         [(case.prompt.id, case) for case in chosen],
         partial(_ask, method),
-        seed=settings.seed,
-        at_once=settings.max_open_rows,
+        folder=folder,
+        phase="checking",
+        engine=engine,
         retry_failed=retry_failed,
         progress=progress,
-        day=settings.date,
     )
     source: dict[str, str | int] = {
         "file": path.name if cases is None else str(path),
@@ -92,21 +85,20 @@ def critic_check(
         "skipped": len(skipped),
         "without a principle": len(labelled) - len(usable),
     }
-    result = _result(method, engine.identity, labels.get(engine.identity, DEFAULT), source, answers)
-    _keep(folder, result, answers, skipped)
+    result = _result(method, asked, source)
+    with written_after(folder, "critic"):
+        _write(folder, result, asked.results, skipped)
+        critic_results.store(result)
     return result
 
 
-def _result(
-    method: Method,
-    identity: str,
-    labels: Labels,
-    source: dict[str, str | int],
-    answers: Sequence[_Both],
-) -> CriticResult:
+def _result(method: Method, asked: Asked[_Both], source: dict[str, str | int]) -> CriticResult:
+    identity = asked.engines["critic"].identity
     figures = {
         way: measure(
-            way, critic_key(way, method, identity), [both[way] for both in answers if way in both]
+            way,
+            critic_key(way, method, identity),
+            [both[way] for both in asked.results if way in both],
         )
         for way in WAYS
     }
@@ -114,7 +106,7 @@ def _result(
     return CriticResult(
         critic=identity,
         model=method.settings.model_of("critic"),
-        labels=labels,
+        labels=asked.labels_of("critic"),
         constitution={"name": constitution.name, "digest": constitution.digest},
         cases=source,
         assessment=figures["assessment"],
@@ -123,8 +115,7 @@ def _result(
 
 
 def default_folder(settings: Settings) -> Path:
-    name = "".join(c if c.isalnum() or c in "-._" else "-" for c in settings.model_of("critic"))
-    return Path("outputs") / "critic-check" / name.strip("-.")[:80]
+    return folder_for("critic-check", settings.model_of("critic"))
 
 
 def _usable(cases: Sequence[LabelledCase], method: Method) -> list[LabelledCase]:
@@ -168,35 +159,23 @@ async def _verdict(
     method: Method, case: LabelledCase, principle: Principle, calls: RowCalls
 ) -> Said:
     """The verdict as in the chain: after a critique, which goes on in the conversation."""
-    turns = case.prompt.messages
-    head = turns[:1] if turns[0].role == "system" else ()
-    talk = (*head, *method.few_shot, *turns[len(head) :], assistant(case.response))
-    talk = (*talk, user(method.request("critique", principle)))
     try:
-        critique = await ask_critique(talk, 1, method, calls)
-        found = await ask_verdict((*talk, assistant(critique)), method, calls)
+        found = await verdict_of(principle, case.prompt, case.response, method, calls)
     except Rejected as reason:
         return Said(case, error=reason.error, message=reason.message)
     return Said(case, found.p_change, found.consistent, found.order_gap, found.label_mass)
 
 
-def _keep(
+def _write(
     folder: Path, result: CriticResult, answers: Sequence[_Both], skipped: Sequence[Skipped]
 ) -> None:
-    try:
-        with replacing(folder / "cases.jsonl") as file:
-            for both in answers:
-                file.write(json.dumps(_row(both), ensure_ascii=False) + "\n")
-            for none in skipped:
-                file.write(json.dumps({"where": none.where, "skipped": none.why}) + "\n")
-        with replacing(folder / "result.json") as file:
-            file.write(result.model_dump_json(indent=2) + "\n")
-        critic_results.store(result)
-    except OSError as error:
-        raise CaiError(
-            f"{error.filename or folder}: {error.strerror or error}",
-            "The critic's answers are in the journal: mend it and run the same command again.",
-        ) from error
+    with replacing(folder / "cases.jsonl") as file:
+        for both in answers:
+            file.write(json.dumps(_row(both), ensure_ascii=False) + "\n")
+        for none in skipped:
+            file.write(json.dumps({"where": none.where, "skipped": none.why}) + "\n")
+    with replacing(folder / "result.json") as file:
+        file.write(result.model_dump_json(indent=2) + "\n")
 
 
 def _row(both: _Both) -> dict[str, Any]:

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cai.assessment import assess
-from cai.config import Settings, settings_of
+from cai.checks.asking import ask_all
+from cai.config import Role, Settings, settings_of
 from cai.constitution.records import Case, Constitution, Principle
 from cai.constitution.rules import finding
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.feedback import judge
 from cai.method import Method, load_method
-from cai.records import Comparison, Prompt, Record, assistant, digest, user
-from cai.revision import ask_critique, ask_verdict
-from cai.roles import expect, make_engines, on_its_day
+from cai.records import Comparison, Prompt, Record, digest, user
+from cai.revision import verdict_of
 from cai.runtime.calls import Rejected, RowCalls
-from cai.runtime.progress import Progress, Quiet
-from cai.runtime.small_jobs import call_all
+from cai.runtime.progress import Progress
 
 _ROUNDING = 1e-9  # a critic that picks by place alone has p_change 0.5 but for the last bits
 
@@ -140,8 +139,7 @@ def check_examples(
     Raises:
         CaiError: Bad settings, an unknown principle, no example, or a model that does not answer.
     """
-    settings = settings_of(settings, given)
-    method = load_method(settings)
+    method = load_method(settings_of(settings, given))
     constitution = method.constitution
     chosen = _chosen(constitution, principles)
     rules, tests = tuple(_rule_tests(chosen)), _tests(chosen)
@@ -151,26 +149,21 @@ def check_examples(
     if not tests:
         return report
     folder = Path(out or Path("outputs") / "constitution-test" / constitution.name)
-    settings = on_its_day(settings, folder)
-    all_engines = make_engines(settings, engine)
-    engines = {role: all_engines[role] for role in dict.fromkeys(test.role for _, test in tests)}
-    expect(engines, method)
-    progress = progress or Quiet()
-    progress.phase("testing", len(tests))
-    results, _ = call_all(
-        folder,
-        engines,
+    asked = ask_all(
+        method,
+        tuple(dict.fromkeys(test.role for _, test in tests)),
         tests,
         partial(_run, method),
-        seed=settings.seed,
-        at_once=settings.max_open_rows,
+        folder=folder,
+        phase="testing",
+        engine=engine,
         retry_failed=retry_failed,
         progress=progress,
-        day=settings.date,
     )
+    results = asked.results
     return report.model_copy(
         update={
-            "models": {role: engine.identity for role, engine in engines.items()},
+            "models": {role: engine.identity for role, engine in asked.engines.items()},
             "critic": tuple(r for r in results if isinstance(r, CriticExample)),
             "assessments": tuple(r for r in results if isinstance(r, AssessmentExample)),
             "judge": tuple(r for r in results if isinstance(r, JudgeExample)),
@@ -185,7 +178,7 @@ class _Case(NamedTuple):
     case: Case
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         return "judge" if self.way == "judge" else "critic"
 
     @property
@@ -265,11 +258,8 @@ def _prompt(test: _Case) -> Prompt:
 
 async def _critic_test(test: _Case, method: Method, calls: RowCalls) -> CriticExample:
     case, outcome = test.case, dict[str, Any](p_change=None)
-    request = user(method.request("critique", test.principle))
-    talk = (*method.few_shot, user(case.prompt), assistant(case.response), request)
     try:
-        critique = await ask_critique(talk, 1, method, calls)
-        verdict = await ask_verdict((*talk, assistant(critique)), method, calls)
+        verdict = await verdict_of(test.principle, _prompt(test), case.response, method, calls)
         outcome["p_change"] = verdict.p_change
     except Rejected as reason:
         outcome["error"] = f"{reason.error}: {reason.message}"

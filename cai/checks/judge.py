@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from cai.checks import results
+from cai.checks.asking import ask_all, folder_for, written_after
 from cai.checks.figures import Scored, measure
 from cai.checks.labelled import Skipped, sample
 from cai.checks.pairs import LabelledPair, read_pairs
 from cai.checks.results import JudgeResult
 from cai.config import Settings, settings_of
 from cai.engines.base import Engine
-from cai.engines.labels import DEFAULT
 from cai.errors import CaiError
 from cai.feedback import judge
 from cai.files import pairs_file, replacing
 from cai.method import Method, load_method
 from cai.plots import reliability_diagram
 from cai.records import Comparison
-from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
-from cai.runtime.progress import Progress, Quiet
-from cai.runtime.small_jobs import call_all
+from cai.runtime.progress import Progress
 from cai.sources.files import file_digest
 
 
@@ -61,23 +59,19 @@ def judge_check(
     labelled, skipped = read_pairs(path)
     chosen = sample(usable := _usable(labelled, method), limit)
     folder = Path(out) if out is not None else default_folder(settings)
-    settings = on_its_day(settings, folder)
-    engine = make_engines(settings, engine)["judge"]
-    expect({"judge": engine}, method)
-    (progress := progress or Quiet()).phase("judging", len(chosen))
-    scored, labels = call_all(
-        folder,
-        {"judge": engine},
+    asked = ask_all(
+        method,
+        ["judge"],
         [(pair.prompt.id, pair) for pair in chosen],
         partial(_score, method),
-        seed=settings.seed,
-        at_once=settings.max_open_rows,
+        folder=folder,
+        phase="judging",
+        engine=engine,
         retry_failed=retry_failed,
         progress=progress,
-        day=settings.date,
     )
-    facts = _facts(method, engine.identity) | {
-        "labels": labels.get(engine.identity, DEFAULT),
+    facts = _facts(method, asked.engines["judge"].identity) | {
+        "labels": asked.labels_of("judge"),
         "pairs": {
             "file": path.name if pairs is None else str(path),
             "sha256": file_digest(path),
@@ -86,22 +80,11 @@ def judge_check(
             "without a principle": len(labelled) - len(usable),
         },
     }
-    result = measure(scored, facts)
-    _keep(folder, result, scored, skipped)
-    return result
-
-
-def _keep(
-    folder: Path, result: JudgeResult, scored: Sequence[Scored], skipped: Sequence[Skipped]
-) -> None:
-    try:
-        _write(folder, result, scored, skipped)
+    result = measure(asked.results, facts)
+    with written_after(folder, "judge"):
+        _write(folder, result, asked.results, skipped)
         results.store(result)
-    except OSError as error:
-        raise CaiError(
-            f"{error.filename or folder}: {error.strerror or error}",
-            "The judge's answers are in the journal: mend it and run the same command again.",
-        ) from error
+    return result
 
 
 def _facts(method: Method, identity: str) -> dict[str, Any]:
@@ -118,8 +101,7 @@ def _facts(method: Method, identity: str) -> dict[str, Any]:
 
 
 def default_folder(settings: Settings) -> Path:
-    name = "".join(c if c.isalnum() or c in "-._" else "-" for c in settings.model_of("judge"))
-    return Path("outputs") / "judge-check" / name.strip("-.")[:80]
+    return folder_for("judge-check", settings.model_of("judge"))
 
 
 def _usable(pairs: Sequence[LabelledPair], method: Method) -> list[LabelledPair]:

@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cai.cli import app
+from cai.engines.local.chat_template import today
 from cai.errors import CaiError
+from cai.runtime.folder import reading
 from cai.sources.answers import AnsweredPrompt, answered_prompts
 from cai.sources.bad_rows import RowError
 
@@ -91,3 +93,14 @@ def test_what_is_no_answer_says_where_it_stands(tmp_path: Path) -> None:
 def test_either_data_or_a_text() -> None:
     result = CliRunner().invoke(app, ["assess"])
     assert isinstance(result.exception, CaiError)
+
+
+def test_the_day_of_the_critic_is_kept_with_its_answers() -> None:
+    """A template that writes the date asks the same question when it is run again."""
+    Path("rows.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    run("rows.jsonl", "--model", "scripted", "--out", "out", "--date", "2001-02-03")
+    with reading(Path("out"), "") as journal:
+        assert journal.meta("date") == "2001-02-03"
+    run("rows.jsonl", "--model", "scripted", "--out", "other")
+    with reading(Path("other"), "") as journal:
+        assert journal.meta("date") == today().isoformat()

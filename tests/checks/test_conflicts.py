@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from cai.checks import asking
 from cai.checks.conflicts import check_conflicts
+from cai.engines.base import Engine
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.records import Message, Sampling
+from cai.roles import make_engines
 
 FILE = {
     "name": "torn",
@@ -96,3 +100,16 @@ def test_a_file_without_conflicts_says_what_to_do() -> None:
     with pytest.raises(CaiError, match="has no `conflicts`") as error:
         check_conflicts(engine=ScriptedEngine(), out="c")
     assert "--between" in error.value.hint
+
+
+def test_roles_of_one_model_share_it(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Engine]] = []
+
+    def once(*given: Any) -> dict[str, Engine]:
+        made.append(make_engines(*given))
+        return made[-1]
+
+    monkeypatch.setattr(asking, "make_engines", once)
+    check_conflicts(constitution=file, model="scripted", out="c")
+    (engines,) = made
+    assert engines["policy"] is engines["critic"] is engines["reviser"]
