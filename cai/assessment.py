@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cai.constitution.records import Principle
-from cai.constitution.rules import finding
+from cai.constitution.rules import broken
 from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.method import Method
@@ -42,7 +42,7 @@ async def assess(
 
 def checked(rule: Principle, answer: str) -> Assessment:
     """What a program says: 1 where it finds something, else 0."""
-    words = finding(rule.check, answer) if rule.check is not None else None
+    words = broken(rule, answer)
     p = 0.0 if words is None else 1.0
     return Assessment(principle_id=rule.id, p_violates=p, method="check", finding=words)
 

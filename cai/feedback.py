@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cai.cleaning import alike, defect
 from cai.constitution.records import Principle
-from cai.constitution.rules import finding
+from cai.constitution.rules import broken
 from cai.engines.base import joined
 from cai.engines.labels import Labels
 from cai.guiding import with_guide
@@ -98,11 +98,8 @@ async def _labelled(pair: Pair, method: Method, calls: RowCalls) -> Pair:
 
 def ruled(comparison: Comparison, rule: Principle) -> Judgement | None:
     """The answer that keeps a rule wins with p = 1; None where both keep it or both break it."""
-    if rule.check is None:
-        return None
-    a, b = (
-        finding(rule.check, text) is None for text in (comparison.response_a, comparison.response_b)
-    )
+    texts = (comparison.response_a, comparison.response_b)
+    a, b = (broken(rule, text) is None for text in texts)
     if a == b:
         return None
     return Judgement(

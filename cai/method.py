@@ -14,7 +14,7 @@ from cai import files, templates
 from cai.config import Role, Settings
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution, Principle
-from cai.constitution.rules import finding
+from cai.constitution.rules import broken
 from cai.draws import draw_principles, half_of_lowest_order, of_order, on_topic
 from cai.engines.labels import Labels
 from cai.engines.local.fed import undated
@@ -120,8 +120,7 @@ class Method:
         """What a program finds in a text that breaks the rules for a prompt."""
         findings = []
         for rule in self.constitution.rules(prompt):
-            words = finding(rule.check, text) if rule.check else None
-            if words is not None:
+            if words := broken(rule, text):
                 findings.append(Finding(principle_id=rule.id, text=words))
         return tuple(findings)
 

@@ -14,7 +14,7 @@ from cai.assessment import assess
 from cai.checks.asking import ask_all
 from cai.config import Role, Settings, settings_of
 from cai.constitution.records import Case, Constitution, Principle
-from cai.constitution.rules import finding
+from cai.constitution.rules import broken
 from cai.engines.base import Engine
 from cai.errors import CaiError
 from cai.feedback import judge
@@ -212,7 +212,7 @@ def _rule_tests(principles: Sequence[Principle]) -> Iterator[RuleExample]:
                     principle=principle.id,
                     example=number,
                     expected=case.verdict,
-                    finding=finding(principle.check, case.response),
+                    finding=broken(principle, case.response),
                 )
 
 

@@ -33,7 +33,7 @@ def echoes(text: str, source: str) -> bool:
     return _is_near(said[:_LONGEST], origin[:_LONGEST], unspaced) and not _answers(text, source)
 
 
-def _is_near(said: list[str], origin: list[str], unspaced: bool) -> bool:
+def _is_near(said: Sequence[str], origin: Sequence[str], unspaced: bool) -> bool:
     edits = Levenshtein.editops(origin, said)
     edge = (2 if unspaced else 1) * _EDGE
     changed = {edit.src_pos for edit in edits if edit.tag != "insert"}
@@ -68,7 +68,7 @@ def _answers(text: str, source: str) -> bool:
     return bool(Counter(_words_of(text, negations())) - Counter(_words_of(source, negations())))
 
 
-def _words_of(text: str, words: frozenset[str]) -> list[str]:
+def _words_of(text: str, words: frozenset[str]) -> Sequence[str]:
     """Those of the words that stand in a text; in unspaced scripts, as parts of it."""
     sequence = units(text)
     spaced = [unit for unit in sequence if unit in words]
@@ -104,7 +104,7 @@ def copies_a_run(text: str, sources: Sequence[str]) -> bool:
     return any(gram in known for gram in grams(sequence, size))
 
 
-def _run(sequence: list[str]) -> int:
+def _run(sequence: Sequence[str]) -> int:
     size = gram_size(sequence)
     if len(sequence) >= _SHORT:
         return size

@@ -128,13 +128,8 @@ def loops(text: str) -> bool:
     a letter or an emoji in them, over at least 80 characters; the 4-grams when fewer than 40 % of
     at least 60 are distinct.
     """
-    for period in range(1, min(300, len(text) // 5) + 1):
-        unit = text[-period:]
-        if text[-2 * period : -period] != unit:
-            continue
-        times = max(5, -(-80 // period))
-        if text.endswith(unit * times) and any(_says_something(c) for c in unit):
-            return True
+    if same_end(text):
+        return True
     grams = _grams(text)
     return len(grams) >= 60 and len(set(grams)) < 0.4 * len(grams)
 
@@ -148,3 +143,18 @@ def _letters(text: str) -> str:
     """The text without case, spacing and punctuation: what differs beyond that is a difference."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if c.isalnum()) or folded
+
+
+def same_end(text: str) -> bool:
+    """Whether the same 1 to 300 characters stand at the end at least five times in a row.
+
+    Over at least 80 characters, and with a letter or an emoji in them.
+    """
+    for period in range(1, min(300, len(text) // 5) + 1):
+        unit = text[-period:]
+        if text[-2 * period : -period] != unit:
+            continue
+        times = max(5, -(-80 // period))
+        if text.endswith(unit * times) and any(_says_something(c) for c in unit):
+            return True
+    return False

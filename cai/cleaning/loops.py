@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from cai.cleaning.first import same_end
 from cai.cleaning.units import CHARACTER_GRAM, gram_size, grams, units
 
 LONGEST_PERIOD = 300  # characters, and units
@@ -26,25 +26,17 @@ def loops(text: str) -> bool:
     changes, as in a numbered list. Or fewer than 40 % of its grams are distinct, of at least 60
     word grams or 120 character grams; numbers of lists do not make a gram another one.
     """
-    if _same_end(text) or _same_end_but_numbers(text):
+    if same_end(text) or _same_end_but_numbers(text) or _few_grams(units(text)):
         return True
-    return _few_grams(units(text)) or _few_grams(units(_LIST_NUMBER.sub(" ", text)))
+    without = _LIST_NUMBER.sub(" ", text)
+    return without != text and _few_grams(units(without))
 
 
-def _few_grams(sequence: list[str]) -> bool:
+def _few_grams(sequence: Sequence[str]) -> bool:
     size = gram_size(sequence)
     all_grams = grams(sequence, size)
     least = 120 if size == CHARACTER_GRAM else 60
     return len(all_grams) >= least and len(set(all_grams)) < 0.4 * len(all_grams)
-
-
-def _same_end(text: str) -> bool:
-    end = text[-_TIMES * LONGEST_PERIOD :]
-    for period, span in _periods(end):
-        times = max(_TIMES, -(-_SPAN // period))
-        if span >= period * times and any(map(_says_something, end[-period:])):
-            return True
-    return False
 
 
 def _same_end_but_numbers(text: str) -> bool:
@@ -62,6 +54,8 @@ def _same_end_but_numbers(text: str) -> bool:
             words.append(unit)
             before.append(count)
             count = 0
+    if not any(before):
+        return False
     for cut in (0, 1):
         end = words[: len(words) - cut][-2 * LONGEST_PERIOD * _TIMES :]
         numbers = before[: len(words) - cut][-len(end) :] if end else []
@@ -95,7 +89,3 @@ def _periods(sequence: Sequence[str]) -> list[tuple[int, int]]:
             left, right = at, at + same[at]
     longest = min(LONGEST_PERIOD, size // _TIMES)
     return [(period, period + same[period]) for period in range(1, longest + 1)]
-
-
-def _says_something(character: str) -> bool:
-    return unicodedata.category(character) in ("Ll", "Lu", "Lo", "Lt", "Lm", "So")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # Han, kana, Thai, Lao, Burmese, Khmer, Yi and the like: scripts without spaces between words.
 _UNSPACED_RANGES = (
@@ -18,6 +18,7 @@ _UNSPACED_RANGES = (
     "\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 _UNSPACED = re.compile(f"[{_UNSPACED_RANGES}]")
+_FIRST_UNSPACED = _UNSPACED_RANGES[0]  # most letters lie before it
 WORD_GRAM, CHARACTER_GRAM = 4, 8  # a Chinese word has about two characters
 
 
@@ -49,7 +50,13 @@ def _ranges_of_marks() -> Iterator[tuple[int, int]]:
 
 def units(text: str) -> list[str]:
     """The words of a text, case folded; characters where words are not spaced."""
-    return _patterns()[0].findall(unicodedata.normalize("NFKC", text).casefold())
+    return list(_units(text))
+
+
+@functools.lru_cache(maxsize=16)
+def _units(text: str) -> tuple[str, ...]:
+    """One look at an answer asks this of the same few texts, eight times in all."""
+    return tuple(_patterns()[0].findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def pieces(text: str) -> list[str]:
@@ -59,15 +66,15 @@ def pieces(text: str) -> list[str]:
 
 def is_unspaced(unit: str) -> bool:
     """Whether a unit is a character of a script that does not space its words."""
-    return _UNSPACED.match(unit) is not None
+    return unit >= _FIRST_UNSPACED and _UNSPACED.match(unit) is not None
 
 
-def gram_size(sequence: list[str]) -> int:
+def gram_size(sequence: Sequence[str]) -> int:
     """How many units make a gram: 4 words, or 8 characters where most units are characters."""
     unspaced = sum(map(is_unspaced, sequence))
     return CHARACTER_GRAM if 2 * unspaced > len(sequence) else WORD_GRAM
 
 
-def grams(sequence: list[str], size: int) -> list[tuple[str, ...]]:
+def grams(sequence: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """All runs of `size` units."""
     return list(zip(*(sequence[start:] for start in range(size)), strict=False))

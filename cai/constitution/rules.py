@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from cai.constitution import language, markup, text_units
-from cai.constitution.records import Check
+from cai.constitution.records import Check, Principle
 from cai.personal import personal_spans
 
 # name: (how it is counted, one of it, several of it)
@@ -45,6 +45,11 @@ def finding(check: Check, text: str) -> str | None:
     personal data. The work is linear in the length of the text.
     """
     return " ".join(_sentences(check, text)) or None
+
+
+def broken(rule: Principle, text: str) -> str | None:
+    """What of a principle's check a text breaks; None where it keeps it, or there is no check."""
+    return finding(rule.check, text) if rule.check is not None else None
 
 
 def _sentences(check: Check, text: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cai import statistics
 from cai.cleaning import defect
 from cai.constitution.records import Constitution
-from cai.constitution.rules import finding
+from cai.constitution.rules import broken
 from cai.records import Completion, Prompt, Record
 
 
@@ -53,7 +53,7 @@ def scorecard(
             continue
         kept = [
             [
-                float(finding(rule.check, answer.text) is None)
+                float(broken(rule, answer.text) is None)
                 for prompt, answer in zip(prompts, side, strict=True)
                 if rule.applies(prompt)
             ]
@@ -77,8 +77,7 @@ def scorecard(
 
 def keeps_all(constitution: Constitution, prompt: Prompt, text: str) -> bool:
     """Whether a text keeps every rule that is for a prompt."""
-    rules = constitution.rules(prompt)
-    return all(rule.check is not None and finding(rule.check, text) is None for rule in rules)
+    return not any(broken(rule, text) for rule in constitution.rules(prompt))
 
 
 def incoherent(prompt: Prompt, answer: Completion) -> bool:
