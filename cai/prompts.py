@@ -15,13 +15,20 @@ from typing import Any
 
 from cai.errors import CaiError, InputError
 from cai.files import seeds_dir
-from cai.records import KINDS, Failure, Kind, Message, Prompt, digest, encodable
+from cai.records import Failure, Kind, Message, Prompt, digest, encodable
 from cai.sources.bad_rows import BadRows, RowError
-from cai.sources.columns import check_ignored, ignore, needed_columns, prompt_columns, whole_prompt
+from cai.sources.columns import (
+    check_ignored,
+    ignore,
+    known_kind,
+    needed_columns,
+    prompt_columns,
+    whole_prompt,
+)
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
 from cai.sources.files import TABLES, Columns, SourceRow, file_digest, file_rows
 from cai.sources.hub import hub, hub_rows, hub_spec
-from cai.sources.wording import a_kind_of, listed
+from cai.sources.wording import a_kind_of
 
 SEEDS: tuple[Kind, ...] = ("red-team", "borderline", "helpful")  # they take turns in this order
 _TEXT_FORMATS = (*TABLES, ".txt")
@@ -215,10 +222,7 @@ def _prompt(
     own_kind = row.get("kind")
     if own_kind is None or own_kind == "":
         own_kind = kind or "red-team"
-    if own_kind not in KINDS:
-        hint = f"Write one of: {', '.join(KINDS)}; {ignore('kind')}"
-        message = f"unknown kind {listed([own_kind])}"
-        raise RowError(f"{where}: kind", "bad field", message, hint)
+    own_kind = known_kind(own_kind, f"{where}: kind", ignore("kind"))
     if not encodable([turns, fields, tags]):
         message = "half of a surrogate pair, which UTF-8 cannot hold"
         raise RowError(where, "lone surrogate", message)

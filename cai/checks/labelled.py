@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from cai.errors import CaiError, InputError
-from cai.records import KINDS, Kind, Message, Prompt, Record, digest, encodable, messages_as_data
+from cai.records import Kind, Message, Prompt, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, RowError
+from cai.sources.columns import known_kind
 from cai.sources.files import TABLES, SourceRow, file_rows
 from cai.sources.wording import a_kind_of, listed
 
@@ -141,12 +142,7 @@ def _kind(row: dict[str, Any], where: str) -> Kind:
     kind = row.get("prompt_kind")
     if kind in (None, ""):
         return "red-team"
-    for known in KINDS:
-        if kind == known:
-            return known
-    hint = f"Write one of: {', '.join(KINDS)}."
-    message = f"unknown kind {listed([kind])}"
-    raise RowError(f"{where}: prompt_kind", "bad field", message, hint)
+    return known_kind(kind, f"{where}: prompt_kind")
 
 
 def word(row: dict[str, Any], name: str, where: str) -> str | None:

@@ -12,14 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cai.dataset.rows import (
-    preference_rows,
-    sft_rows,
-    target_of,
-    trace_row,
-    why_dropped,
-    why_not_sft,
-)
+from cai.dataset.rows import preference_rows, sft_rows, trace_row, why_dropped
 from cai.dataset.schema import DATASETS, SPLITS, Split, schema_of, split_of
 from cai.files import publish
 from cai.method import Method
@@ -83,14 +76,13 @@ def _add_row(
         for data in rows:
             tables[name].add(split, data)
             counts[f"{name}.{split}"] += 1
-    if row.chain is not None:
-        counts[f"target.{target_of(row.chain, guided=method.settings.guided)}"] += 1
+    if row.chain is not None and trace is not None:
+        counts[f"target.{trace['target']}"] += 1
         verdicts = [step.verdict for step in row.chain.steps if step.verdict is not None]
         counts["verdicts"] += len(verdicts)
         counts["verdicts.inconsistent"] += sum(not verdict.consistent for verdict in verdicts)
-    why_not = why_not_sft(row, method)
-    if why_not is not None and "sft" in method.settings.stages:
-        counts[f"not in sft.{why_not}"] += 1
+        if trace["not_in_sft"] is not None and "sft" in method.settings.stages:
+            counts[f"not in sft.{trace['not_in_sft']}"] += 1
     verified = row.verified(method.judge.usable)
     if verified is not None:
         counts[f"verified.{'better' if verified else 'worse'}"] += 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cai import templates
+from cai import files, templates
 from cai.config import Settings, of_version
+from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
 from cai.errors import CaiError
 from cai.generation.ingest import run_folder
@@ -57,10 +58,9 @@ def _last(folder: Path) -> Method | None:
 def _constitution(settings: Settings, last: Method) -> Constitution:
     """The stored one where the same shipped file is named: what ships changes with the package."""
     name = settings.constitution
-    if name != last.settings.constitution:
-        return load_method(settings).constitution
-    own = Path(name).is_file()
-    return load_method(settings).constitution if own else last.constitution
+    if name == last.settings.constitution and not Path(name).is_file():
+        return last.constitution
+    return load_constitution(files.find_constitution(name))
 
 
 def _refuse_new_keys(method: Method, folder: Path) -> None:

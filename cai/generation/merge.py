@@ -93,6 +93,7 @@ def _in_both_splits(run: Run) -> int:
     traces = run.traces
     if set(SPLITS) - set(traces):
         return 0
+    traces = traces.select_columns("prompt")  # the rest of a chain is most of it
     held_out = {_first_turn(row) for row in traces["test"]}
     return sum(_first_turn(row) in held_out for row in traces["train"])
 

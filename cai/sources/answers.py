@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cai.errors import InputError
-from cai.records import KINDS, Message, Prompt, Record, digest, encodable, messages_as_data
+from cai.records import Message, Prompt, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import RowError
+from cai.sources.columns import known_kind
 from cai.sources.conversations import CONVERSATIONS, SYSTEM, answered, check_answers, last_answered
 from cai.sources.files import SourceRow, file_rows
 from cai.sources.hub import hub_rows
@@ -78,11 +79,12 @@ def _answered(row: dict[str, Any], where: str) -> AnsweredPrompt:
         message = "half of a surrogate pair, which UTF-8 cannot hold"
         raise RowError(where, "lone surrogate", message)
     messages = tuple(Message.model_validate(turn) for turn in turns)
-    kind = row.get("prompt_kind") or row.get("kind")
+    column = "prompt_kind" if row.get("prompt_kind") else "kind"
+    kind = known_kind(row.get(column) or "unknown", f"{where}: {column}")
     prompt = Prompt(
         id=str(row.get("id") or digest([messages_as_data(messages), answer])[:16]),
         messages=messages,
-        kind=kind if kind in KINDS else "unknown",
+        kind=kind,
         tags=tuple(tag for tag in row.get("tags") or () if isinstance(tag, str)),
     )
     return AnsweredPrompt(where=where, prompt=prompt, answer=answer)

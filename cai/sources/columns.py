@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cai.errors import CaiError
+from cai.records import KINDS, Kind
 from cai.sources.bad_rows import RowError
 from cai.sources.conversations import CONVERSATIONS, SYSTEM
 from cai.sources.files import Columns
@@ -110,6 +111,15 @@ def whole_prompt(row: Mapping[str, Any], column: str, where: str) -> Any:
         )
         raise RowError(f"{where}: {column}", "lost column", message, hint)
     return value
+
+
+def known_kind(value: Any, where: str, otherwise: str = "") -> Kind:
+    """The kind of a prompt by its name, or a `RowError` with the names and what else to do."""
+    for kind in KINDS:
+        if value == kind:
+            return kind
+    hint = f"Write one of: {', '.join(KINDS)}{f'; {otherwise}' if otherwise else '.'}"
+    raise RowError(where, "bad field", f"unknown kind {listed([value])}", hint)
 
 
 def _refuse_media(names: Sequence[str], where: str) -> None:

@@ -90,6 +90,14 @@ def test_what_is_no_answer_says_where_it_stands(tmp_path: Path) -> None:
             list(answered_prompts(source))
 
 
+def test_a_kind_that_nobody_knows_is_no_guess() -> None:
+    """What a principle is for depends on it."""
+    Path("rows.jsonl").write_text(json.dumps({**ROWS[0], "prompt_kind": "helpfull"}) + "\n")
+    (bad,) = answered_prompts("rows.jsonl")
+    assert isinstance(bad, RowError)
+    assert "rows.jsonl:1: prompt_kind: unknown kind 'helpfull'" in str(bad)
+
+
 def test_either_data_or_a_text() -> None:
     result = CliRunner().invoke(app, ["assess"])
     assert isinstance(result.exception, CaiError)
