@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.cli.options import SERVED, Config, Json, Set, with_settings
+from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, folder_of, with_settings
 from cai.config import Settings, resolve
 from cai.errors import CaiError
 
@@ -40,12 +41,7 @@ Limit = Annotated[
     typer.Option(metavar="N", min=1, help="The first N answers.", rich_help_panel="Input"),
 ]
 Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder of the result. [default: `outputs/assess/<name of the data>`]",
-        rich_help_panel="Output",
-    ),
+    Path | None, folder_of("Folder of the result.", "`outputs/assess/<name of the data>`")
 ]
 
 
@@ -59,9 +55,7 @@ def assess(
     out: Out = None,
     config: Config = None,
     set_: Set = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again where the critic could not answer.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
 ) -> None:
     """Rules are checked by a program, the other principles by the critic, a yes or no each.
@@ -75,8 +69,7 @@ def assess(
     settings = resolve(given, config, tuple(set_ or ()))
     rows = _rows(dataset, text, prompt, limit)
     name = Path(dataset.removeprefix("hf:")).name if dataset else "text"
-    progress = Shown(stderr)
-    try:
+    with closing(Shown(stderr)) as progress:
         report, assessed = assess_answers(
             rows,
             settings,
@@ -84,8 +77,6 @@ def assess(
             retry_failed=retry_failed,
             progress=progress,
         )
-    finally:
-        progress.close()
     if as_json:
         data = report.model_dump(mode="json")
         if text is not None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.cli.options import SERVED, Config, Json, Set, with_settings
+from cai.cli.options import (
+    SERVED,
+    Config,
+    Json,
+    RetryFailed,
+    Set,
+    drawn,
+    file_of,
+    folder_of,
+    with_settings,
+)
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
@@ -21,41 +32,20 @@ CASES = (
     "Labelled answers (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, response, principle (its "
     "id), verdict (violates or fine)"
 )
-RETRY = "Ask again where the critic could not answer."
 ASKED = ("few_shot", "critic_temperature", "critic_max_tokens", "min_label_mass")
 
 
 @with_settings(Settings, only={"constitution", "model", "critic", "templates", *ASKED, *SERVED})
 def critic_check(
     given: dict[str, Any],
-    cases: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=f"{CASES}. [default: 200 shipped answers]",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Take N cases, drawn by a hash of their ids. [default: all]",
-            rich_help_panel="Input",
-        ),
-    ] = None,
+    cases: Annotated[Path | None, file_of(CASES, "200 shipped answers")] = None,
+    limit: Annotated[int | None, drawn("cases")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the result. [default: `outputs/critic-check/<critic>`]",
-            rich_help_panel="Output",
-        ),
+        Path | None, folder_of("Folder of the result.", "`outputs/critic-check/<critic>`")
     ] = None,
     config: Config = None,
     set_: Set = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help=RETRY)] = False,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
 ) -> None:
     """Measure a critic on labelled answers.
@@ -68,9 +58,8 @@ def critic_check(
     from cai.runtime.progress import Shown
 
     settings = resolve(given, config, tuple(set_ or ()))
-    progress = Shown(stderr)
     folder = out or critic.default_folder(settings)
-    try:
+    with closing(Shown(stderr)) as progress:
         result = critic.critic_check(
             settings,
             cases=cases,
@@ -79,8 +68,6 @@ def critic_check(
             retry_failed=retry_failed,
             progress=progress,
         )
-    finally:
-        progress.close()
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
     else:

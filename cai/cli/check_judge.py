@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.cli.options import SERVED, Config, Json, Set, with_settings
+from cai.cli.options import (
+    SERVED,
+    Config,
+    Json,
+    RetryFailed,
+    Set,
+    drawn,
+    file_of,
+    folder_of,
+    with_settings,
+)
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
@@ -25,36 +36,14 @@ ASKED = ("judge_principles", "cot", "judge_temperature", "judge_max_tokens", "mi
 @with_settings(Settings, only={"constitution", "model", "judge", "templates", *ASKED, *SERVED})
 def judge_check(
     given: dict[str, Any],
-    pairs_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=f"{PAIRS}. [default: 216 shipped pairs]",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Take N pairs, drawn by a hash of their ids. [default: all]",
-            rich_help_panel="Input",
-        ),
-    ] = None,
+    pairs_file: Annotated[Path | None, file_of(PAIRS, "216 shipped pairs")] = None,
+    limit: Annotated[int | None, drawn("pairs")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the result. [default: `outputs/judge-check/<judge>`]",
-            rich_help_panel="Output",
-        ),
+        Path | None, folder_of("Folder of the result.", "`outputs/judge-check/<judge>`")
     ] = None,
     config: Config = None,
     set_: Set = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again where the judge could not answer.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
 ) -> None:
     """Measure a judge on labelled pairs.
@@ -66,9 +55,8 @@ def judge_check(
     from cai.runtime.progress import Shown
 
     settings = resolve({**given, "stages": ["preferences"]}, config, tuple(set_ or ()))
-    progress = Shown(stderr)
     folder = out or judge.default_folder(settings)
-    try:
+    with closing(Shown(stderr)) as progress:
         result = judge.judge_check(
             settings,
             pairs=pairs_file,
@@ -77,8 +65,6 @@ def judge_check(
             retry_failed=retry_failed,
             progress=progress,
         )
-    finally:
-        progress.close()
     if as_json:
         typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from cai.constitution.records import Constitution
     from cai.dataset.run import Run
-    from cai.engines.base import Engine
     from cai.evaluate.adherence import Measure
     from cai.records import Completion, Prompt
 
@@ -124,8 +124,7 @@ def _generated(out: Path) -> Run:
     from cai.generation.job import generate
     from cai.runtime.progress import Shown
 
-    progress = Shown(stderr)
-    try:
+    with closing(Shown(stderr)) as progress:
         return generate(
             DATA,
             out=out / "data",
@@ -133,8 +132,6 @@ def _generated(out: Path) -> Run:
             dtype=fastest_on_cpu(),
             progress=progress,
         )
-    finally:
-        progress.close()
 
 
 def _trained(out: Path) -> Path:
@@ -146,25 +143,18 @@ def _trained(out: Path) -> Path:
 
 
 def _answers(model: str, prompts: Sequence[Prompt], out: Path) -> list[Completion]:
+    from cai.engines.local.model import fastest_on_cpu
+    from cai.engines.naming import engine_for
     from cai.evaluate.answers import answers_of
     from cai.records import Sampling
     from cai.runtime.progress import Shown
 
     name = "before" if model == "default" else "after"
-    engine, progress = _engine(model), Shown(stderr)
-    progress.phase(f"answering, {name}", len(prompts))
+    engine = engine_for(model, dtype=fastest_on_cpu())
     sampling = Sampling(temperature=0.0, max_tokens=ROOM)
-    try:
+    with closing(Shown(stderr)) as progress:
+        progress.phase(f"answering, {name}", len(prompts))
         return answers_of(engine, prompts, sampling, out / name, progress)
-    finally:
-        progress.close()
-
-
-def _engine(model: str) -> Engine:
-    from cai.engines.local.model import fastest_on_cpu
-    from cai.engines.naming import engine_for
-
-    return engine_for(model, dtype=fastest_on_cpu())
 
 
 def _write(path: Path, data: object) -> None:

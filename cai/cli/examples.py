@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.cli.options import SERVED, Config, Json, Set, argument, with_settings
+from cai.cli.options import (
+    SERVED,
+    Config,
+    Json,
+    RetryFailed,
+    Set,
+    argument,
+    folder_of,
+    with_settings,
+)
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
@@ -44,11 +54,9 @@ Write = Annotated[
 
 Out = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder of the calls. [default: `outputs/constitution-test/<name>`, for conflicts "
-        "`outputs/conflicts/<name>`]",
-        rich_help_panel="Output",
+    folder_of(
+        "Folder of the calls.",
+        "`outputs/constitution-test/<name>`, for conflicts `outputs/conflicts/<name>`",
     ),
 ]
 MinPass = Annotated[
@@ -75,9 +83,7 @@ def run_examples(
     config: Config = None,
     set_: Set = None,
     min_pass: MinPass = 1.0,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     conflicts: Conflicts = False,
     between: Between = None,
     write: Write = 3,
@@ -99,8 +105,7 @@ def run_examples(
     if conflicts or between:
         _conflicts(settings, between or [], write, out, retry_failed, as_json)
         return
-    progress = Shown(stderr)
-    try:
+    with closing(Shown(stderr)) as progress:
         report = check_examples(
             settings,
             principles=principle or (),
@@ -108,8 +113,6 @@ def run_examples(
             retry_failed=retry_failed,
             progress=progress,
         )
-    finally:
-        progress.close()
     if as_json:
         counts = {"passed": report.passed, "total": report.total}
         typer.echo(json.dumps({**report.model_dump(mode="json"), **counts}, indent=2))
@@ -133,8 +136,7 @@ def _conflicts(
     from cai.runtime.progress import Shown
 
     pairs = [tuple(part.strip() for part in pair.split(",")) for pair in between]
-    progress = Shown(stderr)
-    try:
+    with closing(Shown(stderr)) as progress:
         report = check_conflicts(
             settings,
             between=pairs,
@@ -143,8 +145,6 @@ def _conflicts(
             retry_failed=retry_failed,
             progress=progress,
         )
-    finally:
-        progress.close()
     if as_json:
         typer.echo(json.dumps(report.model_dump(mode="json"), indent=2))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,6 @@ def merge(
     from cai.generation.merge import merge_shards as run_job
     from cai.runtime.progress import Shown
 
-    progress = Shown(stderr)
-    try:
+    with closing(Shown(stderr)) as progress:
         run = run_job(shards, out, progress=progress)
-    finally:
-        progress.close()
     console.print(plain(f"Data: {run.folder}"), soft_wrap=True)

@@ -29,6 +29,9 @@ Set = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Ask again where a model could not answer.")
+]
 # Settings of every command that asks models.
 SERVED = (
     *("dtype", "device", "batch_size", "base_url", "request_timeout", "tensor_parallel"),
@@ -71,6 +74,26 @@ def with_settings(
         return with_options
 
     return decorate
+
+
+def file_of(rows: str, shipped: str) -> Any:
+    """An option that takes a file of labelled rows, where some are shipped."""
+    return typer.Option(
+        metavar="FILE", help=f"{rows}. [default: {shipped}]", rich_help_panel="Input"
+    )
+
+
+def drawn(noun: str) -> Any:
+    """An option that takes some of the rows."""
+    words = f"Take N {noun}, drawn by a hash of their ids. [default: all]"
+    return typer.Option(metavar="N", min=1, help=words, rich_help_panel="Input")
+
+
+def folder_of(words: str, default: str) -> Any:
+    """An option that takes the folder of what comes out."""
+    return typer.Option(
+        metavar="FOLDER", help=f"{words} [default: {default}]", rich_help_panel="Output"
+    )
 
 
 def argument(settings: type[BaseModel], name: str, metavar: str) -> Any:

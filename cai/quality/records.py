@@ -1,0 +1,96 @@
+"""What was measured of a dataset, and the gates that it passes or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from cai import statistics
+from cai.records import Record
+
+
+class Figure(Record):
+    """A number with its 95 % interval over `n` items; all null where there is nothing to measure.
+
+    Shares are in [0, 1] with Wilson's interval; what else a figure is, its measure says.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+def share(count: float, n: int) -> Figure:
+    """The share of `count` items among `n`."""
+    if n == 0:
+        return Figure()
+    low, high = statistics.wilson(count, n)
+    return Figure(value=count / n, low=low, high=high, n=n)
+
+
+def mean(values: Sequence[float]) -> Figure:
+    """The mean of values, with the interval of the normal approximation (1.96 standard errors)."""
+    n = len(values)
+    if n == 0:
+        return Figure()
+    centre = math.fsum(values) / n
+    spread = math.fsum((v - centre) ** 2 for v in values) / (n - 1) if n > 1 else 0.0
+    half = statistics.Z_95 * math.sqrt(spread / n)
+    return Figure(value=centre, low=centre - half, high=centre + half, n=n)
+
+
+class GateRow(Record):
+    """A row that a gate names: where it stands, and what is the matter with it, in words."""
+
+    id: str
+    prompt_id: str
+    dataset: str
+    split: str
+    note: str = ""
+
+
+class Gate(Record):
+    """A threshold that a figure keeps or not.
+
+    `count` rows are concerned; `rows` are the first thousand of them. A gate whose figure has no
+    value passes: nothing was there to measure.
+    """
+
+    name: str
+    measure: str
+    value: float | None
+    limit: float
+    passed: bool
+    words: str
+    advice: str
+    rows: tuple[GateRow, ...] = ()
+    count: int = 0
+
+
+class Quality(Record):
+    """All figures of a dataset by name, what stands behind them, and the gates."""
+
+    version: Literal[1] = 1
+    data: str
+    rows: dict[str, int]
+    figures: dict[str, Figure]
+    details: dict[str, Any]
+    gates: tuple[Gate, ...]
+
+    @property
+    def failed(self) -> tuple[Gate, ...]:
+        return tuple(gate for gate in self.gates if not gate.passed)
+
+    def as_data(self) -> dict[str, Any]:
+        """One flat object, as `quality.json` holds it."""
+        data = self.model_dump(mode="json")
+        return {
+            "version": data["version"],
+            "data": data["data"],
+            "rows": data["rows"],
+            **data["figures"],
+            **data["details"],
+            "gates": data["gates"],
+        }
