@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from cai.presets import FIRST_METHOD, PRESETS, Preset
 from cai.records import Kind, PairSource, Sampling
-from cai.settings import MODEL_NAMES, Layer, merged, parse_pair, read_config, refused, setting
+from cai.settings import (
+    MODEL_NAMES,
+    GateAction,
+    Layer,
+    merged,
+    parse_pair,
+    read_config,
+    refused,
+    setting,
+)
 from cai.sources.bad_rows import MAX_BAD_ROWS
 
 Role = Literal["policy", "critic", "reviser", "judge", "sampler"]
@@ -254,6 +263,12 @@ class Settings(BaseModel):
         ge=0,
         le=1,
     )
+    gate: GateAction = setting(
+        "warn", "what a failed gate of the data's quality does; `fail` ends with code 3", "Gates"
+    )
+    gates: str | None = setting(
+        None, "YAML file of thresholds, named as by `cai quality`", "Gates", metavar="FILE"
+    )
     test_share: float = setting(0.05, "share of prompts in the test split", "Output", ge=0, lt=1)
     max_open_rows: int = setting(
         1024, "rows worked on at once; does not change the data", "This run", ge=1
@@ -312,23 +327,6 @@ class Settings(BaseModel):
             max_tokens=getattr(self, f"{'policy' if sampler else role}_max_tokens"),
             top_p=self.top_p,
         )
-
-
-# What the folder holds does not depend on these: they may change between two runs into it.
-EXECUTION_KEYS = frozenset(
-    # A date that is fed to a model is part of the model's identity.
-    {"batch_size", "device", "max_open_rows", "preset", "request_timeout", "concurrency", "date"}
-    | {"tensor_parallel", "replicas", "distributed", "address"}
-)
-# These only say where prompts come from; the prompts themselves are compared.
-PROMPT_KEYS = frozenset(
-    {"prompts", "prompt_column", "ignore_columns", "max_bad_rows", "kind", "limit", "shard"}
-)
-# These are compared by content, not by name.
-FILE_KEYS = frozenset(
-    {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
-    | {"judge_calibration", "base_url", "vllm_args"}
-)
 
 
 def stored_settings(data: Mapping[str, Any]) -> Settings:

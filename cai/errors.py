@@ -8,6 +8,8 @@
 - A bad server (`NoAnswer`, a wrong key, another model) ends the run. Nothing is lost: the same
   command goes on from the last committed call.
 - A bad file or setting (`InputError`) ends it before anything is made, with file, line and field.
+- Data that does not keep a threshold (`GateFailed`) is told, and stops only who asks for it
+  (`--gate fail`, exit code 3).
 - All else is a bug and keeps its traceback.
 """
 
@@ -19,6 +21,8 @@ class CaiError(Exception):
 
     Anything that is not a `CaiError` is a bug and keeps its traceback.
     """
+
+    code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -35,6 +39,12 @@ class InputError(CaiError):
     def __init__(self, where: str, message: str, hint: str = "") -> None:
         super().__init__(f"{where}: {message}", hint)
         self.where = where
+
+
+class GateFailed(CaiError):
+    """Data or a model does not keep a threshold that was asked to stop what comes after."""
+
+    code = 3
 
 
 class NoAnswer(CaiError):

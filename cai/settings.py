@@ -28,8 +28,10 @@ Panel = Literal[
     "Pairs and labels",
     "Sampling",
     "Output",
+    "Gates",
     "This run",
 ]
+GateAction = Literal["none", "warn", "fail"]
 MODEL_NAMES = (
     "a Hub name (`owner/name[@revision]`), a folder, `http://host:8000/v1#name`, `vllm:NAME` or "
     "`scripted:…`"

@@ -34,6 +34,33 @@ def wilson(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
+def difference(
+    right: float, n: int, other_right: float, other_n: int, z: float = Z_95
+) -> tuple[float, float]:
+    """The interval for the share of one group minus that of another, independent one.
+
+    Args:
+        right: How many of the first group, 0 to `n`.
+        n: How many are in it.
+        other_right: How many of the second.
+        other_n: How many are in that.
+        z: The normal quantile; the default is for 95 %.
+
+    Raises:
+        ValueError: As `wilson`.
+
+    Newcombe 1998, "Interval estimation for the difference between independent proportions:
+    comparison of eleven methods", method 10: Wilson's intervals, joined.
+    """
+    low, high = wilson(right, n, z)
+    other_low, other_high = wilson(other_right, other_n, z)
+    share, other = right / n, other_right / other_n
+    return (
+        share - other - _joined(share - low, other_high - other, 0.0),
+        share - other + _joined(high - share, other - other_low, 0.0),
+    )
+
+
 def paired_difference(
     judge: Sequence[float], other: Sequence[float], z: float = Z_95
 ) -> tuple[float, float]:

@@ -27,6 +27,7 @@ VERBS = {
     "doctor": "Say which models can run here, and how to get what is missing.",
     "check": "Measure a judge or a critic before it is trusted.",
     "assess": "Say which principles answers break, of any data.",
+    "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "train": "Train a model on a run's data, or look at a training.",
 }
@@ -93,7 +94,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a `CaiError` is printed with its hint and ends with code 1."""
+    """Run the command line; a `CaiError` is printed with its hint and ends with code 1, or 3."""
     # Idle threads must not spin: a training step beside other work took 61 s instead of 4 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -110,7 +111,7 @@ def main() -> None:
         app()
     except CaiError as error:
         show_error(error)
-        sys.exit(1)
+        sys.exit(error.code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             stderr.print("\nStopped. What was done is kept: the same command goes on from here.")

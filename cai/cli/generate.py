@@ -14,6 +14,7 @@ from cai.cli.options import Config, Set, with_settings
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
+    from cai.dataset.run import Run
     from cai.generation.plan import Plan
     from cai.method import Method
 
@@ -107,6 +108,16 @@ def _run(
         progress.close()
     summary.print_summary(run)
     summary.refuse_nothing(run)
+    end_by_gates(run, settings)
+
+
+def end_by_gates(run: Run, settings: Settings) -> None:
+    """Say whether the data is fit to train on; end with code 3 where a gate has to stop it."""
+    from cai.cli.quality import tell_gates
+    from cai.quality.records import QUALITY, read_quality
+
+    if (run.folder / QUALITY).is_file():
+        tell_gates(read_quality(run.folder / QUALITY), settings.gate)
 
 
 def _dry_run(settings: Settings, out: Path | None, reuse: list[Path], retry_failed: bool) -> None:

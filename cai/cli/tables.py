@@ -18,7 +18,11 @@ from cai.cli import load_verb
 from cai.cli.help import DEFAULT, name_of
 
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-PAGES = {"generate.md": "generate", "training.md": "train dpo"}  # dpo has all that sft has
+PAGES = {
+    "generate.md": "generate",
+    "training.md": "train dpo",  # dpo has all that sft has
+    "quality.md": "quality",
+}
 
 
 def page_with_tables(page: str, verb: str) -> str:

@@ -114,7 +114,7 @@ def _own_end() -> Iterator[None]:
         code, is_bug = 0, False
     except CaiError as error:
         show_error(error, f" (process {rank()} of {processes()})" if rank() else "")
-        is_bug = False
+        code, is_bug = error.code, False
     finally:
         if is_bug:
             traceback.print_exc()

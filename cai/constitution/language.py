@@ -71,17 +71,32 @@ def other_language(text: str, code: str) -> str | None:
     named only where it is clearly likelier: scores are compared as whole numbers, so the last bits
     of a machine play no part.
     """
-    pieces = (piece for line in prose_lines(text) for piece in line.split())
-    prose = " ".join(piece for piece in pieces if not _is_address(piece))
-    if len(prose) > 2 * _END:
-        prose = f"{prose[:_END]} {prose[-_END:]}"
-    letters = "".join(filter(str.isalpha, prose))
-    if len(letters.encode("utf-8", "replace")) < FEWEST_LETTERS:
+    prose = _prose(text)
+    if prose is None:
         return None
     scores = dict(_identifier().rank(prose))
     best = max(scores, key=lambda name: (scores[name], name))
     size = len(prose.encode("utf-8", "replace")) ** 0.5
     return best if round(scores[best] - scores[code]) > round(LEAD * size) else None
+
+
+def likeliest_language(text: str) -> str | None:
+    """The code of the language that a text is most likely in; None where 20 letters are not there.
+
+    Code and addresses are left out. Neighbours such as Danish and Norwegian are often mixed up.
+    """
+    prose = _prose(text)
+    return None if prose is None else str(_identifier().rank(prose)[0][0])
+
+
+def _prose(text: str) -> str | None:
+    """What of a text its language can be told by, or None where it is too little."""
+    pieces = (piece for line in prose_lines(text) for piece in line.split())
+    prose = " ".join(piece for piece in pieces if not _is_address(piece))
+    if len(prose) > 2 * _END:
+        prose = f"{prose[:_END]} {prose[-_END:]}"
+    letters = "".join(filter(str.isalpha, prose))
+    return prose if len(letters.encode("utf-8", "replace")) >= FEWEST_LETTERS else None
 
 
 def _is_address(piece: str) -> bool:

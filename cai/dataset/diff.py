@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS
 from cai.constitution.change import constitution_change
 from cai.constitution.load import load
 from cai.constitution.records import Constitution
@@ -23,6 +22,7 @@ from cai.dataset.run_change import (
     RunDiff,
 )
 from cai.dataset.traces import batches
+from cai.setting_keys import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS
 from cai.settings import read_config
 
 

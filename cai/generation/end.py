@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from cai.config import Settings
 from cai.constitution.yaml_file import dumped
-from cai.dataset.schema import Manifest, named
+from cai.dataset.schema import ANSWERS, SPLITS, Manifest, named
 from cai.dataset.write import write_datasets
 from cai.engines.base import CONTROL_TOKENS
 from cai.errors import CaiError
@@ -16,11 +18,14 @@ from cai.files import replacing
 from cai.generation.manifest import Outcome, Spent, manifest_of
 from cai.generation.start import Job, Settled
 from cai.publish.card import dataset_card
+from cai.quality.measure import measure
+from cai.quality.records import QUALITY, write_quality
+from cai.quality.settings import Thresholds, thresholds
 from cai.records import Failure, Prompt, Row
 from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.price import Price
-from cai.runtime.progress import counted
+from cai.runtime.progress import Watching, counted
 from cai.runtime.tally import Tally
 
 
@@ -74,7 +79,27 @@ def publish(
     spent = Spent(started, generating, job.journal.meta("seconds") or 0.0, writing)
     manifest = manifest_of(settled.method, calls, names, fed, outcome, spent, price)
     _write_files(job, settled, manifest)
+    _measure(job, settled)
     job.journal.set_meta({"published": dict(settled.facts)})
+
+
+def _measure(job: Job, settled: Settled) -> None:
+    """Measure the rows, and say which gates fail; of no rows there is nothing to measure."""
+    path = job.folder / QUALITY
+    path.unlink(missing_ok=True)  # of other rows
+    if not any((job.folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS):
+        return
+    limits = limits_of(settled.method.settings)
+    write_quality(measure(job.folder, limits, watch=Watching(job.progress)), path)
+
+
+def limits_of(settings: Settings) -> Thresholds:
+    """The thresholds of the gates that a run names.
+
+    Raises:
+        CaiError: The file cannot be read, or names another threshold.
+    """
+    return thresholds({}, Path(settings.gates) if settings.gates else None)
 
 
 def _outcomes(job: Job, settled: Settled, calls: Calls) -> Iterator[Row | Failure]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cai.config import PROMPT_KEYS, Settings
+from cai.config import Settings
 from cai.method import Method
 from cai.prompts import Intake, source_digest
 from cai.records import digest
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress, counted
+from cai.setting_keys import PROMPT_KEYS
 
 
 def run_folder(method: Method, out: str | Path | None) -> Path:

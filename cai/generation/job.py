@@ -15,7 +15,7 @@ from cai.dataset.run import Run
 from cai.engines.base import Absent, Engine
 from cai.errors import CaiError
 from cai.files import JOURNAL
-from cai.generation.end import publish
+from cai.generation.end import limits_of, publish
 from cai.generation.going_on import method_of_run
 from cai.generation.plan import REUSE_HINT, Plan
 from cai.generation.start import Job, Settled, first_start, settle
@@ -68,6 +68,7 @@ def generate(
             "Leave `engine` out, or `distributed`.",
         )
     cost = Price.parse(price) if price is not None else None
+    limits_of(settings)  # what is wrong with them is told before anything is made
     method, folder = method_of_run(settings, out)
     return run_into(
         folder,

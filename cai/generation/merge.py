@@ -8,7 +8,7 @@ from typing import Any
 
 from cai.checks.critic_results import with_critic
 from cai.checks.results import with_judge
-from cai.config import EXECUTION_KEYS, FILE_KEYS, ROLES, resolve
+from cai.config import ROLES, resolve
 from cai.constitution.records import Constitution
 from cai.dataset.run import Run
 from cai.dataset.schema import SPLITS, text_key
@@ -18,6 +18,7 @@ from cai.generation.job import run_into
 from cai.method import Method
 from cai.runtime.folder import reading
 from cai.runtime.progress import Progress
+from cai.setting_keys import EXECUTION_KEYS, FILE_KEYS
 from cai.templates import Templates
 
 _WORDS = {  # what all shards must share, and what it is called

@@ -11,7 +11,7 @@ from pathlib import Path
 from cai import templates
 from cai.checks.critic_results import with_critic
 from cai.checks.results import with_judge
-from cai.config import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS, stored_settings
+from cai.config import stored_settings
 from cai.constitution.change import ConstitutionChange, constitution_change
 from cai.constitution.records import Constitution
 from cai.dataset.rows import sft_rows
@@ -28,6 +28,7 @@ from cai.runtime.calls import Calls
 from cai.runtime.folder import has_journal, reading
 from cai.runtime.journal import Journal
 from cai.runtime.progress import Progress, Quiet
+from cai.setting_keys import EXECUTION_KEYS, FILE_KEYS, PROMPT_KEYS
 
 UNKNOWN = "not on this machine yet"
 REUSE_HINT = "--reuse takes the folder of a run."

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from cai import statistics
+from cai.errors import CaiError
+from cai.files import replacing
 from cai.records import Record
+
+QUALITY = "quality.json"
+NAMED = 1000  # rows that a gate names
 
 
 class Figure(Record):
@@ -83,6 +90,20 @@ class Quality(Record):
     def failed(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Quality:
+        """As `as_data` writes it.
+
+        Raises:
+            ValueError: It is no such object.
+        """
+        own = {key: data[key] for key in ("version", "data", "rows", "gates")}
+        rest = {key: value for key, value in data.items() if key not in own}
+        is_figure = {key: _is_figure(value) for key, value in rest.items()}
+        figures = {key: value for key, value in rest.items() if is_figure[key]}
+        details = {key: value for key, value in rest.items() if not is_figure[key]}
+        return cls.model_validate({**own, "figures": figures, "details": details})
+
     def as_data(self) -> dict[str, Any]:
         """One flat object, as `quality.json` holds it."""
         data = self.model_dump(mode="json")
@@ -94,3 +115,29 @@ class Quality(Record):
             **data["details"],
             "gates": data["gates"],
         }
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == Figure.model_fields.keys()
+
+
+def write_quality(quality: Quality, path: Path) -> None:
+    """Write all figures and gates as one JSON object."""
+    with replacing(path) as file:
+        file.write(json.dumps(quality.as_data(), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_quality(path: Path) -> Quality:
+    """The figures and gates of a file.
+
+    Raises:
+        CaiError: It is not there, or damaged.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+        return Quality.from_data(data)
+    except OSError as error:
+        hint = "Measure it first: cai quality RUN"
+        raise CaiError(f"{path}: {error.strerror or error}", hint) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CaiError(f"{path}: damaged: {error}", "Measure it again: cai quality RUN") from None

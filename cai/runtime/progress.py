@@ -139,3 +139,15 @@ def counted(items: Iterable[T], progress: Progress) -> Iterator[T]:
     for item in items:
         yield item
         progress.advance()
+
+
+class Watching:
+    """Passes over rows, shown one after the other."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __call__(self, name: str, rows: Iterable[T]) -> Iterator[T]:
+        """Pass the rows on, under the name of a phase."""
+        self._progress.phase(name)
+        return counted(rows, self._progress)

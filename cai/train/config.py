@@ -1,4 +1,7 @@
-"""Every knob of `cai train`, flat, with its default and where the default comes from."""
+"""Every knob of `cai train`, flat, with its default and where the default comes from.
+
+Long, as every setting of a training stands here once, with its help, its default and its source.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from cai.errors import InputError
 from cai.settings import (
+    GateAction,
     Layer,
     comma_list,
     merged,
@@ -183,6 +187,12 @@ class TrainSettings(BaseModel):
         "date for a chat template that writes one, YYYY-MM-DD",
         "Models",
         shown="that of the data's run, else today's",
+    )
+    gate: GateAction = setting(
+        "warn",
+        "what a gate that failed in the data's quality.json does: `none`, `warn`, or `fail` "
+        "(nothing is trained, exit code 3)",
+        "Rows",
     )
     merge: bool = setting(True, "merge the adapter into the weights at the end", "Output")
 

@@ -130,7 +130,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 # They may differ between a run and its resumption: what is learnt does not depend on them.
-_FREE = frozenset({"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device"})
+_FREE = frozenset(
+    {"out", "report_to", "log_every", "save_every", "keep_checkpoints", "device", "gate"}
+)
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
 from cai.train.data.load import TrainData
 from cai.train.data.report import DataReport
+from cai.train.gate import gate_warnings
 from cai.train.merge import merge_adapter
 from cai.train.models import Outline, outline
 from cai.train.prepare import load_tokenizer, on_its_day, rows_of
@@ -91,6 +92,7 @@ def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console
     word = Word()  # kept until the end: it may be the server that the others ask
     record: dict[str, Any] = {}
     if is_main():
+        warnings = gate_warnings(settings)
         data, tokenizer, record = _prepare(settings, folder, resume)
         rows = (data.train, data.eval)
         newest = last_checkpoint(folder)
@@ -98,6 +100,7 @@ def _train(settings: TrainSettings, folder: Path, resume: bool, console: Console
         places = [part and part.cache_files[0]["filename"] for part in rows]
         word.give({"rows": places, "checkpoint": checkpoint})
         _say(data.report, Outline.model_validate(record["model"]), console)
+        _warn(warnings, console)
     else:
         answer = word.wait()
         rows, checkpoint = _rows_of(answer["rows"]), answer["checkpoint"]
@@ -201,7 +204,11 @@ def _save(
 def _say(report: DataReport, model: Outline, console: Console) -> None:
     for line in (*report.lines(), *model.lines()):
         console.print(line, markup=False, soft_wrap=True)
-    for warning in report.warnings:
+    _warn(report.warnings, console)
+
+
+def _warn(warnings: Sequence[str], console: Console) -> None:
+    for warning in warnings:
         console.print(f"WARNING: {warning}", style="bold yellow", markup=False, soft_wrap=True)
 
 
@@ -237,7 +244,7 @@ def plan(settings: TrainSettings) -> list[str]:
     steps = updates(settings, rows)
     return [
         *data.report.lines(),
-        *(f"WARNING: {warning}" for warning in data.report.warnings),
+        *(f"WARNING: {warning}" for warning in (*data.report.warnings, *gate_warnings(settings))),
         *model.lines(),
         f"{steps:,} updates of {settings.batch_size} rows, learning rate {settings.learning_rate}",
         f"model {settings.model} ({dtype_of(settings)}) to {folder}",

@@ -83,7 +83,7 @@ def test_the_first_line_of_a_verb_stands_once() -> None:
     [
         (
             "generate",
-            "Input, Models, Servers, Method, Pairs and labels, Sampling, Output, This run",
+            "Input, Models, Servers, Method, Pairs and labels, Sampling, Output, Gates, This run",
         ),
         ("train sft", "Arguments, Models, Learning, Rows, Output, This run"),
         ("train dpo", "Arguments, Models, Learning, Rows, Preferences, Output, This run"),

@@ -1,0 +1,205 @@
+"""Rows that are there already: near-duplicates, test rows among train rows, evaluation sets."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cai.quality.answers import Marks, gate_row
+from cai.quality.contamination import Contamination
+from cai.quality.duplicates import Partners, duplicates_between, near_duplicates
+from cai.quality.evaluations import evaluation_texts
+from cai.quality.records import NAMED, Figure, GateRow, share
+from cai.quality.rows import Data
+from cai.quality.shingles import Collection, Gathered
+from cai.quality.watch import Watch
+
+# Below this a text is a phrase: "I can't help with that" twice is no leak.
+LONG = 16  # different runs of five words, those of 20 words
+MOST = 40_000_000  # shingles of a collection, 0.3 GB: some 250,000 answers; of more a sample
+Numbers = NDArray[np.int64]
+
+
+class Repeats(NamedTuple):
+    """What of a dataset is there already.
+
+    Attributes:
+        figures: `near_duplicate_share`, `prompt_duplicate_share`, `leak_share`, and
+            `contaminated_share` where there are sets to compare with.
+        details: What stands behind them.
+        marks: What is the matter with a row, by its number.
+        named: The first rows of each mark.
+        counts: How many rows have which mark.
+    """
+
+    figures: dict[str, Figure]
+    details: dict[str, Any]
+    marks: Mapping[int, Marks]
+    named: dict[str, list[GateRow]]
+    counts: dict[str, int]
+
+
+class _Rows(NamedTuple):
+    """The rows of a dataset, one a prompt, as sets of shingles.
+
+    Attributes:
+        numbers: Of the rows.
+        test: Whether each is in the test split.
+        prompts: Shingles of the prompts.
+        answers: Shingles of the answers.
+    """
+
+    numbers: Numbers
+    test: NDArray[np.bool_]
+    prompts: Gathered
+    answers: Gathered
+
+
+def repeats(
+    data: Data, datasets: Sequence[str], against: Sequence[str], watch: Watch
+) -> dict[str, Repeats]:
+    """What of each dataset is there already.
+
+    Near-duplicates are answers with an earlier one of Jaccard similarity 0.7 or more on runs of
+    five words. A test row leaks where its prompt is so near to a train row's, or its answer, if
+    that has 20 words. Of several rows of one prompt the first is taken.
+
+    Args:
+        data: The rows.
+        datasets: Names of those it has.
+        against: Files of evaluation prompts.
+        watch: Shows how far it is.
+
+    Raises:
+        CaiError: A file cannot be read.
+    """
+    stands = _contaminated(data, against, watch) if against else {}
+    return {dataset: _of_dataset(data, dataset, against, stands, watch) for dataset in datasets}
+
+
+def _of_dataset(
+    data: Data, dataset: str, against: Sequence[str], stands: Mapping[int, str], watch: Watch
+) -> Repeats:
+    rows = _read(data, dataset, watch)
+    marks: dict[int, Marks] = {}
+    earlier, again = near_duplicates(rows.answers), near_duplicates(rows.prompts)
+    figures = {
+        "near_duplicate_share": share(earlier.total, len(earlier.measured)),
+        "prompt_duplicate_share": share(again.total, len(again.measured)),
+    }
+    partners = _pairs(earlier.partners, rows.numbers, rows.numbers)
+    _mark(marks, "near_duplicate", partners)
+    if rows.test.any() and not rows.test.all():
+        leaks, sources, measured = _leaks(rows)
+        figures["leak_share"] = share(len(leaks), measured)
+        _mark(marks, "leak", leaks)
+        _mark(marks, "leak_train", sources)
+        partners |= leaks | sources
+    if against:
+        own = {int(n): stands[n] for n in rows.numbers if n in stands}
+        figures["contaminated_share"] = share(len(own), len(rows.numbers))
+        for number, note in own.items():
+            marks.setdefault(number, {})["contaminated"] = note
+    named = _named(data, marks, partners)
+    counts = {name: sum(name in own for own in marks.values()) for name in named}
+    details = {"near_duplicates_by": earlier.method}
+    return Repeats(figures, details, marks, named, counts)
+
+
+def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[int, str]:
+    """The rows that stand in an evaluation set, each with where and how."""
+    texts = [text for source in against for text in evaluation_texts(source)]
+    search = Contamination(texts)
+    for item in watch("comparing with evaluation sets", data.items()):
+        search.add(item.number, [item.prompt, item.answer])
+    return {
+        one.row: f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
+        for one in search.rows()
+    }
+
+
+def _read(data: Data, dataset: str, watch: Watch) -> _Rows:
+    numbers, test = array("q"), array("b")
+    prompts, answers = Collection(MOST), Collection(MOST)
+    for item in watch("looking for repeats", data.items()):
+        if item.dataset == dataset and not item.extra:
+            numbers.append(item.number)
+            test.append(item.split == "test")
+            prompts.add(item.prompt)
+            answers.add(item.answer)
+    flags = np.array(test, bool)
+    return _Rows(np.array(numbers, np.int64), flags, prompts.gathered(), answers.gathered())
+
+
+def _leaks(rows: _Rows) -> tuple[dict[int, int], dict[int, int], int]:
+    """Test rows near to a train row, train rows near to a test row, test rows that were looked at.
+
+    Of a sample, the rows in it are looked at.
+    """
+    leaks: dict[int, int] = {}
+    sources: dict[int, int] = {}
+    measured: set[int] = set()
+    for texts, least in ((rows.prompts, 1), (rows.answers, LONG)):
+        usable = texts.sets.sizes >= least
+        test = rows.test[texts.numbers]
+        ours, theirs = np.flatnonzero(usable & ~test), np.flatnonzero(usable & test)
+        our_numbers, their_numbers = (
+            rows.numbers[texts.numbers[which]] for which in (ours, theirs)
+        )
+        measured.update(their_numbers.tolist())
+        if not len(ours) or not len(theirs):
+            continue
+        train, held_out = texts.sets.of_rows(ours), texts.sets.of_rows(theirs)
+        found = duplicates_between(train, held_out)
+        leaks |= _pairs(found, their_numbers, our_numbers)
+        if found.total:
+            sources |= _pairs(duplicates_between(held_out, train), our_numbers, their_numbers)
+    return leaks, sources, len(measured)
+
+
+def _pairs(partners: Partners, numbers: Numbers, others: Numbers) -> dict[int, int]:
+    """Numbers of rows with a partner, each with the partner's."""
+    where = np.flatnonzero(partners.rows >= 0)
+    return {int(numbers[i]): int(others[partners.rows[i]]) for i in where}
+
+
+_PARTS = ("prompt", "answer")
+_SHARED = 120  # characters of what a row and an evaluation text share
+_NOTES = {
+    "near_duplicate": "nearly repeats",
+    "leak": "is near to the train row",
+    "leak_train": "is near to the test row",
+}
+
+
+def _mark(marks: dict[int, Marks], name: str, partners: Mapping[int, int]) -> None:
+    for number in partners:
+        marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
+
+
+def _named(
+    data: Data, marks: Mapping[int, Marks], partners: Mapping[int, int]
+) -> dict[str, list[GateRow]]:
+    """The first rows of each mark, with the ids of those that they are near to."""
+    named: dict[str, list[GateRow]] = {}
+    if not marks:
+        return named
+    first: dict[str, list[int]] = {}
+    for number in sorted(marks):
+        for name in marks[number]:
+            if len(first.setdefault(name, [])) < NAMED:
+                first[name].append(number)
+    needed = {number for numbers in first.values() for number in numbers}
+    needed |= {partners[number] for number in needed if number in partners}
+    items = {item.number: item for item in data.items() if item.number in needed}
+    for name, numbers in first.items():
+        for number in numbers:
+            note = marks[number][name]
+            if name in _NOTES and number in partners:
+                note = f"{_NOTES[name]} {items[partners[number]].id}"
+            named.setdefault(name, []).append(gate_row(items[number], note))
+    return named

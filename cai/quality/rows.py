@@ -1,0 +1,188 @@
+"""The rows of any data as they are measured: a prompt and an answer, or two to choose from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cai.dataset.schema import ANSWERS, SPLITS
+from cai.errors import CaiError, InputError
+from cai.records import KINDS, Kind, Prompt, encodable
+from cai.records.prompt import Message
+from cai.sources.answers import ANSWERS as ANSWER_NAMES
+from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, RowError
+from cai.sources.conversations import CONVERSATIONS, SYSTEM, answered, check_answers, last_answered
+from cai.sources.files import TABLES, SourceRow, file_rows
+from cai.sources.hub import hub_rows, hub_spec, hub_splits
+from cai.sources.wording import listed
+
+SIDES = ANSWERS["preferences"]
+_SHAPE = (
+    f"Each row has `prompt` and one of {listed(ANSWER_NAMES)}, `chosen` and `rejected`, or a whole "
+    "conversation in `messages`."
+)
+_KEYS = ("id", "split", "kind", "prompt_kind", "pair_source", "step", "chosen_probability")
+_COLUMNS = (*CONVERSATIONS, "prompt", *ANSWER_NAMES, "rejected", *SYSTEM, *_KEYS)
+
+
+class Item(NamedTuple):
+    """A row: what was asked, and the answer that is learnt.
+
+    Attributes:
+        dataset: `sft`, or `preferences` where there is a rejected answer.
+        split: train or test.
+        id: The row's own, else where it stands.
+        prompt_id: The same for all rows of one prompt.
+        kind: Of the prompt.
+        prompt: Its last human turn.
+        answer: The completion, or the chosen one.
+        rejected: The other one of a pair.
+        number: Where it stands among all rows, from 0.
+        extra: A further row of the same prompt: another step of a chain, another pair.
+    """
+
+    dataset: str
+    split: str
+    id: str
+    prompt_id: str
+    kind: Kind
+    prompt: str
+    answer: str
+    rejected: str | None
+    number: int = 0
+    extra: bool = False
+
+
+class Data:
+    """A run folder, a file or a dataset on the Hub, which can be read more than once.
+
+    Raises:
+        CaiError: There is no such data, or its columns are others.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bad = BadRows()
+        path = Path(name).expanduser()
+        self.folder = path if not name.startswith("hf:") and path.is_dir() else None
+        self._files = list(_files(name, path))
+
+    def items(self) -> Iterator[Item]:
+        """Every row that can be used, those of `sft` first; bad ones are counted in `bad`.
+
+        Raises:
+            CaiError: A file cannot be read, or more than 5 % of the rows cannot be used.
+        """
+        self.bad = BadRows()
+        number, before = 0, ("", "")
+        for split, rows in self._sources():
+            for where, row in rows:
+                self.bad.rows += 1
+                try:
+                    if isinstance(row, RowError):
+                        raise row
+                    item = _item(row, where, split)
+                except RowError as error:
+                    self.bad.add(error)
+                    continue
+                this = (item.dataset, item.prompt_id)
+                yield item._replace(number=number, extra=this == before)
+                number, before = number + 1, this
+        self.bad.check(MAX_BAD_ROWS)
+
+    def _sources(self) -> Iterator[tuple[str, Iterable[SourceRow]]]:
+        if not self._files:
+            yield from _hub_splits(self.name)
+        for split, path in self._files:
+            yield split, file_rows(path, _columns)
+
+
+def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a run or of one file, each with its split; none for the Hub's."""
+    if name.startswith("hf:"):
+        return
+    if path.is_file():
+        yield "train", path
+        return
+    if not path.is_dir():
+        raise InputError(name, "no such file or folder", "Give a run folder, a file, or hf:NAME.")
+    there = [
+        (split, path / dataset / f"{split}.parquet") for dataset in ANSWERS for split in SPLITS
+    ]
+    files = [(split, file) for split, file in there if file.is_file()]
+    if not files:
+        files = [(s, f) for s in SPLITS for f in sorted(path.glob(f"{s}*")) if _is_table(f)]
+    if not files:
+        message = "no rows of sft or preferences, and no train.parquet or train.jsonl"
+        raise InputError(name, message, "Give a run folder, a file, or hf:NAME.")
+    yield from files
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith((*TABLES, ".parquet"))
+
+
+def _hub_splits(name: str) -> Iterator[tuple[str, Iterable[SourceRow]]]:
+    if hub_spec(name).split is not None:
+        yield "train", hub_rows(name, _columns)
+        return
+    splits = hub_splits(name, "sft")
+    for split, rows in splits.items():
+        where = f"{name} {split}"
+        rows = rows.select_columns(_columns(rows.column_names, where))
+        placed = ((f"{where}: row {n}", row) for n, row in enumerate(rows, 1))
+        yield "test" if split.startswith("test") else "train", placed
+
+
+def _columns(names: Sequence[str], where: str) -> list[str]:
+    if not {*CONVERSATIONS, *ANSWER_NAMES} & set(names):
+        raise InputError(where, f"no column of answers; there are: {listed(names)}", _SHAPE)
+    return [name for name in names if name in _COLUMNS]
+
+
+def _item(row: dict[str, Any], where: str, split: str) -> Item:
+    column = next((name for name in ANSWER_NAMES if row.get(name) not in (None, "")), None)
+    talk = next((name for name in CONVERSATIONS if row.get(name)), None)
+    rejected = None
+    if row.get("rejected") not in (None, ""):
+        turns, (answer, rejected) = answered(row, SIDES, where)
+    elif column is not None:
+        turns, (answer,) = answered(row, (column,), where)
+    elif talk is not None:
+        turns, (answer,) = last_answered(row[talk], row, f"{where}: {talk}")
+    else:
+        raise RowError(where, "no column", "no answer", _SHAPE)
+    if not answer.strip() or rejected is not None:
+        check_answers([answer] if rejected is None else [answer, rejected], where)
+    if not encodable([turns, answer, rejected]):
+        message = "half of a surrogate pair, which UTF-8 cannot hold"
+        raise RowError(where, "lone surrogate", message)
+    name = str(row.get("id") or where)
+    mark = row.get("pair_source") or row.get("step")
+    own = name.removesuffix(f"#{mark}") if row.get("id") else ""
+    kind = row.get("prompt_kind") or row.get("kind")
+    return Item(
+        dataset="sft" if rejected is None else "preferences",
+        split=row["split"] if row.get("split") in SPLITS else split,
+        id=name,
+        prompt_id=own or Prompt.id_of(Message.model_validate(turn) for turn in turns),
+        kind=kind if kind in KINDS else "unknown",
+        prompt=turns[-1]["content"],
+        answer=answer,
+        rejected=rejected,
+    )
+
+
+def failures(folder: Path) -> Iterator[dict[str, Any]]:
+    """The failures of a run, if it wrote any."""
+    path = folder / "failures.jsonl"
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise CaiError(f"{path}:{number}: damaged", "Generate into it again.") from None

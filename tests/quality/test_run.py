@@ -1,0 +1,200 @@
+"""The measures of a whole run, and a run without the rows that make its gates fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import cai
+from cai.constitution.load import load
+from cai.dataset.run import Run
+from cai.errors import CaiError
+from cai.files import find_constitution
+from cai.quality.fix import fix_run
+from cai.quality.measure import measure
+from cai.quality.records import QUALITY, read_quality
+from cai.quality.settings import Thresholds
+from tests.quality.made import rows, written
+from tests.quality.test_plants import failed
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    return cai.generate(model="scripted:", limit=120, prompts="seeds", out=folder)
+
+
+def test_a_run_ends_with_its_quality(run: Run) -> None:
+    quality = read_quality(run.folder / QUALITY)
+    assert quality == measure(run.folder)
+    assert quality.rows["sft"] == sum(run.manifest.counts[f"sft.{s}"] for s in ("train", "test"))
+    for name in ("boilerplate_share", "churn_share", "consistent_share", "chosen_refusal_share"):
+        assert quality.figures[name].n > 0
+    assert {row["id"] for row in quality.details["principles"]} <= {
+        principle.id for principle in load(find_constitution("default.yaml")).principles
+    }
+    assert quality.details["label_histogram"]
+    assert sum(quality.details["label_histogram"]) == quality.figures["consistent_share"].n
+
+
+def test_the_file_is_one_flat_object(run: Run) -> None:
+    data = json.loads((run.folder / QUALITY).read_text())
+    assert set(data["boilerplate_share"]) == {"value", "low", "high", "n"}
+    assert isinstance(data["boilerplate_phrases"], list)
+    assert all({"name", "passed", "rows", "advice"} <= gate.keys() for gate in data["gates"])
+
+
+def planted(run: Run, folder: Path) -> Path:
+    """The run, of which a fifth of the rows is spoilt in one of three ways."""
+    copy = folder / "planted"
+    for path in run.folder.rglob("*"):
+        if path.is_file() and path.suffix in (".parquet", ".json", ".jsonl", ".yaml"):
+            target = copy / path.relative_to(run.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    file = copy / "sft" / "train.parquet"
+    table = pq.read_table(file)
+    data = table.to_pylist()
+    for n, row in enumerate(data):
+        text = row["completion"][0]["content"]
+        if n % 5 == 0:
+            text += " Whatever you decide to do, I am always on your side."
+        if n % 10 == 1:
+            text = f"Here is the revised response:\n\n{text}"
+        if n % 10 == 2:
+            text = data[n - 2]["completion"][0]["content"]
+        row["completion"][0]["content"] = text
+    pq.write_table(pa.Table.from_pylist(data, schema=table.schema), file)
+    return copy
+
+
+def test_fixing_drops_what_fails_and_says_what(run: Run, tmp_path: Path) -> None:
+    bad = planted(run, tmp_path)
+    limits = Thresholds(max_boilerplate=0.1)
+    before = measure(bad, limits)
+    assert {"boilerplate", "leftovers", "near-duplicates"} <= failed(before)
+    out = tmp_path / "fixed"
+    fixed = fix_run(bad, out, before, limits)
+    assert not {"boilerplate", "leftovers", "near-duplicates"} & failed(fixed.after)
+    listed = [json.loads(line) for line in fixed.record.read_text().splitlines()]
+    assert len(listed) == sum(fixed.dropped.values())
+    ids = {row["id"] for row in listed if row["dataset"] == "sft"}
+    old = pq.read_table(bad / "sft" / "train.parquet").to_pylist()
+    new = pq.read_table(out / "sft" / "train.parquet").to_pylist()
+    assert new == [row for row in old if row["id"] not in ids]
+    for row in pq.read_table(out / "traces" / "train.parquet").to_pylist():
+        reason = row["not_in_sft"] or ""
+        assert reason.startswith("quality: ") == (row["id"] in ids)
+    counts = Run.load(out).manifest.counts
+    assert counts["sft.train"] == len(new)
+    assert counts["dropped.leftovers"] == fixed.dropped["leftovers"]
+
+
+def test_a_phrase_is_capped_and_not_struck_out(run: Run, tmp_path: Path) -> None:
+    bad = planted(run, tmp_path)
+    limits = Thresholds(max_boilerplate=0.1)
+    fix_run(bad, tmp_path / "fixed", measure(bad, limits), limits)
+    files = (tmp_path / "fixed" / "sft").glob("*.parquet")
+    data = [row for file in files for row in pq.read_table(file).to_pylist()]
+    texts = [row["completion"][0]["content"] for row in data]
+    held = sum("always on your side" in text for text in texts)
+    assert 0 < held < 0.15 * len(texts)
+
+
+def test_a_run_that_passes_stays_as_it_is(run: Run, tmp_path: Path) -> None:
+    quality = read_quality(run.folder / QUALITY)
+    assert failed(quality) == set()
+    fixed = fix_run(run.folder, tmp_path / "fixed", quality, Thresholds())
+    assert fixed.dropped == {}
+    for name in ("sft", "preferences", "traces"):
+        old, new = (
+            pq.read_table(f / name / "train.parquet") for f in (run.folder, tmp_path / "fixed")
+        )
+        assert old.equals(new)
+    with pytest.raises(CaiError, match="not empty"):
+        fix_run(run.folder, tmp_path / "fixed", quality, Thresholds())
+
+
+@pytest.mark.parametrize(
+    ("shape", "row"),
+    [
+        ("response", {"prompt": "Say hello.", "response": "Hello there, how are you?"}),
+        ("completion", {"prompt": "Say hello.", "completion": "Hello there, how are you?"}),
+        (
+            "messages",
+            {
+                "messages": [
+                    {"role": "user", "content": "Say hello."},
+                    {"role": "assistant", "content": "Hello there, how are you?"},
+                ]
+            },
+        ),
+        ("pair", {"prompt": "Say hello.", "chosen": "Hello there.", "rejected": "No."}),
+        (
+            "transcript",
+            {
+                "chosen": "\n\nHuman: Say hello.\n\nAssistant: Hello there.",
+                "rejected": "\n\nHuman: Say hello.\n\nAssistant: No.",
+            },
+        ),
+    ],
+)
+def test_data_made_elsewhere_is_read(tmp_path: Path, shape: str, row: dict[str, Any]) -> None:
+    quality = measure(written(tmp_path / "data.jsonl", [row]))
+    assert quality.rows == {"preferences" if "chosen" in row else "sft": 1}
+    assert quality.figures["boilerplate_share"].n == 1
+    assert ("length_auc" in quality.figures) == ("chosen" in row)
+
+
+def test_a_folder_of_two_splits_is_read(tmp_path: Path) -> None:
+    made = rows("en", 40)
+    for row in made:
+        del row["split"]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    written(folder / "train.jsonl", made[:30])
+    written(folder / "test.jsonl", made[30:])
+    quality = measure(folder)
+    assert quality.details["splits"] == {"train": 30, "test": 10}
+    assert quality.figures["leak_share"].n == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"question": "a"}\n', "no answer"),
+        ("", "no row"),
+        ('{"prompt": "a", "response": ""}\n', "cannot be used"),
+    ],
+)
+def test_data_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(text)
+    with pytest.raises(CaiError, match=message):
+        measure(path)
+
+
+def test_a_broken_quality_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / QUALITY).write_text('{"version": 1}')
+    with pytest.raises(CaiError, match="damaged"):
+        read_quality(tmp_path / QUALITY)
+    with pytest.raises(CaiError, match="cai quality RUN"):
+        read_quality(tmp_path / "none.json")
+
+
+def test_rows_of_an_evaluation_set_are_named(tmp_path: Path) -> None:
+    made = rows("en", 60)
+    suite = [{"prompt": row["prompt"]} for row in made[:6]]
+    suite += [{"prompt": "Which of the two old bridges was built by hand, and by whom?"}]
+    file = written(tmp_path / "suite.jsonl", suite)
+    quality = measure(written(tmp_path / "data.jsonl", made), against=[file])
+    assert quality.figures["contaminated_share"].value == 0.1
+    [gate] = [gate for gate in quality.gates if gate.name == "contamination"]
+    assert not gate.passed
+    assert {row.id for row in gate.rows} == {row["id"] for row in made[:6]}
+    assert "suite.jsonl:1 (exact, in the prompt)" in gate.rows[0].note
