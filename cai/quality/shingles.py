@@ -1,0 +1,253 @@
+"""Texts as sets of shingles: hashes of the runs of five units in them.
+
+A unit is a word, or a character where words are not spaced; case and punctuation play no part.
+Broder 1997, "On the resemblance and containment of documents".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cai.cleaning.units import units
+
+SIZE = 5  # units in a shingle
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no unit is lost modulo 2^64
+MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 6 GB with the join
+_PART = 1 << 18  # units that are hashed at once
+_REMEMBERED = 1 << 19  # units: about 100 MB
+
+Hashes = NDArray[np.uint64]
+Offsets = NDArray[np.int64]
+
+
+class Shingles(NamedTuple):
+    """The sets of shingles of many texts, 8 bytes a shingle.
+
+    Attributes:
+        hashes: All sets one behind the other, each sorted and without doubles.
+        offsets: Where each set begins, and at the end where the last one ends.
+    """
+
+    hashes: Hashes
+    offsets: Offsets
+
+    @property
+    def rows(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> Offsets:
+        return np.diff(self.offsets)
+
+    @property
+    def sums(self) -> Hashes:
+        """The sum of each set modulo 2^64; 0 of an empty one. Equal sets have equal sums."""
+        sums = np.zeros(self.rows, np.uint64)
+        full = np.flatnonzero(self.sizes)
+        if len(full):
+            sums[full] = np.add.reduceat(self.hashes, self.offsets[full])
+        return sums
+
+    def of_rows(self, rows: NDArray[np.int64]) -> Shingles:
+        """The sets of some rows, in the order given."""
+        return Shingles(self.hashes[runs(self.offsets[rows], self.sizes[rows])], _ends(self, rows))
+
+
+class Units:
+    """The units of texts as 64-bit hashes that are the same in every process, to be taken in parts.
+
+    The hashes of the usual units are remembered.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._hashes: list[int] = []
+        self._counts: list[int] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to take what there is."""
+        return len(self._hashes) >= _PART or len(self._counts) >= _PART
+
+    def add(self, text: str) -> None:
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        known, sequence = self._known, units(text)
+        for unit in sequence:
+            if unit not in known:
+                known[unit] = _hash(unit)
+        self._hashes += [known[unit] for unit in sequence]
+        self._counts.append(len(sequence))
+
+    def take(self) -> tuple[Hashes, Offsets]:
+        """The hashes of the units of all texts since the last time, and how many each text has."""
+        taken = np.array(self._hashes, np.uint64), np.array(self._counts, np.int64)
+        self._hashes, self._counts = [], []
+        return taken
+
+
+class Collection:
+    """The shingles of texts that come one at a time.
+
+    Above `most` shingles it keeps a sample of the texts: those whose smallest hash lies below a
+    limit, which is halved as often as needed. Two texts of similarity J have the same smallest
+    hash with probability J (Broder 1997), so that near-duplicates are kept or left together, and
+    the share of them in the sample is that among all, or a little less (at least J times as much).
+
+    Args:
+        most: Shingles to keep, at 8 bytes each; the join takes about three times as much besides.
+    """
+
+    def __init__(self, most: int = MOST_SHINGLES) -> None:
+        self._most = most
+        self._units = Units()
+        self._limit = 1 << 64
+        self._sets: list[Shingles] = []
+        self._numbers: list[Offsets] = []
+        self._sums: list[Hashes] = []
+        self._rows = 0
+
+    def add(self, text: str) -> None:
+        self._units.add(text)
+        if self._units.full:
+            self._take()
+
+    def gathered(self) -> Gathered:
+        """What was added so far."""
+        self._take()
+        sets = _joined(self._sets)
+        self._sets = [sets]
+        numbers, sums = np.concatenate(self._numbers), np.concatenate(self._sums)
+        return Gathered(sets, numbers, sums)
+
+    def _take(self) -> None:
+        own = sets_of(*self._units.take())
+        self._sets.append(own)
+        self._numbers.append(np.arange(self._rows, self._rows + own.rows))
+        self._sums.append(own.sums)
+        self._rows += own.rows
+        if self._limit < 1 << 64:
+            self._thin(len(self._sets) - 1)
+        while sum(len(sets.hashes) for sets in self._sets) > self._most:
+            self._limit >>= 1
+            self._thin(0)
+
+    def _thin(self, start: int) -> None:
+        """Leave out the texts above the limit, from a part on."""
+        for i in range(start, len(self._sets)):
+            sets = self._sets[i]
+            kept = np.flatnonzero(sets.sizes)
+            kept = kept[sets.hashes[sets.offsets[kept]] < np.uint64(self._limit)]
+            self._sets[i], self._numbers[i] = sets.of_rows(kept), self._numbers[i][kept]
+
+
+class Gathered(NamedTuple):
+    """The sets of the texts of a collection, or of a sample of them.
+
+    Attributes:
+        sets: The sets that were kept.
+        numbers: Which text each of them is of, from 0, ascending.
+        sums: Of every text the sum of its shingles: equal sets have equal sums; 0 has no shingle.
+    """
+
+    sets: Shingles
+    numbers: Offsets
+    sums: Hashes
+
+    @property
+    def rows(self) -> int:
+        return len(self.sums)
+
+    @property
+    def is_sample(self) -> bool:
+        return self.sets.rows < self.rows
+
+
+def shingles(texts: Iterable[str]) -> Shingles:
+    """The shingles of texts, which are read once.
+
+    A text of fewer than five units is one shingle of all of them; one without any has none.
+    """
+    collection = Collection(most=1 << 62)
+    for text in texts:
+        collection.add(text)
+    return collection.gathered().sets
+
+
+def joined(first: Shingles, second: Shingles) -> Shingles:
+    """The rows of one collection, and behind them those of another."""
+    return _joined([first, second])
+
+
+def gram_hashes(flat: Hashes, size: int) -> Hashes:
+    """The hash of the run of `size` units that begins at each unit; runs past the end hold zeros.
+
+    A polynomial of the units modulo 2^64 and its size, mixed by the last steps of splitmix64
+    (Steele, Lea and Flood 2014).
+    """
+    padded = np.concatenate([flat, np.zeros(size, np.uint64)])
+    grams = np.full(len(flat), size, np.uint64)
+    for start in range(size):
+        grams *= _BASE
+        grams += padded[start : start + len(flat)]
+    grams ^= grams >> np.uint64(30)
+    grams *= np.uint64(0xBF58476D1CE4E5B9)
+    grams ^= grams >> np.uint64(27)
+    grams *= np.uint64(0x94D049BB133111EB)
+    grams ^= grams >> np.uint64(31)
+    return grams
+
+
+def runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers start, start + 1, … of each run, one run behind the other."""
+    before = np.cumsum(lengths) - lengths
+    numbers = np.arange(int(lengths.sum()), dtype=np.int64)
+    numbers += np.repeat(starts - before, lengths)
+    return numbers
+
+
+def _hash(unit: str) -> int:
+    data = unit.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def sets_of(flat: Hashes, counts: Offsets) -> Shingles:
+    """The sets of a few texts from the hashes of their units."""
+    ends = np.cumsum(counts)
+    grams = gram_hashes(flat, SIZE)
+    whole = np.arange(len(flat)) + SIZE <= np.repeat(ends, counts)
+    for size in range(1, SIZE):
+        starts = (ends - counts)[counts == size]
+        if len(starts):
+            short = flat[runs(starts, np.full(len(starts), size))]
+            grams[starts] = gram_hashes(short, size)[::size]
+            whole[starts] = True
+    hashes = grams[whole]
+    offsets = np.concatenate([[0], np.cumsum(whole)])[np.concatenate([[0], ends])]
+    bounds = offsets.tolist()
+    for start, end in pairwise(bounds):
+        hashes[start:end].sort()
+    return _without_doubles(hashes, offsets)
+
+
+def _without_doubles(hashes: Hashes, offsets: Offsets) -> Shingles:
+    first = np.ones(len(hashes), bool)
+    first[1:] = hashes[1:] != hashes[:-1]
+    first[offsets[:-1][offsets[:-1] < len(hashes)]] = True
+    kept = np.concatenate([[0], np.cumsum(first)])
+    return Shingles(hashes[first], kept[offsets])
+
+
+def _joined(parts: list[Shingles]) -> Shingles:
+    ends = np.cumsum(np.concatenate([part.sizes for part in parts]))
+    return Shingles(np.concatenate([p.hashes for p in parts]), np.concatenate([[0], ends]))
+
+
+def _ends(own: Shingles, rows: NDArray[np.int64]) -> Offsets:
+    return np.concatenate([[0], np.cumsum(own.sizes[rows])])
