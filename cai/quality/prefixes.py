@@ -7,18 +7,16 @@ search").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cai.quality.shingles import Hashes, Shingles, gram_hashes, runs
+from cai.quality.shingles import Hashes, Lookup, Shingles, gram_hashes, runs
 
 SLACK = 1e-9  # 0.7 x 10 is not to be more than 7
 _LONG = 64  # sets with one element, which are then divided by their sizes
 _BAND = 1.05  # how much larger the sets of the next band are
-_ELEMENTS = 1 << 22  # that are looked at together
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -70,7 +68,7 @@ def ranked(sets: Shingles) -> Ranked:
     rank = np.empty(len(common), np.uint32)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(common), dtype=np.uint32)
     parts = [np.zeros(0, np.uint64)]
-    for places, index in _places(sets.hashes, common):
+    for places, index in Lookup(common).places(sets.hashes):
         rows = np.searchsorted(sets.offsets, places, "right") - 1
         parts.append(rows.astype(np.uint64) << np.uint64(32) | rank[index])
     keys = np.concatenate(parts)
@@ -191,19 +189,3 @@ def _common(hashes: Hashes) -> tuple[Hashes, Ints]:
     del ascending
     common, counts = np.unique(again, return_counts=True)
     return common, counts + 1
-
-
-def _places(hashes: Hashes, common: Hashes) -> Iterator[tuple[Ints, Ints]]:
-    """Where the common elements stand among all, and which they are, a part at a time.
-
-    A table of the first 24 bits of the common ones spares most of the others the search.
-    """
-    table = np.zeros(1 << 24, bool)
-    table[common >> np.uint64(40)] = True
-    for start in range(0, len(hashes), _ELEMENTS):
-        part = hashes[start : start + _ELEMENTS]
-        places = np.flatnonzero(table[part >> np.uint64(40)])
-        index = np.searchsorted(common, part[places])
-        index[index == len(common)] = 0
-        there = common[index] == part[places]
-        yield places[there] + start, index[there]

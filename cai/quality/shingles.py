@@ -7,7 +7,7 @@ Broder 1997, "On the resemblance and containment of documents".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ SIZE = 5  # units in a shingle
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no unit is lost modulo 2^64
 MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 6 GB with the join
 _PART = 1 << 18  # units that are hashed at once
+_SOUGHT = 1 << 22  # hashes that are looked for at once
 _REMEMBERED = 1 << 19  # units: about 100 MB
 
 Hashes = NDArray[np.uint64]
@@ -202,6 +203,26 @@ def gram_hashes(flat: Hashes, size: int) -> Hashes:
     grams *= np.uint64(0x94D049BB133111EB)
     grams ^= grams >> np.uint64(31)
     return grams
+
+
+class Lookup:
+    """Finds known hashes among others: a table of their first 24 bits spares most the search."""
+
+    def __init__(self, known: Hashes) -> None:
+        self._known = known  # ascending
+        self._table = np.zeros(1 << 24, bool)
+        self._table[known >> np.uint64(40)] = True
+
+    def places(self, hashes: Hashes) -> Iterator[tuple[Offsets, Offsets]]:
+        """Where known ones stand, ascending, and which of the known they are; a part at a time."""
+        known = self._known
+        for start in range(0, len(hashes) if len(known) else 0, _SOUGHT):
+            part = hashes[start : start + _SOUGHT]
+            places = np.flatnonzero(self._table[part >> np.uint64(40)])
+            index = np.searchsorted(known, part[places])
+            index[index == len(known)] = 0
+            there = known[index] == part[places]
+            yield places[there] + start, index[there]
 
 
 def runs(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
