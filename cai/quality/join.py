@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cai.quality.prefixes import SLACK, Ints, Prefixes, Ranked, prefixes, ranked
 from cai.quality.shingles import Hashes, Shingles, gram_hashes, runs
 
-MOST = 2048  # sets of one list that a set is compared with
+MOST = 1024  # sets of one list that a set is compared with
 _BITS = 1024  # of a bitmap
 _PAIRS = 1 << 18  # that are looked at together
 _ELEMENTS = 1 << 22  # that are counted together

@@ -55,9 +55,13 @@ class Shingles(NamedTuple):
             sums[full] = np.add.reduceat(self.hashes, self.offsets[full])
         return sums
 
-    def of_rows(self, rows: NDArray[np.int64]) -> Shingles:
-        """The sets of some rows, in the order given."""
-        return Shingles(self.hashes[runs(self.offsets[rows], self.sizes[rows])], _ends(self, rows))
+    def of_rows(self, rows: Offsets) -> Shingles:
+        """The sets of some rows, which ascend."""
+        sizes = self.sizes
+        kept = np.zeros(self.rows, bool)
+        kept[rows] = True
+        ends = np.cumsum(sizes[rows])
+        return Shingles(self.hashes[np.repeat(kept, sizes)], np.concatenate([[0], ends]))
 
 
 class Units:
@@ -268,7 +272,3 @@ def _without_doubles(hashes: Hashes, offsets: Offsets) -> Shingles:
 def _joined(parts: list[Shingles]) -> Shingles:
     ends = np.cumsum(np.concatenate([part.sizes for part in parts]))
     return Shingles(np.concatenate([p.hashes for p in parts]), np.concatenate([[0], ends]))
-
-
-def _ends(own: Shingles, rows: NDArray[np.int64]) -> Offsets:
-    return np.concatenate([[0], np.cumsum(own.sizes[rows])])

@@ -18,9 +18,10 @@ from cai.quality.duplicates import (
     Partners,
     duplicates_between,
     earlier_duplicates,
+    leaks,
     near_duplicates,
 )
-from cai.quality.shingles import Collection, shingles
+from cai.quality.shingles import Collection, Gathered, shingles
 
 WORDS = st.lists(st.sampled_from(list("abcd我爱E")), max_size=14).map(" ".join)
 
@@ -194,11 +195,8 @@ def test_what_was_not_compared_is_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_collection_above_its_bound_keeps_a_sample_and_counts_copies_in_all() -> None:
     rows = [" ".join(row) for row in documents(4000, seed=3)]
-    whole, part = Collection(), Collection(most=40_000)
-    for row in rows:
-        whole.add(row)
-        part.add(row)
-    exact, sample = near_duplicates(whole.gathered()), near_duplicates(part.gathered())
+    exact = near_duplicates(gathered(rows))
+    sample = near_duplicates(gathered(rows, most=40_000))
     assert (exact.method, sample.method) == ("exact", "sample")
     assert len(exact.measured) == 4000
     assert 300 < len(sample.measured) < 3000
@@ -207,10 +205,38 @@ def test_a_collection_above_its_bound_keeps_a_sample_and_counts_copies_in_all() 
     assert (sample.partners.rows < np.arange(4000)).all()
     share = sample.total / len(sample.measured)
     assert share == pytest.approx(exact.total / 4000, abs=0.06)
-    again = Collection(most=40_000)
-    for row in rows:
-        again.add(row)
-    assert again.gathered().numbers.tolist() == sample.measured.tolist()
+    assert gathered(rows, most=40_000).numbers.tolist() == sample.measured.tolist()
+
+
+def gathered(texts: Iterable[str], most: int = 10**9) -> Gathered:
+    collection = Collection(most)
+    for text in texts:
+        collection.add(text)
+    return collection.gathered()
+
+
+def test_a_planted_leak_from_train_to_test() -> None:
+    rows = [" ".join(row) for row in documents(400, seed=5)]
+    held_out = np.zeros(404, bool)
+    held_out[380:] = True
+    rows += [rows[7].upper(), "", "A text of the test rows alone that nobody else has"]
+    rows += [rows[-1]]  # a near-duplicate within the test rows is no leak
+    found = leaks(gathered(rows), held_out)
+    expected = by_counting(rows, [0] * 380 + [380] * 24, 0.7)
+    assert pairs(found.partners) == expected
+    assert expected[400][0] >= 0
+    assert found.partners.rows[401:].tolist() == [-1, -1, -1]
+    assert (found.method, found.measured.tolist()) == ("exact", list(range(380, 404)))
+    sample = leaks(gathered(rows, most=2000), held_out)
+    assert sample.method == "sample"
+    assert sample.partners.rows[400] >= 0  # copies are found in any case
+    assert set(sample.measured.tolist()) < set(range(380, 404))
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_without_train_or_test_rows_nothing_leaks(held_out: bool) -> None:
+    found = leaks(gathered(["a b c", "a b c"]), np.full(2, held_out))
+    assert (found.total, len(found.measured)) == (0, 2 * held_out)
 
 
 def test_shingles_are_the_same_in_every_process() -> None:
