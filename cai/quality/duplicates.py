@@ -1,7 +1,7 @@
 """Near-duplicates: texts whose sets of shingles have a Jaccard similarity of 0.7 or more.
 
-The join is exact for all texts, and measured beside MinHash in `benchmarks/duplicates.py`. Only
-where the shingles of all texts would not fit into memory it is of a sample.
+The join is exact for all texts, and measured beside MinHash in `benchmarks/duplicates.py`. Above
+`MOST_SHINGLES` (cai/quality/shingles.py) it is of a sample, which keeps memory bounded.
 """
 
 from __future__ import annotations
