@@ -8,7 +8,8 @@ filter: speeding up exact set similarity joins with bitwise operations").
 A set looks through each of its lists from the earliest set on, and stops where it has a partner: so
 any number of copies of a text with another name in each costs no more than other texts. It also
 stops after `MOST` sets of a list. That can miss a partner only where every list that has it is
-longer, and `Nearest.unfinished` counts the sets for which this may be so.
+longer, and `Nearest.unfinished` counts the sets for which this may be so; and a partner that was
+found may then not be the earliest.
 """
 
 from __future__ import annotations
