@@ -1,7 +1,7 @@
 """Near-duplicates: texts whose sets of shingles have a Jaccard similarity of 0.7 or more.
 
-The join is exact for all texts, and measured beside MinHash in `benchmarks/duplicates.py`. Only
-where the shingles of all texts would not fit into memory it is of a sample.
+The join is exact for all texts, and measured beside MinHash in `benchmarks/duplicates.py`. Above
+`MOST_SHINGLES` (cai/quality/shingles.py) it is of a sample, which keeps memory bounded.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cai.quality.join import Floats, earliest_partners
 from cai.quality.prefixes import Ints
 from cai.quality.shingles import Gathered, Hashes, Shingles, joined
 
 THRESHOLD = 0.7
+Method = Literal["exact", "sample"]
 
 
 class Partners(NamedTuple):
@@ -50,7 +52,7 @@ class Duplicates(NamedTuple):
 
     partners: Partners
     measured: Ints
-    method: Literal["exact", "sample"]
+    method: Method
 
     @property
     def total(self) -> int:
@@ -62,18 +64,37 @@ def near_duplicates(texts: Gathered, threshold: float = THRESHOLD) -> Duplicates
     """For each text of a collection the earliest of those before it that it nearly duplicates.
 
     A text without a word is no duplicate. Of a sample, a share is `total` over the rows measured;
-    equal texts are counted in all rows.
+    equal texts are found among all rows.
     """
     within = earlier_duplicates(texts.sets, threshold)
-    if not texts.is_sample:
-        return Duplicates(within, texts.numbers, "exact")
-    leaders = _leaders(texts.sums)
-    copies = (leaders >= 0) & (leaders < np.arange(texts.rows))
-    rows, similarities = np.where(copies, leaders, -1), copies.astype(float)
-    there = within.rows >= 0
-    rows[texts.numbers[there]] = texts.numbers[within.rows[there]]
-    similarities[texts.numbers] = within.similarities
-    return Duplicates(Partners(rows, similarities, within.unfinished), texts.numbers, "sample")
+    first = _first_equal(texts.sums, np.arange(texts.rows))
+    copies = np.where(first < np.arange(texts.rows), first, -1)
+    return _of_all(texts, copies, texts.numbers, texts.numbers, within)
+
+
+def leaks(texts: Gathered, held_out: NDArray[np.bool_], threshold: float = THRESHOLD) -> Duplicates:
+    """For each text that is held out the earliest of the others that it nearly duplicates.
+
+    Args:
+        texts: Those of all splits, in one collection.
+        held_out: Whether each text is, of all that were added.
+        threshold: Of the Jaccard similarity.
+    """
+    own, others = np.flatnonzero(held_out[texts.numbers]), np.flatnonzero(~held_out[texts.numbers])
+    within = duplicates_between(texts.sets.of_rows(others), texts.sets.of_rows(own), threshold)
+    copies = np.where(held_out, _first_equal(texts.sums, np.flatnonzero(~held_out)), -1)
+    return _of_all(texts, copies, texts.numbers[own], texts.numbers[others], within)
+
+
+def _of_all(
+    texts: Gathered, copies: Ints, measured: Ints, others: Ints, within: Partners
+) -> Duplicates:
+    """The partners of the rows measured, and of all rows the first of their copies."""
+    rows, similarities = copies, (copies >= 0).astype(float)
+    rows[measured] = np.where(within.rows >= 0, others[within.rows] if len(others) else -1, -1)
+    similarities[measured] = within.similarities
+    method: Method = "sample" if texts.is_sample else "exact"
+    return Duplicates(Partners(rows, similarities, within.unfinished), measured, method)
 
 
 def earlier_duplicates(sets: Shingles, threshold: float = THRESHOLD) -> Partners:
@@ -94,7 +115,7 @@ def _partners(sets: Shingles, before: int, threshold: float) -> Partners:
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"a similarity is above 0 and at most 1, not {threshold}")
-    leaders = _leaders(sets.sums)
+    leaders = _first_equal(sets.sums, np.arange(sets.rows))
     numbers = np.arange(sets.rows)
     rows = np.flatnonzero(leaders == numbers)
     asked = leaders[before if before < sets.rows else 0 :]
@@ -113,10 +134,10 @@ def _partners(sets: Shingles, before: int, threshold: float) -> Partners:
     return Partners(partners, similarities, nearest.unfinished)
 
 
-def _leaders(sums: Hashes) -> Ints:
-    """The first row with the same set, of each row; -1 of an empty one."""
-    leaders = np.full(len(sums), -1)
-    full = np.flatnonzero(sums)
-    _, first, which = np.unique(sums[full], return_index=True, return_inverse=True)
-    leaders[full] = full[first[which]]
-    return leaders
+def _first_equal(sums: Hashes, among: Ints) -> Ints:
+    """For each row the first of some rows with the same set; -1 where there is none, or no set."""
+    known, first = np.unique(sums[among], return_index=True)
+    if not len(known):
+        return np.full(len(sums), -1)
+    place = np.minimum(np.searchsorted(known, sums), len(known) - 1)
+    return np.where((known[place] == sums) & (sums != 0), among[first[place]], -1)

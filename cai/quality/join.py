@@ -8,7 +8,8 @@ filter: speeding up exact set similarity joins with bitwise operations").
 A set looks through each of its lists from the earliest set on, and stops where it has a partner: so
 any number of copies of a text with another name in each costs no more than other texts. It also
 stops after `MOST` sets of a list. That can miss a partner only where every list that has it is
-longer, and `Nearest.unfinished` counts the sets for which this may be so.
+longer, and `Nearest.unfinished` counts the sets for which this may be so; and a partner that was
+found may then not be the earliest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from cai.quality.prefixes import SLACK, Ints, Prefixes, Ranked, prefixes, ranked
 from cai.quality.shingles import Hashes, Shingles, gram_hashes, runs
 
-MOST = 2048  # sets of one list that a set is compared with
+MOST = 1024  # sets of one list that a set is compared with
 _BITS = 1024  # of a bitmap
 _PAIRS = 1 << 18  # that are looked at together
 _ELEMENTS = 1 << 22  # that are counted together

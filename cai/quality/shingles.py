@@ -55,9 +55,13 @@ class Shingles(NamedTuple):
             sums[full] = np.add.reduceat(self.hashes, self.offsets[full])
         return sums
 
-    def of_rows(self, rows: NDArray[np.int64]) -> Shingles:
-        """The sets of some rows, in the order given."""
-        return Shingles(self.hashes[runs(self.offsets[rows], self.sizes[rows])], _ends(self, rows))
+    def of_rows(self, rows: Offsets) -> Shingles:
+        """The sets of some rows, which ascend."""
+        sizes = self.sizes
+        kept = np.zeros(self.rows, bool)
+        kept[rows] = True
+        ends = np.cumsum(sizes[rows])
+        return Shingles(self.hashes[np.repeat(kept, sizes)], np.concatenate([[0], ends]))
 
 
 class Units:
@@ -98,8 +102,9 @@ class Collection:
 
     Above `most` shingles it keeps a sample of the texts: those whose smallest hash lies below a
     limit, which is halved as often as needed. Two texts of similarity J have the same smallest
-    hash with probability J (Broder 1997), so that near-duplicates are kept or left together, and
-    the share of them in the sample is that among all, or a little less (at least J times as much).
+    hash with probability J (Broder 1997), so that most near-duplicates are kept or left together.
+    A text is kept with a probability that grows with its shingles: a share of the sample is nearer
+    to a share of the words than to one of the texts, and at least J times as large as it.
 
     Args:
         most: Shingles to keep, at 8 bytes each; the join takes about three times as much besides.
@@ -122,10 +127,10 @@ class Collection:
     def gathered(self) -> Gathered:
         """What was added so far."""
         self._take()
-        sets = _joined(self._sets)
-        self._sets = [sets]
-        numbers, sums = np.concatenate(self._numbers), np.concatenate(self._sums)
-        return Gathered(sets, numbers, sums)
+        self._sets = [_joined(self._sets)]
+        self._numbers = [np.concatenate(self._numbers)]
+        self._sums = [np.concatenate(self._sums)]
+        return Gathered(self._sets[0], self._numbers[0], self._sums[0])
 
     def _take(self) -> None:
         own = sets_of(*self._units.take())
@@ -268,7 +273,3 @@ def _without_doubles(hashes: Hashes, offsets: Offsets) -> Shingles:
 def _joined(parts: list[Shingles]) -> Shingles:
     ends = np.cumsum(np.concatenate([part.sizes for part in parts]))
     return Shingles(np.concatenate([p.hashes for p in parts]), np.concatenate([[0], ends]))
-
-
-def _ends(own: Shingles, rows: NDArray[np.int64]) -> Offsets:
-    return np.concatenate([[0], np.cumsum(own.sizes[rows])])
