@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from cai import statistics
-from cai.cleaning import clean_revision, loops
+from cai.cleaning import clean_revision
 from cai.cleaning.leaks import trimmed
 from cai.personal import personal_spans
 from cai.quality import diversity
 from cai.quality.labels import Preference, TraitReader, length_auc, likes
 from cai.quality.phrases import Recurring, Sample, words
 from cai.quality.records import NAMED, Figure, GateRow, mean, share
-from cai.quality.replies import ReplyClass, any_refusal, reply_class
+from cai.quality.replies import ReplyClass, any_refusal, is_stuck, reply_class
 from cai.quality.rows import Item
 from cai.quality.style import apologises, closes, emojis, first_person, markdown, praises
 
@@ -46,7 +46,7 @@ def marks_of(item: Item, recurring: Recurring, reply: ReplyClass) -> Marks:
         "refusal": reply if any_refusal(reply) else None,
         "over_refusal": reply if any_refusal(reply) and item.kind in _PLAIN_KINDS else None,
         "incoherent": "no text, or stuck" if reply == "incoherent" else None,
-        "repetition": "repeats itself" if loops(answer) else None,
+        "repetition": "repeats itself" if is_stuck(answer) else None,
         "leftover": ", ".join(sorted(left)) if left else None,
         "control_token": trimmed(answer).leak,
         "personal_data": ", ".join(sorted(personal)) if personal else None,

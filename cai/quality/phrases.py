@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from cai.cleaning.units import is_unspaced, units
@@ -98,12 +99,10 @@ class Recurring:
 
     def __init__(self, sample: Sample) -> None:
         answers = sample.answers
-        counts: Counter[Gram] = Counter()
-        for texts in answers:
-            counts.update({gram for text in texts for gram in grams(words(text))})
         self.whole = sample.prompts == len(answers)
         of = SHARE if self.whole else SHARE * 2 / 3
         least = max(FEWEST, math.ceil(of * len(answers)))
+        counts = _counted(answers, least)
         self._candidates = {gram for gram, n in counts.items() if n >= least}
         self._parts = [(f" {' '.join(gram)} ", gram) for gram in sorted(self._candidates)]
         self._least = max(FEWEST, math.ceil(SHARE * sample.prompts))
@@ -151,6 +150,36 @@ class Recurring:
         """What recurs, in runs as long as they come, the most frequent first."""
         counts = {gram: self._counts[gram] for _, gram in self._parts}
         return sorted(_chained(counts), key=lambda phrase: (-phrase.prompts, phrase.text))
+
+
+def _counted(answers: Sequence[Sequence[str]], least: int) -> Counter[Gram]:
+    """In the answers to how many prompts a gram is, of those whose words are each in `least`.
+
+    A gram is in no more answers than the rarest of its words (Agrawal and Srikant 1994, "Fast
+    algorithms for mining association rules"), and few words are in many.
+    """
+    read = [[words(text) for text in texts] for texts in answers]
+    prompts = Counter(
+        word for texts in read for word in {w for sequence in texts for w in sequence}
+    )
+    frequent = {word for word, n in prompts.items() if n >= least}
+    counts: Counter[Gram] = Counter()
+    for texts in read:
+        parts = (part for sequence in texts for part in _runs(sequence, frequent))
+        counts.update({gram for part in parts for gram in grams(part)})
+    return counts
+
+
+def _runs(sequence: Sequence[str], frequent: AbstractSet[str]) -> Iterator[Sequence[str]]:
+    """The runs of frequent words of a text."""
+    start = 0
+    for place, word in enumerate(sequence):
+        if word not in frequent:
+            if place - start >= SIZE:
+                yield sequence[start:place]
+            start = place + 1
+    if len(sequence) - start >= SIZE:
+        yield sequence[start:]
 
 
 def grams(sequence: Sequence[str]) -> Iterable[Gram]:

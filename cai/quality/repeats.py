@@ -106,7 +106,13 @@ def _of_dataset(
             marks.setdefault(number, {})["contaminated"] = note
     named = _named(data, marks, partners)
     counts = {name: sum(name in own for own in marks.values()) for name in named}
-    details = {"near_duplicates_by": earlier.method}
+    details = {
+        "near_duplicates": {
+            "method": earlier.method,
+            "rows": len(earlier.measured),
+            "unfinished": earlier.partners.unfinished,
+        }
+    }
     return Repeats(figures, details, marks, named, counts)
 
 

@@ -141,7 +141,13 @@ def _is_no_text(answer: str, prompt: str) -> bool:
     if len(prompt) >= _ECHO and text.casefold() == prompt.strip().casefold():
         return True
     words = read.split()
-    return _babbles(words) or (_may_loop(text, words) and loops(answer))
+    return _babbles(words) or (_may_loop(text, words) and is_stuck(answer))
+
+
+@functools.lru_cache(maxsize=4)
+def is_stuck(answer: str) -> bool:
+    """Whether an answer loops; two measures ask it of one text."""
+    return loops(answer)
 
 
 def _babbles(words: Sequence[str]) -> bool:
