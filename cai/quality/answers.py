@@ -39,7 +39,7 @@ def marks_of(item: Item, recurring: Recurring, reply: ReplyClass) -> Marks:
     """
     answer = item.answer
     phrase = recurring.held(answer)
-    personal = {span.kind for text in (item.prompt, answer) for span in personal_spans(text)}
+    personal = {span.kind for text in (item.conversation, answer) for span in personal_spans(text)}
     left = set(clean_revision(answer, item.prompt).removed) & _LEFTOVERS
     found = {
         "boilerplate": phrase,
