@@ -147,7 +147,7 @@ def _tables(diff: RunDiff) -> Iterable[dict[str, Any]]:
     edits += [("removed", name) for name in change.removed]
     edits += [("edited", f"{p.id}: {', '.join(p.fields)}") for p in change.edited]
     edits += [("changed", name) for name in change.other]
-    yield _table("What changed in the constitution", ("", "principle"), edits)
+    yield _table("What changed in the constitution", ("change", "what"), edits) | {"words": True}
     revisions = [*diff.revisions_by_principle.items(), ("all", diff.revisions)]
     yield _table(
         "Revisions, by the principles of their rounds",
@@ -181,4 +181,4 @@ def _tables(diff: RunDiff) -> Iterable[dict[str, Any]]:
 
 def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[object]]) -> dict[str, Any]:
     cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
-    return {"title": title, "head": list(head), "rows": cells}
+    return {"title": title, "head": list(head), "rows": cells, "words": False}

@@ -32,7 +32,7 @@ EMPTY: dict[str, Any] = {
     "facts": {},
     "verdict": None,
     "figures": [],
-    "measured": False,
+    "more_figures": [],
     "pictures": [],
     "principles": [],
     "principles_head": (),

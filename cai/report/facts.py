@@ -81,7 +81,7 @@ def why_not(trace: dict[str, Any]) -> str | None:
 
 def outcome(item: Item, *, sft: bool) -> str:
     """Where a prompt ended: in `sft`, out of it for a reason, or failed for one."""
-    if item.failed:
+    if chain_failed(item):
         return f"failed: {main_failure(item)['error']}"
     if item.trace.get("response") is None:
         return "no chain"
@@ -91,11 +91,19 @@ def outcome(item: Item, *, sft: bool) -> str:
     return f"not in sft: {reason}" if reason else f"in sft: {change(item.trace)}"
 
 
+def chain_failed(item: Item) -> bool:
+    """Whether a prompt gave no row, or only pairs, as something failed."""
+    return item.failed or (item.trace.get("response") is None and bool(_whole_failures(item)))
+
+
+def _whole_failures(item: Item) -> list[dict[str, Any]]:
+    return [f for f in item.failures if f.get("pair") is None and f.get("stage") != "assess"]
+
+
 def main_failure(item: Item) -> dict[str, Any]:
     """The failure that left a prompt without a row."""
     first: dict[str, Any] = {"stage": "unknown", "error": "unknown"}
-    whole = [f for f in item.failures if f.get("pair") is None and f.get("stage") != "assess"]
-    return {**first, **(whole or item.failures or [first])[0]}
+    return {**first, **(_whole_failures(item) or item.failures or [first])[0]}
 
 
 def verdict(step: dict[str, Any]) -> str:

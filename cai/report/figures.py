@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ MEANINGS = {
     "length_ratio_revision": "length of the revision, of the first answer",
     "compression_ratio": "how often the answers repeat themselves: higher is more",
     "self_bleu": "how alike the answers are: 0 not at all, 1 the same",
-    "failed_share": "prompts that gave no row",
-    "sft_share": "prompts that gave a row to learn from",
+    "failed_share": "prompts whose answer or revision failed",
+    "in_sft_share": "prompts that gave a row to learn from",
     "revised_share": "answers that were revised",
     "unsure_label_share": "labels that change with the order of the two answers",
     "kept_pair_share": "pairs that became rows of preferences",
@@ -130,7 +130,7 @@ def own_figures(tally: Tally) -> dict[str, Figure]:
     chains = tally.lengths["first answer"].n
     labels = tally.pairs_that_are("kept") + tally.pairs_that_are("inconsistent")
     figures = {
-        "sft_share": share(tally.fate("in sft"), tally.prompts) if tally.sft else Figure(),
+        "in_sft_share": share(tally.fate("in sft"), tally.prompts) if tally.sft else Figure(),
         "failed_share": share(tally.failed, tally.prompts),
         "revised_share": share(_revised(tally), chains),
         "unsure_verdict_share": share(
@@ -147,6 +147,23 @@ def own_figures(tally: Tally) -> dict[str, Figure]:
 
 def _revised(tally: Tally) -> int:
     return sum(n for (_, done, _), n in tally.flow.items() if done == "revised")
+
+
+# What a page shows at once; the others stand below, closed.
+_FIRST = (
+    *("in_sft_share", "failed_share", "revised_share", "unsure_verdict_share", "kept_pair_share"),
+    *("unsure_label_share", "over_refusal_share", "near_duplicate_share", "boilerplate_share"),
+    *("violation_share", "churn_share", "length_auc"),
+)
+
+
+def in_order(
+    figures: Mapping[str, Figure], failed: Iterable[Gate]
+) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    """The figures to show at once, those of gates that failed first, and the others."""
+    names = dict.fromkeys([*(gate.measure for gate in failed), *_FIRST])
+    first = {name: figures[name] for name in names if name in figures}
+    return first, {name: f for name, f in figures.items() if name not in first}
 
 
 def as_shown(figures: Mapping[str, Figure]) -> Iterator[Shown]:
@@ -189,4 +206,5 @@ def _interval(figure: Figure) -> Markup:
         viewBox=f"0 0 {width:.0f} 14",
         class_="interval",
         aria_hidden="true",
+        preserveAspectRatio="xMinYMid",
     )

@@ -20,7 +20,7 @@ from cai.records import JudgeFacts
 from cai.report import principles
 from cai.report.content import EMPTY, Content
 from cai.report.facts import SURPRISE, facts
-from cai.report.figures import as_shown, measured, own_figures, verdict
+from cai.report.figures import as_shown, in_order, measured, own_figures, verdict
 from cai.report.listed import Listing, gate_rows, write_rows
 from cai.report.pictures import pictures
 from cai.report.record import published, published_facts, whole
@@ -57,6 +57,8 @@ class RunPage:
 
         def values() -> dict[str, Any]:
             figures = {**own_figures(self.tally), **(quality.figures if quality else {})}
+            failed = [gate for gate in quality.gates if not gate.passed] if quality else []
+            first, more = in_order(figures, failed)
             return {
                 **EMPTY,
                 "title": self.title,
@@ -64,7 +66,8 @@ class RunPage:
                 "facts": self.about,
                 "settings": self.settings,
                 "verdict": None if self.state else verdict(quality, self.folder),
-                "figures": list(as_shown(figures)),
+                "figures": list(as_shown(first)),
+                "more_figures": list(as_shown(more)),
                 "pictures": list(pictures(self.tally, self.bins)),
                 "principles": list(principles.table(self.tally)),
                 "principles_head": principles.HEAD,

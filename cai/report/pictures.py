@@ -23,7 +23,7 @@ from cai.report.svg import (
     text,
 )
 from cai.report.tally import BINS, Lengths, Tally
-from cai.report.words import number, percent, share
+from cai.report.words import percent, share
 from cai.statistics import wilson
 
 _NEUTRAL = {"no chain", "not asked for", "first answer"}
@@ -65,9 +65,6 @@ def of_prompts(tally: Tally) -> Picture:
         if done != "failed":
             fates[fate] += n
             links[1, done, fate] += n
-    reasons = Counter(
-        {fate: n for (_, done, fate), n in tally.flow.items() if done == "failed" for _ in [0]}
-    )
     columns = [
         (0, [Node(k, f"{k} · {n:,}", "grey") for k, n in kinds.most_common()]),
         (330, [Node(k, f"{k} · {n:,}", _class(k)) for k, n in _best_first(changes)]),
@@ -78,7 +75,7 @@ def of_prompts(tally: Tally) -> Picture:
     if not tally.sft:
         title = f"{share(tally.prompts - tally.failed, tally.prompts)} prompts gave a row"
     words = "From left to right: the prompts by kind, what became of the answer, and where it went."
-    if reasons:
+    if tally.failed:
         words += " What failed is told in its own picture."
     svg = flow(f"{title}. {words}", columns, links)
     return Picture(title, words, svg, ("kind", "answer", "where it went", "prompts"), rows, True)
@@ -94,6 +91,10 @@ def _fate(name: str) -> str:
     return name if name in ("in sft", *_NEUTRAL) else f"left out: {name}"
 
 
+def _pair_class(name: str) -> str:
+    return "blue" if name == "kept" else "orange"
+
+
 def of_pairs(tally: Tally) -> Picture:
     sources, fates = Counter[str](), Counter[str]()
     links: Counter[tuple[int, str, str]] = Counter()
@@ -101,9 +102,10 @@ def of_pairs(tally: Tally) -> Picture:
         sources[source] += n
         fates[fate] += n
         links[0, source, fate] += n
+    kept_first = sorted(fates.items(), key=lambda item: (item[0] != "kept", -item[1], item[0]))
     columns = [
         (0, [Node(k, f"{k} pairs · {n:,}", "grey") for k, n in sources.most_common()]),
-        (560, [Node(k, f"{_pair_fate(k)} · {n:,}", _class(k)) for k, n in _best_first(fates)]),
+        (560, [Node(k, f"{_pair_fate(k)} · {n:,}", _pair_class(k)) for k, n in kept_first]),
     ]
     title = f"{share(fates['kept'], sum(fates.values()))} pairs became a row of preferences"
     words = "A pair is two answers to one prompt. A judge says which one is better, in both orders."
@@ -185,16 +187,14 @@ def of_lengths(tally: Tally) -> Picture:
         y += 44
     one, other = (names[0], names[1]) if len(names) > 1 else (names[0], names[0])
     before, after = quantiles[one][2], quantiles[other][2]
-    title = f"Half of the texts are shorter than {number(after)} words ({other})"
+    title = f"Half of the texts are shorter than {after:,.0f} words ({other})"
     if len(names) > 1:
-        title = (
-            f"A text in the middle has {number(before)} words ({one}) and {number(after)} ({other})"
-        )
+        title = f"A text in the middle has {before:,.0f} words ({one}) and {after:,.0f} ({other})"
     words = (
         "The line is the text in the middle; half of all texts lie in the box, 90 % on the thin "
         "line. Where words are not spaced, characters count."
     )
-    rows = [(n, *(number(q) for q in quantiles[n]), f"{tally.lengths[n].n:,}") for n in names]
+    rows = [(n, *(f"{q:,.0f}" for q in quantiles[n]), f"{tally.lengths[n].n:,}") for n in names]
     svg = drawing(WIDTH, y + 4, f"{title}. {words}", parts)
     head = ("texts", "5 %", "25 %", "middle", "75 %", "95 %", "how many")
     return Picture(title, words, svg, head, rows)
@@ -207,7 +207,7 @@ def _box(
     class_ = "orange" if name == "rejected" else "blue"
     return [
         text(0, y + 13, name),
-        text(WIDTH, y + 13, f"{number(quantiles[2])} words", "number", "end"),
+        text(WIDTH, y + 13, f"{quantiles[2]:,.0f} words", "number", "end"),
         line(low, y + 27, high, y + 27, "whisker"),
         rect(first, y + 20, max(third - first, 2.0), 14, f"{class_} soft"),
         rect(middle - 1.5, y + 18, 3, 18, class_),
@@ -216,7 +216,8 @@ def _box(
 
 def of_failures(tally: Tally) -> Picture:
     counts = tally.failures.most_common()
-    title = f"{sum(tally.failures.values()):,} things failed, most often: {counts[0][0][1]}"
+    stage, error, _ = counts[0][0]
+    title = f"{tally.failures.total():,} things failed, most often: {stage} ({error})"
     words = "What could not be made, by the stage and the reason. The other rows went on."
     marks = [(f"{stage}: {error} ({of})", n, "orange") for (stage, error, of), n in counts[:8]]
     rows = [(stage, error, of, f"{n:,}") for (stage, error, of), n in counts]

@@ -11,7 +11,7 @@ from typing import Any
 
 from cai.calibration import tempered
 from cai.cleaning.units import pieces
-from cai.report.facts import change, judged, main_failure, verdict, why_not
+from cai.report.facts import chain_failed, change, judged, main_failure, verdict, why_not
 from cai.report.rows import Item
 
 BINS = 20  # of a histogram
@@ -98,7 +98,7 @@ class Tally:
             self.principles[name].broken += 1
 
     def _fate(self, item: Item) -> tuple[str, str]:
-        if item.failed:
+        if chain_failed(item):
             return "failed", f"failed: {main_failure(item)['error']}"
         trace = item.trace
         done = change(trace)

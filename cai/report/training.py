@@ -107,14 +107,14 @@ def _tables(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for source in sources
     ]
     yield {"title": "Where the rows come from", "head": ["data", "read", "used", "left out"],
-           "rows": rows}  # fmt: skip
+           "rows": rows, "words": False}  # fmt: skip
     tokens, labels = data["tokens"], data.get("labels")
     rows = [["tokens of a row, mean", number(tokens["mean"])],
             ["tokens of a row, 95 % have at most", f"{tokens['p95']:,}"],
             ["tokens of the longest row", f"{tokens['max']:,}"]]  # fmt: skip
     if labels:
         rows.append(["label (probability of the chosen answer), mean", number(labels["mean"])])
-    yield {"title": "How long the rows are", "head": ["", ""], "rows": rows}
+    yield {"title": "How long the rows are", "head": ["", ""], "rows": rows, "words": False}
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:

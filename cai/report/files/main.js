@@ -116,6 +116,7 @@ async function browse(meta, index) {
     if (mine === searching) apply();
   }
 
+  const narrow = matchMedia('(max-width: 820px)'); // as in the style
   let opening = 0;
   async function open(row, remember) {
     const mine = ++opening;
@@ -133,13 +134,14 @@ async function browse(meta, index) {
     const body = meta.kind === 'compare' ? compared(data) : rowBody(data, meta);
     box.replaceChildren(...head(row), ...body);
     box.scrollTop = 0;
+    if (narrow.matches) byId('rows').scrollIntoView();
   }
 
   function head(row) {
     const id = index.ids[row];
     const note = notes.get(id);
     const flag = h('button', { type: 'button', class: 'quiet', id: 'flag', 'aria-pressed': String(note.flag) }, note.flag ? '⚑ Flagged' : '⚐ Flag');
-    const words = h('textarea', { rows: '2', id: 'note', 'aria-label': 'Note', placeholder: 'A note on this row', dir: 'auto' });
+    const words = h('textarea', { rows: '1', id: 'note', 'aria-label': 'Note', placeholder: 'A note on this row', dir: 'auto' });
     words.value = note.note;
     const keep = () => {
       notes.set(id, note);
