@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,8 +97,7 @@ def write_rows(file: IO[str], listing: Listing) -> dict[str, Any]:
             blocks, index = Blocks(whole, listing.limit), _Index()
             _sample(blocks, index, listing, sizes.shares(listing.limit, ratio))
         whole.seek(0)
-        while part := whole.read(1 << 20):
-            file.write(part)
+        shutil.copyfileobj(whole, file, 1 << 20)
     data = {
         "total": total,
         "starts": blocks.starts,

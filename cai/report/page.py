@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,8 +45,11 @@ def write_report(
     path = Path(out) if out is not None else folder / _name(other)
     content = _content(folder, Path(other) if other is not None else None, chains)
     try:
-        with replacing(path) as file:
-            _write(file, content, limit)
+        # The rows come first: what counts them stands above them.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as rows:
+            said = content.write_rows(rows, limit)
+            with replacing(path) as file:
+                _write(file, content, said, rows)
     except OSError as error:
         raise CaiError(
             f"{path}: {error.strerror or error}", "Choose another file with --out."
@@ -74,27 +79,18 @@ def _content(folder: Path, other: Path | None, chains: bool) -> Content:
     )
 
 
-def _write(file: IO[str], content: Content, limit: int) -> None:
-    """The rows go to the file first as they come; what counts them stands above them."""
-    import tempfile
-
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as blocks:
-        said: Mapping[str, Any] = content.write_rows(blocks, limit)
-        values = content.values()
-        meta = {**content.meta, **said}
-        html = environment().get_template("page.html.jinja").render(**values, meta=meta)
-        before, _, after = _plain(html).partition(_BLOCKS)
-        file.write(before)
-        file.write(element("meta", packed(encoded(meta))))
-        blocks.seek(0)
-        while part := blocks.read(1 << 20):
-            file.write(part)
-        file.write(after)
+def _write(file: IO[str], content: Content, said: Mapping[str, Any], rows: IO[str]) -> None:
+    meta = {**content.meta, **said}
+    template = environment().get_template("page.html.jinja")
+    html = template.render(**content.values(), meta=meta)
+    before, _, after = _plain(html).partition(_BLOCKS)
+    file.write(before)
+    file.write(element("meta", packed(encoded(meta))))
+    rows.seek(0)
+    shutil.copyfileobj(rows, file, 1 << 20)
+    file.write(after)
 
 
 def _plain(html: str) -> str:
     """Text that UTF-8 can hold."""
     return html.encode("utf-8", "replace").decode()
-
-
-Writer = Callable[[IO[str], int], Mapping[str, Any]]

@@ -114,7 +114,12 @@ def _tables(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             ["tokens of the longest row", f"{tokens['max']:,}"]]  # fmt: skip
     if labels:
         rows.append(["label (probability of the chosen answer), mean", number(labels["mean"])])
-    yield {"title": "How long the rows are", "head": ["", ""], "rows": rows, "words": False}
+    yield {
+        "title": "How long the rows are",
+        "head": ["what", "value"],
+        "rows": rows,
+        "words": False,
+    }
 
 
 def curves(lines: Sequence[Mapping[str, Any]]) -> Iterator[Picture]:

@@ -101,6 +101,7 @@ async function browse(meta, index) {
     hits = state.q ? new Set() : null;
     apply();
     if (state.q.length < 2) return;
+    tellStatus(0);
     const needle = state.q.toLowerCase();
     let drawn = performance.now();
     for (let number = 0; number < index.starts.length; number++) {
