@@ -235,6 +235,11 @@ class Journal:
             for position, record in rows:
                 yield position, Prompt.model_validate_json(record)
 
+    def place(self, prompt_id: str) -> tuple[int, str] | None:
+        """The position of a prompt and its record, as JSON."""
+        query = "SELECT position, record FROM prompts WHERE id = ?"
+        return self._db.execute(query, (prompt_id,)).fetchone() or None
+
     def count_missing(self, other: Journal) -> int:
         """How many of the prompts in use are not among those that `other` has staged."""
         query = "SELECT id, digest, kind FROM prompts"
