@@ -22,6 +22,7 @@ from cai.quality.measure import measure
 from cai.quality.records import QUALITY, write_quality
 from cai.quality.settings import Thresholds, thresholds
 from cai.records import Failure, Prompt, Row
+from cai.report.page import PAGE, write_report
 from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.price import Price
@@ -84,13 +85,16 @@ def publish(
 
 
 def _measure(job: Job, settled: Settled) -> None:
-    """Measure the rows, and say which gates fail; of no rows there is nothing to measure."""
+    """Measure the rows and write the page; of no rows there is nothing to measure."""
     path = job.folder / QUALITY
-    path.unlink(missing_ok=True)  # of other rows
+    for old in (path, job.folder / PAGE):
+        old.unlink(missing_ok=True)  # of other rows
     if not any((job.folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS):
         return
     limits = limits_of(settled.method.settings)
     write_quality(measure(job.folder, limits, watch=Watching(job.progress)), path)
+    job.progress.phase("writing the page")
+    write_report(job.folder)
 
 
 def limits_of(settings: Settings) -> Thresholds:

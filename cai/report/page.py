@@ -18,6 +18,7 @@ from cai.report.finished import run_content
 from cai.report.training import TRAINING, training_content
 from cai.report.unfinished import unfinished_content
 
+PAGE = "report.html"
 _BLOCKS = "<!--blocks-->"
 
 
@@ -58,7 +59,7 @@ def write_report(
 
 
 def _name(other: str | Path | None) -> str:
-    return "report.html" if other is None else f"report-{Path(other).resolve().name}.html"
+    return PAGE if other is None else f"report-{Path(other).resolve().name}.html"
 
 
 def _content(folder: Path, other: Path | None, chains: bool) -> Content:
