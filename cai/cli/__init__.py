@@ -23,7 +23,7 @@ VERBS = {
     "demo": "See the small model learn rules from a YAML file, in minutes.",
     "generate": "Answer prompts, revise the answers, label pairs of answers.",
     "show": "Print the chain of one prompt, or what a run holds.",
-    "report": "Make one page of a run or a training: verdict, figures, pictures, every row.",
+    "report": "Make a page of a run or a training to look at.",
     "merge": "Put the shards of a run together; no model is asked.",
     "doctor": "Say which models can run here, and how to get what is missing.",
     "check": "Measure a judge or a critic before it is trusted.",

@@ -17,7 +17,9 @@ def report(
     other: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN2", help="A later run: show what is different in it.", show_default=False
+            metavar="LATER_RUN",
+            help="A later run: show what is different in it.",
+            show_default=False,
         ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
@@ -25,7 +27,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The page. [default: `report.html` in RUN; of two runs `report-RUN2.html`]",
+            help="The page. [default: `report.html` in RUN; of two runs `report-<LATER_RUN>.html`]",
         ),
     ] = None,
     no_chains: Annotated[

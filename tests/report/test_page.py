@@ -201,7 +201,9 @@ def test_two_runs_show_what_changed(run: Path, tmp_path: Path) -> None:
     assert path == run / "report-other.html"
     rows = rows_of(path)
     assert rows
-    assert all("other" in row for row in rows if row["split"])
+    changed = [row for row in rows if "other" in row]
+    assert changed
+    assert all(row["other"]["id"] == row["id"] and row["other"] != row for row in changed)
     with pytest.raises(CaiError, match="a comparison shows chains"):
         write_report(run, other=other, chains=False)
 
