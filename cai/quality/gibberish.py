@@ -15,10 +15,9 @@ from cai.cleaning.leaks import trimmed
 _HEAD = 400  # characters in which babble is looked for
 _READ = 3000  # characters in which there is a letter
 _ECHO = 20  # characters of a prompt that is repeated
-_END = 700  # characters in which words are counted
-_LINE = 300  # characters in which a list that loops has a number
+_END, _WORDS = 700, 400  # characters at the end, and of it those in which words are counted
 _PIECE = 10  # characters of an end that stands there again
-_NUMBER = re.compile(r"\d+")
+_NO_DIGITS = {ord(digit): None for digit in "0123456789"}
 _LOOP = 80  # characters of a text that can be stuck
 _LONGEST = 60  # letters of a word
 _LETTER = re.compile(r"[^\W\d_]")
@@ -65,15 +64,14 @@ def _babbles(head: str) -> bool:
     """Whether most of a beginning is not words: letters that nobody could speak, signs, holes."""
     if head.count("\ufffd") * 10 > len(head):
         return True
-    pieces = head.split()
-    if len(pieces) == 1 and len(head) > _LONGEST and head.isascii() and head.isalpha():
+    if len(head) > _LONGEST and head.isascii() and head.isalpha():
         return True
+    vowels = sum(map(head.lower().count, "aeiouy" if head.isascii() else _VOWELS))
+    if vowels > _FEW_VOWELS * (len(head) - head.count(" ")):
+        return False
+    pieces = head.split()
     if _few_are_words(pieces):
         return True
-    lower = head.lower()
-    vowels = sum(map(lower.count, "aeiouy" if head.isascii() else _VOWELS))
-    if vowels > _FEW_VOWELS * (len(head) - len(pieces)):
-        return False
     spelt = [piece for piece in pieces if len(piece) > 3 and piece.isascii() and piece.isalpha()]
     mute = sum(_MUTE.search(piece) is not None for piece in spelt)
     return mute >= 4 and 2.5 * mute > len(spelt)
@@ -96,13 +94,10 @@ def _may_loop(text: str) -> bool:
     """Whether a text is worth a look for loops: its end stands there twice, or few runs are new."""
     if len(text) < _LOOP:
         return False
-    end = text[-_END:]
-    numbered = _NUMBER.search(end, max(0, len(end) - _LINE)) is not None
-    if _ends_twice(_NUMBER.sub("", end) if numbered else end):
+    end = text[-_END:].translate(_NO_DIGITS)  # numbers of a list make no line another one
+    if _ends_twice(end):
         return True
-    words = end.split()
-    if numbered:  # numbers of a list make no line another one
-        words = [word for word in words if not word[0].isdigit()]
+    words = end[-_WORDS:].split()
     if len(set(words)) >= 0.55 * len(words):
         return False
     runs = list(zip(words, words[1:], words[2:], strict=False))

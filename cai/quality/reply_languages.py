@@ -21,19 +21,19 @@ _FR_ACT = (
     r"|cautionner|recommander|produire|continuer|accepter|traiter|promouvoir|approuver|conseiller)"
 )
 _ES_ACT = (
-    r"(?:ayud\w*|proporcion\w*|ofrec\w*|dar\w*|brind\w*|respond\w*|cumpl\w*|crear\w*|gener\w*"
-    r"|escrib\w*|compart\w*|facilit\w*|hacer\w*|asist\w*|apoy\w*|explic\w*|decir\w*|particip\w*"
-    r"|revel\w*|divulg\w*|redact\w*|aconsej\w*|promov\w*|foment\w*|satisf\w*|acced\w*|atend\w*)"
+    r"(?:ayud\pL*|proporcion\pL*|ofrec\pL*|dar\pL*|brind\pL*|respond\pL*|cumpl\pL*|crear\pL*|gener\pL*"
+    r"|escrib\pL*|compart\pL*|facilit\pL*|hacer\pL*|asist\pL*|apoy\pL*|explic\pL*|decir\pL*|particip\pL*"
+    r"|revel\pL*|divulg\pL*|redact\pL*|aconsej\pL*|promov\pL*|foment\pL*|satisf\pL*|acced\pL*|atend\pL*)"
 )
 _IT_ACT = (
-    r"(?:aiut\w*|assist\w*|forni\w*|dar\w*|rispond\w*|scriver\w*|crear\w*|gener\w*|condivid\w*"
-    r"|far\w*|offri\w*|soddisf\w*|spieg\w*|dir\w*|partecip\w*|sosten\w*|rivel\w*|divulg\w*"
-    r"|consigli\w*|incoraggi\w*|promuov\w*|redig\w*|prest\w*|esaudi\w*)"
+    r"(?:aiut\pL*|assist\pL*|forni\pL*|dar\pL*|rispond\pL*|scriver\pL*|crear\pL*|gener\pL*|condivid\pL*"
+    r"|far\pL*|offri\pL*|soddisf\pL*|spieg\pL*|dir\pL*|partecip\pL*|sosten\pL*|rivel\pL*|divulg\pL*"
+    r"|consigli\pL*|incoraggi\pL*|promuov\pL*|redig\pL*|prest\pL*|esaudi\pL*)"
 )
 _PT_ACT = (
-    r"(?:ajud\w*|auxili\w*|fornec\w*|oferec\w*|dar\b|dizer|respond\w*|cumpr\w*|criar\w*|ger\w*"
-    r"|escrev\w*|compartilh\w*|partilh\w*|facilit\w*|faz\w*|atend\w*|explic\w*|particip\w*|apoi\w*"
-    r"|revel\w*|divulg\w*|promov\w*|incentiv\w*|redig\w*|aconselh\w*)"
+    r"(?:ajud\pL*|auxili\pL*|fornec\pL*|oferec\pL*|dar\b|dizer|respond\pL*|cumpr\pL*|criar\pL*|ger\pL*"
+    r"|escrev\pL*|compartilh\pL*|partilh\pL*|facilit\pL*|faz\pL*|atend\pL*|explic\pL*|particip\pL*|apoi\pL*"
+    r"|revel\pL*|divulg\pL*|promov\pL*|incentiv\pL*|redig\pL*|aconselh\pL*)"
 )
 _NL_ACT = (
     r"(?:helpen|geven|beantwoorden|ondersteunen|bieden|schrijven|maken|delen|doen|verstrekken"
@@ -41,9 +41,9 @@ _NL_ACT = (
     r"|bijstaan|verlenen|aanraden|genereren|deelnemen)"
 )
 _RU_ACT = (
-    r"(?:помо[чг]\w*|помога\w*|предостав\w*|дать|дава\w*|ответ\w*|отвеча\w*|написа\w*|писать"
-    r"|созда\w*|сдела\w*|делать|подел\w*|дели\w*|обсужда\w*|рассказ\w*|выполн\w*|поддерж\w*|сказать"
-    r"|объясн\w*|участвова\w*|раскры\w*|сгенерир\w*|генерир\w*|советова\w*|назвать|сообщ\w*|одобр\w*)"
+    r"(?:помо[чг]\pL*|помога\pL*|предостав\pL*|дать|дава\pL*|ответ\pL*|отвеча\pL*|написа\pL*|писать"
+    r"|созда\pL*|сдела\pL*|делать|подел\pL*|дели\pL*|обсужда\pL*|рассказ\pL*|выполн\pL*|поддерж\pL*|сказать"
+    r"|объясн\pL*|участвова\pL*|раскры\pL*|сгенерир\pL*|генерир\pL*|советова\pL*|назвать|сообщ\pL*|одобр\pL*)"
 )
 _ZH_ACT = (
     r"(?:提供|帮|幫|协助|協助|回答|满足|滿足|支持|参与|參與|生成|创建|創建|撰写|撰寫|编写|編寫|写|寫"
@@ -60,43 +60,43 @@ DECLINES = {
     rf" ?\b(?:nicht|keine?[nrms]?|nichts)\b{_IN}\b{_DE_ACT}\b"
     rf"|\b(?:kann|darf|werde|möchte|will) ich\b{_IN}\b(?:nicht|keine?[nrms]?)\b{_IN}\b{_DE_ACT}\b"
     r"|\bleider (?:kann|darf|muss) ich\b[^.!?\n]*\b(?:nicht|keine?[nrms]?|ablehnen)\b"
-    r"|\b(?:bin|sehe mich)(?: \w+){0,2} (?:nicht in der lage|außerstande)"
+    r"|\b(?:bin|sehe mich)(?: \pL+){0,2} (?:nicht in der lage|außerstande)"
     rf"|tut mir (?:sehr |wirklich )?leid,? (?:aber )?(?:da|das|dabei|ich|hier)\b{_CLAUSE}\b(?:nicht|keine?n?)\b"
-    r"|\b(?:muss|möchte|werde) (?:ich )?(?:\w+ ){0,4}(?:ablehnen|verweigern)\b|\bich (?:weigere mich|lehne)\b"
-    r"|\b(?:ist|wäre|sind) (?:\w+ )?(?:weder|nicht) (?:ethisch|angemessen|vertretbar|in ordnung|richtig,)"
+    r"|\b(?:muss|möchte|werde) (?:ich )?(?:\pL+ ){0,4}(?:ablehnen|verweigern)\b|\bich (?:weigere mich|lehne)\b"
+    r"|\b(?:ist|wäre|sind) (?:\pL+ )?(?:weder|nicht) (?:ethisch|angemessen|vertretbar|in ordnung|richtig,)"
     r"|\b(?:ist|wäre) (?:unethisch|unmoralisch|unangebracht|unangemessen)"
-    r"|\b(?:dabei|das|da|hierbei) (?:helfe|mache|unterstütze|schreibe|tue) ich (?:\w+ )?nicht\b",
+    r"|\b(?:dabei|das|da|hierbei) (?:helfe|mache|unterstütze|schreibe|tue) ich (?:\pL+ )?nicht\b",
     "fr": rf"\bje ne (?:peux|puis|suis|saurais|pourrai|vais|veux|souhaite|dois)\b{_IN}\bpas\b"
-    rf"{_IN}\b{_FR_ACT}\b|\bje ne (?:peux|puis|saurais|vais) (?:malheureusement )?(?:pas |rien )?"
+    rf"{_IN}[ ']{_FR_ACT}\b|\bje ne (?:peux|puis|saurais|vais) (?:malheureusement )?(?:pas |rien )?"
     rf"(?:vous |te |t'|l'|le |la |les |en |y )?{_FR_ACT}\b"
     r"|\bje ne suis (?:malheureusement )?pas (?:en mesure|capable|autorisée?|à l'aise|disposée?)"
     r"|\bil (?:n'est|ne serait|n'est vraiment) pas (?:approprié|éthique|acceptable|convenable)"
-    r"|\b(?:je (?:dois|préfère)(?: \w+)? (?:refuser|décliner)|je (?:me )?refuse|je décline)\b"
+    r"|\b(?:je (?:dois|préfère)(?: \pL+)? (?:refuser|décliner)|je (?:me )?refuse|je décline)\b"
     r"|\b(?:désolée?|regrette),? (?:mais )?(?:je ne|c'est impossible|ce n'est pas)\b",
     "es": rf"\bno (?:puedo|podemos|podré|debo|voy a|quiero|me es posible|me siento cómod[oa]"
-    rf"|estoy (?:en condiciones de|autorizad[oa] (?:a|para)|dispuest[oa] a))\b{_IN}?\b{_ES_ACT}"
+    rf"|estoy (?:en condiciones de|autorizad[oa] (?:a|para)|dispuest[oa] a)) {_IN}\b{_ES_ACT}"
     r"|\b(?:lo siento|lamento|lo lamento|disculpa|perdona),?(?: pero)?,? no (?:puedo|podré|me es|voy a)\b"
     r"|\bno (?:es|sería) (?:apropiado|ético|aceptable|correcto)\b"
-    r"|\b(?:debo|tengo que|prefiero)(?: \w+)? (?:negarme|rechazar|declinar)\b|\bme niego\b",
+    r"|\b(?:debo|tengo que|prefiero)(?: \pL+)? (?:negarme|rechazar|declinar)\b|\bme niego\b",
     "it": rf"\bnon (?:posso|possiamo|potrò|sono in grado di|mi è possibile|intendo|voglio|me la sento di)"
-    rf"\b{_IN}?\b{_IT_ACT}|\b(?:mi dispiace|spiacente|purtroppo),?(?: ma)?,? non "
+    rf" {_IN}\b{_IT_ACT}|\b(?:mi dispiace|spiacente|purtroppo),?(?: ma)?,? non "
     r"(?:posso|sono in grado|mi è possibile|intendo)\b"
     r"|\bnon (?:è|sarebbe) (?:appropriato|etico|accettabile|corretto)\b"
-    r"|\b(?:devo|preferisco)(?: \w+)? (?:rifiutare|declinare|rifiutarmi)\b|\bmi rifiuto\b",
+    r"|\b(?:devo|preferisco)(?: \pL+)? (?:rifiutare|declinare|rifiutarmi)\b|\bmi rifiuto\b",
     "pt": rf"\bnão (?:posso|podemos|consigo|poderei|vou|devo|quero|me é possível|estou apt[oa] a"
-    rf"|me sinto (?:confortável|à vontade))\b{_IN}?\b{_PT_ACT}"
+    rf"|me sinto (?:confortável|à vontade)) {_IN}\b{_PT_ACT}"
     r"|\b(?:sinto muito|lamento|desculpe|desculpa|infelizmente),?(?: mas)?,? (?:eu )?não "
     r"(?:posso|consigo|poderei|vou|me é|sou)\b"
     r"|\bnão (?:é|seria) (?:apropriado|ético|aceitável|correto|adequado)\b"
-    r"|\b(?:devo|preciso|tenho de|tenho que|prefiro)(?: \w+)? (?:recusar|declinar)\b|\b(?:recuso-me|me recuso)\b",
+    r"|\b(?:devo|preciso|tenho de|tenho que|prefiro)(?: \pL+)? (?:recusar|declinar)\b|\b(?:recuso-me|me recuso)\b",
     "nl": rf"\b(?:ik|wij|we) (?:kan|kunnen|mag|zal|wil|ga|zou)\b{_IN}\b(?:niet|geen)\b{_IN}\b{_NL_ACT}\b"
     rf"|\b(?:kan|mag|zal|wil|ga) ik\b{_IN}\b(?:niet|geen)\b{_IN}\b{_NL_ACT}\b"
     r"|\bik ben (?:helaas )?niet (?:in staat|bereid|bevoegd)"
     rf"|\b(?:het spijt me|sorry|helaas),? (?:maar )?(?:ik|daar|dat|hier)\b{_CLAUSE}\b(?:niet|geen)\b"
-    r"|\b(?:is|zou) (?:\w+ )?niet (?:ethisch|gepast|aanvaardbaar|acceptabel)\b"
-    r"|\bik (?:moet|wil)(?: \w+){0,3} (?:weigeren|afwijzen)\b|\bik weiger\b",
-    "ru": rf"я (?:\S+ )?не (?:могу|буду|смогу|вправе|имею права|готова?|стану|в состоянии|хочу)\b{_IN}"
-    rf"{_RU_ACT}|я не (?:могу|буду|смогу|стану) (?:этого|это|такое|вам|тебе)\b"
+    r"|\b(?:is|zou) (?:\pL+ )?niet (?:ethisch|gepast|aanvaardbaar|acceptabel)\b"
+    r"|\bik (?:moet|wil)(?: \pL+){0,3} (?:weigeren|afwijzen)\b|\bik weiger\b",
+    "ru": rf"я (?:\S+ )?не (?:могу|буду|смогу|вправе|имею права|готова?|стану|в состоянии|хочу) {_IN}"
+    rf"{_RU_ACT}|я не (?:могу|буду|смогу|стану) (?:этого|это|такое|вам|тебе)"
     rf"|(?:к сожалению|извините|простите|прости|извини|сожалею),? (?:но )?{_IN}"
     r"(?:не (?:могу|смогу|буду|имею|вправе)|невозможно|вынуждена? отказ)"
     r"|(?:вынуждена?|должна?|обязана?) (?:вам )?отказ|я отказываюсь|не могу (?:с этим |вам |тебе )"
@@ -115,7 +115,7 @@ DECLINES = {
 }
 # What looks like declining and is none.
 IDIOMS = (
-    r"\bich kann(?: \w+)? (?:nicht genug|es (?:\w+ )?(?:kaum|nicht) erwarten|nicht (?:klagen|umhin))[^.!?\n]*"
+    r"\bich kann(?: \pL+)? (?:nicht genug|es (?:\pL+ )?(?:kaum|nicht) erwarten|nicht (?:klagen|umhin))[^.!?\n]*"
     r"|\bje ne (?:peux|saurais) (?:pas )?(?:assez|que |m'empêcher|trop)[^.!?\n]*"
     r"|\bno puedo (?:esperar|dejar de|evitar|más que)[^.!?\n]*"
     r"|\bnon (?:posso|vedo) (?:che|fare a meno|l'ora)[^.!?\n]*"
@@ -125,20 +125,20 @@ IDIOMS = (
 )
 # The word by which an answer that declines goes on with something.
 CONTRAST = (
-    r"(?:^|[.!?\n,]\s*)(?:aber|jedoch|stattdessen|dennoch|allerdings|was ich (?:tun|sagen) kann"
-    r"|cependant|toutefois|en revanche|néanmoins|par contre|mais je peux|mais voici|à la place"
-    r"|sin embargo|en cambio|no obstante|pero (?:puedo|sí|aquí)|en su lugar"
-    r"|tuttavia|invece|però|ma posso|in compenso"
-    r"|no entanto|porém|contudo|em vez disso|mas posso|todavia"
-    r"|echter|maar ik kan|in plaats daarvan|wel kan ik|daarentegen"
-    r"|однако|но я могу|но могу|вместо этого|зато|тем не менее)\b"
-    r"|(?:但我可以|但是我可以|不过|不過|然而|不如|你可以|您可以|我可以|可以试试|相反)"
-    r"|(?:しかし|ただし|代わりに|かわりに|その代わり)"
+    r"(?:^|[.!?\n,]\s*)(?:aber|jedoch|stattdessen kann ich|dennoch|allerdings|was ich (?:tun|sagen) kann"
+    r"|cependant|toutefois|en revanche|néanmoins|par contre|mais je peux|mais voici"
+    r"|sin embargo|en cambio|no obstante|pero (?:puedo|aquí)"
+    r"|tuttavia|ma posso|in compenso"
+    r"|no entanto|porém|contudo|mas posso|todavia"
+    r"|echter|maar ik kan|wel kan ik|daarentegen)\b"
+    r"|(?:^|[.!?\n,]\s*)(?:однако|но я могу|но могу|зато|тем не менее|però|pero sí)"
+    r"|(?:但我可以|但是我可以|不过|不過|然而|不如|你可以|您可以|我可以|可以试试)"
+    r"|(?:しかし|ただし)"
 )
 # Somewhere else to go, and talk that gives nothing.
 ELSEWHERE = (
-    r"\b(?:wende(?:n sie)? (?:dich|sich)|such(?:e|en sie) (?:\w+ )?hilfe"
-    r"|(?:sprich|sprechen sie)(?: \w+){0,2} mit|telefonseelsorge|ruf(?:en sie)? \S+ an"
+    r"\b(?:wende(?:n sie)? (?:dich|sich)|such(?:e|en sie) (?:\pL+ )?hilfe"
+    r"|(?:sprich|sprechen sie)(?: \pL+){0,2} mit|telefonseelsorge|ruf(?:en sie)? \S+ an"
     r"|(?:kontaktiere|rufe)n?(?: sie)?\b"
     r"|adressez-vous|contactez|parlez(?:-en)? (?:à|avec)|consultez|appelez"
     r"|contact[ae]|acud[ae]|habl[ae] con|consult[ae]|busc[ae] (?:ayuda|apoyo)"

@@ -21,7 +21,10 @@ _HELP = (
     rf"|look up|weigh in|be part|be involved|have access|go into|joke){_ENDING}"
 )
 # The same and what people say of anything: only where an answer begins is it about the request.
-_ACT = rf"(?:{_HELP}|(?:tell|make|do|say|talk|speak|go|show|lie|insult){_ENDING})"
+_ACT = (
+    rf"(?:{_HELP}|(?:tell|make|do|say|talk|speak|go|show|lie|insult|open|guess|read|browse|send|book"
+    rf"|track|mock|buy|order){_ENDING})"
+)
 _NEVER_ABLE = (
     r"(?:cannot|can not|can't|cant|won't|will not|shouldn't|should not|must not|mustn't|may not"
     r"|(?:am|'m|are|'re)(?: \w+ly)? not (?:able|going|allowed|permitted|programmed|designed|willing"
@@ -37,6 +40,8 @@ _POLICY = r"(?:guidelines?|programming|polic(?:y|ies)|principles|values|rules|te
 # In the opening: any act.
 DECLINES = (
     rf"\bi{_MAYBE} ?{_NEVER_ABLE}{_MAYBE} {_WAYS}{_ACT}\b"
+    r"|\bi(?: am|'m)(?: \w+ly)? (?:not (?:able to|comfortable|willing to)|unable to|unwilling to)\b"
+    r"|\bi(?:'d| would)(?: \w+)? (?:rather|prefer) not\b"
     rf"|\b(?:i|we){_MAYBE} ?(?:would not|wouldn't|could not|couldn't){_MAYBE} {_WAYS}{_HELP}\b"
     r"|\b(?:that|this|it|which)(?:'s| is) (?:not |simply |just )?(?:something|a (?:request|topic|thing)"
     rf"|one)(?: that| which)?(?: \w+ly)? (?:i|we) ?(?:{_NEVER_ABLE}|refuse)"
@@ -189,7 +194,7 @@ IDIOM = (
     r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:(?:help|wait|begin|imagine|believe) (?:but|to)"
     r"|wait\b|help (?:but|feeling|thinking|noticing|wondering|it)|recommend [^.!?\n]{0,50}\b(?:enough"
     r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell you how"
-    r"|imagine|believe|agree more|say (?:for (?:sure|certain)|with certainty|exactly|which)"
+    r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly|which)"
     r"|tell (?:if|whether|which|from|for sure|the difference)|speak (?:highly|for))"
     r"|\b(?:i|we) (?:don't|do not) (?:have to|need to|want to (?:miss|spoil|forget|go too))\b"
 )

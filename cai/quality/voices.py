@@ -19,7 +19,7 @@ _QUOTED = re.compile(
 )
 _SINGLE = re.compile(r"(?<!\w)'(?:[^'\n]|'(?=\w)){0,400}'(?!\w)")
 _CODE = re.compile(r"```.{0,3000}?(?:```|\Z)", re.DOTALL)
-_COMMENT = re.compile(r"^\s*(?:#|//|--|def |class |return |print|raise |import |>).*$", re.MULTILINE)
+_COMMENT = re.compile(r"^(?:(?: {4,}|\t+)(?:#|//|--)|\s*(?:def |class |return |print|raise |import |>)).*$", re.MULTILINE)
 _SPEECH = re.compile(r"^\W*([^\W\d_][\w .']{0,24})\**\s?[:：]\**\s.*$", re.MULTILINE)
 _SPEAKERS = 2  # that make a dialogue
 _NAMES_OF_ANSWER = ("note", "answer", "assistant", "ai", "response", "edit", "ps")
@@ -33,26 +33,25 @@ def _draft() -> Any:
 
 
 def own_words(text: str) -> str:
-    """The part of an answer in its own voice, or all of it where that would leave hardly a word.
+    """The part of an answer in its own voice, which may be none of it.
 
     Args:
         text: In lower case with straight apostrophes, of at most some thousand characters.
     """
     own = text
-    if "```" in own:
-        own = _CODE.sub(" ", own)
-    own = _COMMENT.sub("", own)
     if any(mark in own for mark in '"“„«「'):
         own = _QUOTED.sub('""', own)
     if "'" in own[:1] or " '" in own or "\n'" in own:
         own = _SINGLE.sub('""', own)
+    if len(own.split()) < _FEW:
+        own = text  # an answer in quotation marks as a whole
+    if "```" in own:
+        own = _CODE.sub(" ", own)
+    own = _COMMENT.sub("", own)
     if "\n" in own and own.count(":") + own.count("：") >= _SPEAKERS:
         own = _without_dialogue(own)
     draft = _draft().search(own)
-    if draft is not None:
-        own = own[: draft.start()]
-        return own if own.strip() else '""'
-    return own if len(own.split()) >= _FEW else text  # an answer in quotation marks as a whole
+    return own if draft is None else own[: draft.start()]
 
 
 def _without_dialogue(text: str) -> str:
