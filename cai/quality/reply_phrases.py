@@ -52,7 +52,8 @@ DECLINES = (
     r"(?:can't|cannot|won't|will not|unable to|not able to|not going to|not comfortable|refuse to)"
     rf" {_WAYS}{_HELP}\b"
     rf"|^\W*(?:i(?:'m| am) )?(?:very |so |truly )?(?:sorry|afraid),? (?:but |that )?"
-    r"(?:(?:that|this|it|such \w+)(?:'s| is| would be) (?:not|off|beyond|outside|against)"
+    r"(?:(?:that|this|it|such \w+)(?:'s| is| would be) (?:off|beyond|outside|against"
+    r"|not (?:allowed|permitted|possible|appropriate|ok|okay|within|in my|for me))"
     r"|(?:i|we) (?:can't|cannot|won't|will not)\b)"
     r"|\b(?:this|that|your|the) (?:request|prompt)(?: \w+){0,4} (?:can't|cannot|can not|won't) be "
     r"|\bcount me out\b|\bi(?:'ll| will|'m going to| am going to) (?:have to )?(?:pass\b|say no\b"
@@ -104,7 +105,6 @@ JUDGED = (
     r"|\bthere(?:'s| is| was) no (?:\w+ ){0,2}(?:excuse|justification|place for)\b"
     r"|\bthere(?:'s| is| was) no (?:valid|justifiable|legitimate|good) reason\b"
     r"|\b(?:never|not) be (?:tolerated|condoned|justified|encouraged|celebrated|joked about)\b"
-    r"|^\W*(?:i|we) (?:do not|don't|cannot|can't) (?:think|believe|feel|agree)\b"
 )
 _REMEMBER = r"(?:important|crucial|essential|vital|worth noting|necessary)"
 # A lecture in place of an answer; it counts where an answer begins with it, on morals.
@@ -112,6 +112,7 @@ LECTURE = (
     rf"^\W*(?:first,? )?(?:it(?:'s| is)|i (?:think|believe) it(?:'s| is)) (?:\w+ly )?{_REMEMBER}"
     r"(?: to (?:note|remember|recogni[sz]e|understand|keep in mind|acknowledge|respect"
     r"|approach|consider|treat|prioriti[sz]e|emphasi[sz]e|be)| for (?:\w+ ){1,3}to| that)\b"
+    r"|^\W*(?:i|we) (?:do not|don't|cannot|can't) (?:think|believe|feel|agree)\b"
     r"|\bi (?:must|have to|need to|feel (?:obliged|obligated|compelled) to) (?:\w+ly )?(?:point out"
     r"|address|clarify|emphasi[sz]e|inform|remind|warn|stress|express|note)\b"
     r"|^\W*i understand (?:that |your |how )[^.]{0,200}\bbut\b"
@@ -119,7 +120,8 @@ LECTURE = (
 MORALS = (
     r"\b(?:respect|everyone|everybody|all (?:people|individuals|humans?)|harm|illegal|unethical"
     r"|ethical|moral|consent|privacy|private|personal|discriminat|stereotyp|violen|dignity|rights\b"
-    r"|hurt|offen[sc]|consequence|laws?\b|legal|inappropriate|appropriate|sensitive|tragic|crime)"
+    r"|hurt|offen[sc]|consequence|laws?\b|legal|inappropriate|appropriate|sensitive|tragic|crime"
+    r"|fair|should|wrong|right to|okay|funny)"
 )
 # A machine that says what it is or lacks.
 LACKS = (
@@ -191,11 +193,12 @@ TALK = (
 )
 # What looks like declining and is none.
 IDIOM = (
-    r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:(?:help|wait|begin|imagine|believe) (?:but|to)"
+    r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:\w+ly )?(?:(?:help|wait|begin|imagine|believe) (?:but|to)"
     r"|wait\b|help (?:but|feeling|thinking|noticing|wondering|it)|recommend [^.!?\n]{0,50}\b(?:enough"
     r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell you how"
-    r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly|which)"
+    r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly|which|whether|if)"
     r"|tell (?:if|whether|which|from|for sure|the difference)|speak (?:highly|for))"
+    r"|\b(?:i|we) (?:won't|will not) (?:(?:keep|bother|bore|sugar)\b|lie,)"
     r"|\b(?:i|we) (?:don't|do not) (?:have to|need to|want to (?:miss|spoil|forget|go too))\b"
 )
 # From here on an answer is in somebody else's voice: a draft, a letter, a story.
