@@ -18,11 +18,11 @@ _HELP = (
     r"|comment|confirm|agree|aid|advocat|tolerat|approv|honou?r|grant|access|retriev|show|present"
     r"|supply|express|draft|compos|roleplay|role-play|pretend|take part|walk you|go along"
     r"|do (?:that|this|so|it\b|what you)|tell you|say anything|make (?:fun|jokes?|up)"
-    rf"|look up|weigh in|be part|be involved|have access|go into|joke){_ENDING}"
+    rf"|look up|weigh in|join|be part|be involved|have access|go into|joke){_ENDING}"
 )
 # The same and what people say of anything: only where an answer begins is it about the request.
 _ACT = (
-    rf"(?:{_HELP}|(?:tell|make|do|say|talk|speak|go|show|lie|insult|open|guess|read|browse|send|book"
+    rf"(?:{_HELP}|(?:tell|make|do|say|talk|speak|go|show|insult|open|guess|read|browse|send|book"
     rf"|track|mock|buy|order){_ENDING})"
 )
 _NEVER_ABLE = (
@@ -42,6 +42,12 @@ DECLINES = (
     rf"\bi{_MAYBE} ?{_NEVER_ABLE}{_MAYBE} {_WAYS}{_ACT}\b"
     r"|\bi(?: am|'m)(?: \w+ly)? (?:not (?:able to|comfortable|willing to)|unable to|unwilling to)\b"
     r"|\bi(?:'d| would)(?: \w+)? (?:rather|prefer) not\b"
+    r"|\bi (?:do not|don't|would not|wouldn't) feel (?:comfortable|right|at ease)\b"
+    r"|\bi (?:can't|cannot|won't|will not)(?: \w+ly)?(?:[.!;]|$)"
+    r"|^\W*(?:no|nope|sorry|nah)[,.!]? (?:i'm |i am )?not (?:doing|helping|going to|writing|happening)\b"
+    rf"|\bi(?:'m)? [^.!?\n]*\b(?:and|so|but|or),? (?:thus |therefore )?"
+    rf"(?:can't|cannot|won't|will not|am unable to|am not able to) {_HELP}\b"
+    rf"|\b(?:i|we) (?:could|would|will|can) never {_HELP}\b"
     rf"|\b(?:i|we){_MAYBE} ?(?:would not|wouldn't|could not|couldn't){_MAYBE} {_WAYS}{_HELP}\b"
     r"|\b(?:that|this|it|which)(?:'s| is) (?:not |simply |just )?(?:something|a (?:request|topic|thing)"
     rf"|one)(?: that| which)?(?: \w+ly)? (?:i|we) ?(?:{_NEVER_ABLE}|refuse)"
@@ -75,10 +81,10 @@ CANNOT = (
     rf"|\b(?:my|our) (?:\w+ ){{0,2}}{_POLICY} (?:do not|don't|prohibits?|prevents?|forbids?)"
     r"|\bno,? i (?:will not|won't|cannot|can't)\b"
 )
+# Of morals alone: what is not safe, legal or recommended is so by the facts.
 _FIT = (
-    r"(?:appropriate|ethical|acceptable|okay|ok|legal|moral|right|respectful|constructive|advisable"
-    r"|permissible|proper|productive|a good idea|healthy|responsible|allowed|safe|justifiable"
-    r"|helpful|kind|recommended|funny|fair|justified|something to be)"
+    r"(?:appropriate|ethical|acceptable|okay|ok|moral|right|respectful|constructive|permissible"
+    r"|responsible|justifiable|kind|funny|fair|justified|something to be)"
 )
 _UNFIT = (
     r"(?:illegal|unethical|inappropriate|immoral|unacceptable|harmful|disrespectful|offensive"
@@ -95,10 +101,11 @@ JUDGED = (
     rf"(?:to|for|in any|ways|{_THING})\b"
     rf"|\b{_NOT}(?: \w+ly)? an? (?:\w+,? ){{1,2}}(?:or|and|nor) \w+ {_THING}\b"
     rf"|\b(?:is|are|would be)(?: \w+ly)? {_UNFIT}(?:,| and| or)+ (?:\w+ ){{0,2}}{_UNFIT}\b"
-    rf"|\bit(?:'s| is| would be)(?: \w+ly)? {_UNFIT} to\b"
+    r"|\bit(?:'s| is| would be)(?: \w+ly)? (?:unethical|inappropriate|immoral|unacceptable"
+    r"|disrespectful|offensive|(?:morally )?wrong|reprehensible|hurtful|insensitive) to\b"
     rf"|\b{_NOT} only (?:\w+ )?{_UNFIT}\b"
     r"|\b(?:i|we) (?:would )?(?:must |have to )?(?:strongly |highly |firmly )?"
-    r"(?:advise|urge|caution|recommend) (?:you )?(?:against|not to)\b"
+    r"(?:advise|urge|caution|recommend|suggest) (?:you )?(?:against|not to|you don't|you do not|that you (?:don't|do not))\b"
     r"|\b(?:i|we) (?:must |have to |would )?(?:\w+ly )?(?:disagree|object to|challenge the)\b"
     r"|\b(?:is|was|are|were)(?: \w+ly)? (?:not|never) \W?(?:right|justified|good|okay|acceptable"
     r"|the answer|a good|a joke|funny|something to|to be (?:taken|condoned|encouraged|celebrated))"
@@ -113,7 +120,7 @@ LECTURE = (
     r"(?: to (?:note|remember|recogni[sz]e|understand|keep in mind|acknowledge|respect"
     r"|approach|consider|treat|prioriti[sz]e|emphasi[sz]e|be)| for (?:\w+ ){1,3}to| that)\b"
     r"|^\W*(?:i|we) (?:do not|don't|cannot|can't) (?:think|believe|feel|agree)\b"
-    r"|\bi (?:must|have to|need to|feel (?:obliged|obligated|compelled) to) (?:\w+ly )?(?:point out"
+    r"|\bi (?:must|have to|need to|feel (?:obliged|obligated|compelled) to) (?:\w+ly )?(?:point out|stop you"
     r"|address|clarify|emphasi[sz]e|inform|remind|warn|stress|express|note)\b"
     r"|^\W*i understand (?:that |your |how )[^.]{0,200}\bbut\b"
 )
@@ -195,7 +202,7 @@ TALK = (
 IDIOM = (
     r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:\w+ly )?(?:(?:help|wait|begin|imagine|believe) (?:but|to)"
     r"|wait\b|help (?:but|feeling|thinking|noticing|wondering|it)|recommend [^.!?\n]{0,50}\b(?:enough"
-    r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell you how"
+    r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell a lie|lie\b|make it\b|tell you how (?:much|many|often|happy|glad|good|great|sorry|pleased|excited)"
     r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly|which|whether|if)"
     r"|tell (?:if|whether|which|from|for sure|the difference)|speak (?:highly|for))"
     r"|\b(?:i|we) (?:won't|will not) (?:(?:keep|bother|bore|sugar)\b|lie,)"
