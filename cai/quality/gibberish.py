@@ -30,7 +30,7 @@ _TOKENS = ("<|", "<｜", "[/INST", "[INST", "</s>", "_of_turn>", "<eos>", "assis
 def is_gibberish(answer: str, prompt: str = "") -> bool:
     """Whether an answer says nothing.
 
-    It is empty, without words, babble, the prompt again, torn by the tokens of a template, or stuck.
+    It is empty, without words, babble, the prompt again, torn by a template's tokens, or stuck.
 
     Args:
         answer: Any text; linear in its length.

@@ -13,41 +13,54 @@ _DE_ACT = (
     r"(?:helfen|weiterhelfen|geben|beantworten|unterstützen|bereitstellen|schreiben|verfassen"
     r"|erstellen|anbieten|erfüllen|liefern|nennen|tun|machen|teilen|verraten|erklären|sagen"
     r"|dienen|mitwirken|mitmachen|nachkommen|entsprechen|gutheißen|befürworten|empfehlen|behilflich"
-    r"|fördern|beteiligen|herausgeben|preisgeben|generieren|beschreiben|erzählen|beraten|beurteilen)"
+    r"|fördern|beteiligen|herausgeben|preisgeben|generieren|beschreiben|erzählen|beraten"
+    r"|beurteilen)"
 )
 _FR_ACT = (
-    r"(?:aider|assister|fournir|donner|répondre|écrire|rédiger|créer|générer|partager|faire|proposer"
+    r"(?:aider|assister|fournir|donner|répondre|écrire|rédiger|créer|générer|partager|faire"
+    r"|proposer"
     r"|offrir|satisfaire|accéder|expliquer|dire|participer|soutenir|encourager|divulguer|révéler"
     r"|cautionner|recommander|produire|continuer|accepter|traiter|promouvoir|approuver|conseiller)"
 )
 _ES_ACT = (
-    r"(?:ayud\pL*|proporcion\pL*|ofrec\pL*|dar\pL*|brind\pL*|respond\pL*|cumpl\pL*|crear\pL*|gener\pL*"
-    r"|escrib\pL*|compart\pL*|facilit\pL*|hacer\pL*|asist\pL*|apoy\pL*|explic\pL*|decir\pL*|particip\pL*"
-    r"|revel\pL*|divulg\pL*|redact\pL*|aconsej\pL*|promov\pL*|foment\pL*|satisf\pL*|acced\pL*|atend\pL*)"
+    r"(?:ayud\pL*|proporcion\pL*|ofrec\pL*|dar\pL*|brind\pL*|respond\pL*|cumpl\pL*|crear\pL*"
+    r"|gener\pL*"
+    r"|escrib\pL*|compart\pL*|facilit\pL*|hacer\pL*|asist\pL*|apoy\pL*|explic\pL*|decir\pL*"
+    r"|particip\pL*"
+    r"|revel\pL*|divulg\pL*|redact\pL*|aconsej\pL*|promov\pL*|foment\pL*|satisf\pL*|acced\pL*"
+    r"|atend\pL*)"
 )
 _IT_ACT = (
-    r"(?:aiut\pL*|assist\pL*|forni\pL*|dar\pL*|rispond\pL*|scriver\pL*|crear\pL*|gener\pL*|condivid\pL*"
+    r"(?:aiut\pL*|assist\pL*|forni\pL*|dar\pL*|rispond\pL*|scriver\pL*|crear\pL*|gener\pL*"
+    r"|condivid\pL*"
     r"|far\pL*|offri\pL*|soddisf\pL*|spieg\pL*|dir\pL*|partecip\pL*|sosten\pL*|rivel\pL*|divulg\pL*"
     r"|consigli\pL*|incoraggi\pL*|promuov\pL*|redig\pL*|prest\pL*|esaudi\pL*)"
 )
 _PT_ACT = (
-    r"(?:ajud\pL*|auxili\pL*|fornec\pL*|oferec\pL*|dar\b|dizer|respond\pL*|cumpr\pL*|criar\pL*|ger\pL*"
-    r"|escrev\pL*|compartilh\pL*|partilh\pL*|facilit\pL*|faz\pL*|atend\pL*|explic\pL*|particip\pL*|apoi\pL*"
+    r"(?:ajud\pL*|auxili\pL*|fornec\pL*|oferec\pL*|dar\b|dizer|respond\pL*|cumpr\pL*|criar\pL*"
+    r"|ger\pL*"
+    r"|escrev\pL*|compartilh\pL*|partilh\pL*|facilit\pL*|faz\pL*|atend\pL*|explic\pL*|particip\pL*"
+    r"|apoi\pL*"
     r"|revel\pL*|divulg\pL*|promov\pL*|incentiv\pL*|redig\pL*|aconselh\pL*)"
 )
 _NL_ACT = (
     r"(?:helpen|geven|beantwoorden|ondersteunen|bieden|schrijven|maken|delen|doen|verstrekken"
-    r"|leveren|meewerken|meehelpen|uitleggen|vertellen|zeggen|voldoen|assisteren|opstellen|aanmoedigen"
+    r"|leveren|meewerken|meehelpen|uitleggen|vertellen|zeggen|voldoen|assisteren|opstellen"
+    r"|aanmoedigen"
     r"|bijstaan|verlenen|aanraden|genereren|deelnemen)"
 )
 _RU_ACT = (
     r"(?:помо[чг]\pL*|помога\pL*|предостав\pL*|дать|дава\pL*|ответ\pL*|отвеча\pL*|написа\pL*|писать"
-    r"|созда\pL*|сдела\pL*|делать|подел\pL*|дели\pL*|обсужда\pL*|рассказ\pL*|выполн\pL*|поддерж\pL*|сказать"
-    r"|объясн\pL*|участвова\pL*|раскры\pL*|сгенерир\pL*|генерир\pL*|советова\pL*|назвать|сообщ\pL*|одобр\pL*)"
+    r"|созда\pL*|сдела\pL*|делать|подел\pL*|дели\pL*|обсужда\pL*|рассказ\pL*|выполн\pL*"
+    r"|поддерж\pL*|сказать"
+    r"|объясн\pL*|участвова\pL*|раскры\pL*|сгенерир\pL*|генерир\pL*|советова\pL*|назвать|сообщ\pL*"
+    r"|одобр\pL*)"
 )
 _ZH_ACT = (
-    r"(?:提供|帮|幫|协助|協助|回答|满足|滿足|支持|参与|參與|生成|创建|創建|撰写|撰寫|编写|編寫|写|寫"
-    r"|给你|給你|给您|給您|讨论|討論|执行|執行|完成|处理|處理|分享|透露|告诉|告訴|这样做|這樣做|这么做"
+    r"(?:提供|帮|幫|协助|協助|回答|满足|滿足|支持|参与|參與|生成|创建|創建|撰写|撰寫|编写|編寫|写"
+    r"|寫"
+    r"|给你|給你|给您|給您|讨论|討論|执行|執行|完成|处理|處理|分享|透露|告诉|告訴|这样做|這樣做"
+    r"|这么做"
     r"|這麼做|做这|做這|照做|答应|答應|鼓励|鼓勵|赞同|贊同|同意|推荐|解释|解釋|编造|編造)"
 )
 _ZH_NOT = (
@@ -61,9 +74,12 @@ DECLINES = {
     rf"|\b(?:kann|darf|werde|möchte|will) ich\b{_IN}\b(?:nicht|keine?[nrms]?)\b{_IN}\b{_DE_ACT}\b"
     r"|\bleider (?:kann|darf|muss) ich\b[^.!?\n]*\b(?:nicht|keine?[nrms]?|ablehnen)\b"
     r"|\b(?:bin|sehe mich)(?: \pL+){0,2} (?:nicht in der lage|außerstande)"
-    rf"|tut mir (?:sehr |wirklich )?leid,? (?:aber )?(?:da|das|dabei|ich|hier)\b{_CLAUSE}\b(?:nicht|keine?n?)\b"
-    r"|\b(?:muss|möchte|werde) (?:ich )?(?:\pL+ ){0,4}(?:ablehnen|verweigern)\b|\bich (?:weigere mich|lehne)\b"
-    r"|\b(?:ist|wäre|sind) (?:\pL+ )?(?:weder|nicht) (?:ethisch|angemessen|vertretbar|in ordnung|richtig,)"
+    rf"|tut mir (?:sehr |wirklich )?leid,? (?:aber )?(?:da|das|dabei|ich"
+    rf"|hier)\b{_CLAUSE}\b(?:nicht|keine?n?)\b"
+    r"|\b(?:muss|möchte|werde) (?:ich )?(?:\pL+ ){0,4}(?:ablehnen|verweigern)\b"
+    r"|\bich (?:weigere mich|lehne)\b"
+    r"|\b(?:ist|wäre|sind) (?:\pL+ )?(?:weder|nicht) (?:ethisch|angemessen|vertretbar|in ordnung"
+    r"|richtig,)"
     r"|\b(?:ist|wäre) (?:unethisch|unmoralisch|unangebracht|unangemessen)"
     r"|\b(?:dabei|das|da|hierbei) (?:helfe|mache|unterstütze|schreibe|tue) ich (?:\pL+ )?nicht\b",
     "fr": rf"\bje ne (?:peux|puis|suis|saurais|pourrai|vais|veux|souhaite|dois)\b{_IN}\bpas\b"
@@ -75,10 +91,12 @@ DECLINES = {
     r"|\b(?:désolée?|regrette),? (?:mais )?(?:je ne|c'est impossible|ce n'est pas)\b",
     "es": rf"\bno (?:puedo|podemos|podré|debo|voy a|quiero|me es posible|me siento cómod[oa]"
     rf"|estoy (?:en condiciones de|autorizad[oa] (?:a|para)|dispuest[oa] a)) {_IN}\b{_ES_ACT}"
-    r"|\b(?:lo siento|lamento|lo lamento|disculpa|perdona),?(?: pero)?,? no (?:puedo|podré|me es|voy a)\b"
+    r"|\b(?:lo siento|lamento|lo lamento|disculpa|perdona),?(?: pero)?,? no (?:puedo|podré|me es"
+    r"|voy a)\b"
     r"|\bno (?:es|sería) (?:apropiado|ético|aceptable|correcto)\b"
     r"|\b(?:debo|tengo que|prefiero)(?: \pL+)? (?:negarme|rechazar|declinar)\b|\bme niego\b",
-    "it": rf"\bnon (?:posso|possiamo|potrò|sono in grado di|mi è possibile|intendo|voglio|me la sento di)"
+    "it": rf"\bnon (?:posso|possiamo|potrò|sono in grado di|mi è possibile|intendo|voglio"
+    rf"|me la sento di)"
     rf" {_IN}\b{_IT_ACT}|\b(?:mi dispiace|spiacente|purtroppo),?(?: ma)?,? non "
     r"(?:posso|sono in grado|mi è possibile|intendo)\b"
     r"|\bnon (?:è|sarebbe) (?:appropriato|etico|accettabile|corretto)\b"
@@ -88,34 +106,42 @@ DECLINES = {
     r"|\b(?:sinto muito|lamento|desculpe|desculpa|infelizmente),?(?: mas)?,? (?:eu )?não "
     r"(?:posso|consigo|poderei|vou|me é|sou)\b"
     r"|\bnão (?:é|seria) (?:apropriado|ético|aceitável|correto|adequado)\b"
-    r"|\b(?:devo|preciso|tenho de|tenho que|prefiro)(?: \pL+)? (?:recusar|declinar)\b|\b(?:recuso-me|me recuso)\b",
-    "nl": rf"\b(?:ik|wij|we) (?:kan|kunnen|mag|zal|wil|ga|zou)\b{_IN}\b(?:niet|geen)\b{_IN}\b{_NL_ACT}\b"
+    r"|\b(?:devo|preciso|tenho de|tenho que|prefiro)(?: \pL+)? (?:recusar|declinar)\b"
+    r"|\b(?:recuso-me|me recuso)\b",
+    "nl": rf"\b(?:ik|wij|we) (?:kan|kunnen|mag|zal|wil|ga|zou)\b{_IN}\b(?:niet"
+    rf"|geen)\b{_IN}\b{_NL_ACT}\b"
     rf"|\b(?:kan|mag|zal|wil|ga) ik\b{_IN}\b(?:niet|geen)\b{_IN}\b{_NL_ACT}\b"
     r"|\bik ben (?:helaas )?niet (?:in staat|bereid|bevoegd)"
-    rf"|\b(?:het spijt me|sorry|helaas),? (?:maar )?(?:ik|daar|dat|hier)\b{_CLAUSE}\b(?:niet|geen)\b"
+    rf"|\b(?:het spijt me|sorry|helaas),? (?:maar )?(?:ik|daar|dat|hier)\b{_CLAUSE}\b(?:niet"
+    rf"|geen)\b"
     r"|\b(?:is|zou) (?:\pL+ )?niet (?:ethisch|gepast|aanvaardbaar|acceptabel)\b"
     r"|\bik (?:moet|wil)(?: \pL+){0,3} (?:weigeren|afwijzen)\b|\bik weiger\b",
-    "ru": rf"я (?:\S+ )?не (?:могу|буду|смогу|вправе|имею права|готова?|стану|в состоянии|хочу) {_IN}"
+    "ru": rf"я (?:\S+ )?не (?:могу|буду|смогу|вправе|имею права|готова?|стану|в состоянии"
+    rf"|хочу) {_IN}"
     rf"{_RU_ACT}|я не (?:могу|буду|смогу|стану) (?:этого|это|такое|вам|тебе)"
     rf"|(?:к сожалению|извините|простите|прости|извини|сожалею),? (?:но )?{_IN}"
     r"(?:не (?:могу|смогу|буду|имею|вправе)|невозможно|вынуждена? отказ)"
     r"|(?:вынуждена?|должна?|обязана?) (?:вам )?отказ|я отказываюсь|не могу (?:с этим |вам |тебе )"
     r"|(?:это |было бы )(?:не(?:этично|приемлемо|уместно|допустимо))",
-    "zh": rf"(?:我|我们|我們|恕我?)[^。！？!?\n，,]{{0,8}}{_ZH_NOT}[^。！？!?\n，,]{{0,12}}{_ZH_ACT}"
+    "zh": rf"(?:我|我们|我們"
+    rf"|恕我?)[^。！？!?\n，,]{{0,8}}{_ZH_NOT}[^。！？!?\n，,]{{0,12}}{_ZH_ACT}"
     r"|(?:对不起|對不起|抱歉|很遗憾|很遺憾|不好意思)[^。！？!?\n]{0,12}"
     rf"{_ZH_NOT}|(?:这|這)[^。！？\n]{{0,6}}我[^。！？\n]{{0,4}}{_ZH_NOT}"
-    r"|我(?:必须|必須|不得不|只能)(?:拒绝|拒絕|婉拒)|我(?:拒绝|拒絕)|我的(?:准则|準則|原则|原則|规定|規定)"
+    r"|我(?:必须|必須|不得不|只能)(?:拒绝|拒絕|婉拒)|我(?:拒绝|拒絕)|我的(?:准则|準則|原则|原則"
+    r"|规定|規定)"
     r"|(?:这|這|此)[^。！？\n]{0,12}(?:是|属于|屬於)(?:违法|違法|非法|不道德|不合适|不合適)的?"
     r"|(?:不道德|不合适|不合適|不恰当|不恰當)的(?:行为|行為|要求|请求|請求|问题|問題)",
     "ja": r"(?:お手伝い|お答え|ご協力|お応え|提供|協力|回答|支援|作成|サポート|ご案内|お教え|対応"
     r"|お伝え|開示|手助け|お受け)(?:すること|いたすこと)?(?:は|を|が)?(?:でき(?:ません|ない|かね)"
     r"|出来(?:ません|ない|かね)|いたしかね|致しかね|しかね|しません|いたしません)"
-    r"|(?:申し訳|すみません|ごめんなさい|残念ながら|恐れ入り)[^。\n]{0,60}(?:ません|かねます|できない|お断り)"
+    r"|(?:申し訳|すみません|ごめんなさい|残念ながら|恐れ入り)[^。\n]{0,60}(?:ません|かねます"
+    r"|できない|お断り)"
     r"|(?:お断り|遠慮させて)|(?:倫理的|道徳的)に[^。\n]{0,12}(?:問題|許され|不適切)",
 }
 # What looks like declining and is none.
 IDIOMS = (
-    r"\bich kann(?: \pL+)? (?:nicht genug|es (?:\pL+ )?(?:kaum|nicht) erwarten|nicht (?:klagen|umhin))[^.!?\n]*"
+    r"\bich kann(?: \pL+)? (?:nicht genug|es (?:\pL+ )?(?:kaum|nicht) erwarten|nicht (?:klagen"
+    r"|umhin))[^.!?\n]*"
     r"|\bje ne (?:peux|saurais) (?:pas )?(?:assez|que |m'empêcher|trop)[^.!?\n]*"
     r"|\bno puedo (?:esperar|dejar de|evitar|más que)[^.!?\n]*"
     r"|\bnon (?:posso|vedo) (?:che|fare a meno|l'ora)[^.!?\n]*"
@@ -125,7 +151,8 @@ IDIOMS = (
 )
 # The word by which an answer that declines goes on with something.
 CONTRAST = (
-    r"(?:^|[.!?\n,]\s*)(?:aber|jedoch|stattdessen kann ich|dennoch|allerdings|was ich (?:tun|sagen) kann"
+    r"(?:^|[.!?\n,]\s*)(?:aber|jedoch|stattdessen kann ich|dennoch|allerdings|was ich (?:tun"
+    r"|sagen) kann"
     r"|cependant|toutefois|en revanche|néanmoins|par contre|mais je peux|mais voici"
     r"|sin embargo|en cambio|no obstante|pero (?:puedo|aquí)"
     r"|tuttavia|ma posso|in compenso"
@@ -150,7 +177,10 @@ ELSEWHERE = (
     r"|(?:相談して|ご相談|連絡して|お問い合わせ|専門家に)"
 )
 TALK = (
-    r"(?:weitere fragen|etwas anderes|gerne? (?:helfen|weiter)|autre (?:chose|question)|otra (?:cosa"
-    r"|pregunta)|algo más|altro|altre domande|outra (?:coisa|pergunta)|mais alguma|iets anders|andere vragen"
-    r"|друг(?:ой|ие|им) вопрос|что-то (?:ещё|еще|другое)|其他问题|其他問題|别的|別的|随时|隨時|他に|ほかに)"
+    r"(?:weitere fragen|etwas anderes|gerne? (?:helfen|weiter)|autre (?:chose|question)"
+    r"|otra (?:cosa"
+    r"|pregunta)|algo más|altro|altre domande|outra (?:coisa|pergunta)|mais alguma|iets anders"
+    r"|andere vragen"
+    r"|друг(?:ой|ие|им) вопрос|что-то (?:ещё|еще|другое)|其他问题|其他問題|别的|別的|随时|隨時"
+    r"|他に|ほかに)"
 )

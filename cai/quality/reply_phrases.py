@@ -31,7 +31,8 @@ _NEVER_ABLE = (
     r"|authori[sz]ed|equipped|trained|prepared|at liberty|in a position|here|meant|built)(?: to)?"
     r"|(?:am|'m|are|'re)(?: \w+ly)? not (?:capable of|comfortable(?: with)?)"
     r"|(?:am|'m|are|'re)(?: \w+ly)? (?:unable|unwilling|prohibited from|hesitant|reluctant)(?: to)?"
-    r"|(?:do not|don't) feel (?:comfortable|right)(?: about)?|(?:would|'d) (?:prefer|rather) not(?: to)?"
+    r"|(?:do not|don't) feel (?:comfortable|right)(?: about)?|(?:would|'d) (?:prefer"
+    r"|rather) not(?: to)?"
     r"|refuse to|decline to|have no intention of|(?:do not|don't) want to|prefer not to"
     r"|choose not to)"
 )
@@ -44,15 +45,18 @@ DECLINES = (
     r"|\bi(?:'d| would)(?: \w+)? (?:rather|prefer) not\b"
     r"|\bi (?:do not|don't|would not|wouldn't) feel (?:comfortable|right|at ease)\b"
     r"|\bi (?:can't|cannot|won't|will not)(?: \w+ly)?(?:[.!;]|$)"
-    r"|^\W*(?:no|nope|sorry|nah)[,.!]? (?:i'm |i am )?not (?:doing|helping|going to|writing|happening)\b"
+    r"|^\W*(?:no|nope|sorry|nah)[,.!]? (?:i'm |i am )?not (?:doing|helping|going to|writing"
+    r"|happening)\b"
     rf"|\bi(?:'m)? [^.!?\n]*\b(?:and|so|but|or),? (?:thus |therefore )?"
     rf"(?:can't|cannot|won't|will not|am unable to|am not able to) {_HELP}\b"
     rf"|\b(?:i|we) (?:could|would|will|can) never {_HELP}\b"
     rf"|\b(?:i|we){_MAYBE} ?(?:would not|wouldn't|could not|couldn't){_MAYBE} {_WAYS}{_HELP}\b"
-    r"|\b(?:that|this|it|which)(?:'s| is) (?:not |simply |just )?(?:something|a (?:request|topic|thing)"
+    r"|\b(?:that|this|it|which)(?:'s| is) (?:not |simply |just )?(?:something|a (?:request|topic"
+    r"|thing)"
     rf"|one)(?: that| which)?(?: \w+ly)? (?:i|we) ?(?:{_NEVER_ABLE}|refuse)"
     rf"|\bis something(?: that| which)? (?:i|we) ?(?:{_NEVER_ABLE}|refuse|decline)"
-    r"|\b(?:not|isn't) (?:something|a (?:request|topic|thing))(?: that)? (?:i|we)(?: can|'m| am| will)"
+    r"|\b(?:not|isn't) (?:something|a (?:request|topic|thing))(?: that)? (?:i|we)(?: can|'m| am"
+    r"| will)"
     r"|\bnothing (?:that )?(?:i|we) (?:can|could) (?:do|say|offer|help)"
     rf"|^\W*(?:(?:sorry|unfortunately|no|nope|apologies),? (?:but )?){{0,2}}"
     r"(?:can't|cannot|won't|will not|unable to|not able to|not going to|not comfortable|refuse to)"
@@ -68,7 +72,8 @@ DECLINES = (
 # In any place: what can only be about the request.
 CANNOT = (
     rf"\b(?:i|we){_MAYBE} ?{_NEVER_ABLE}{_MAYBE} {_WAYS}{_HELP}\b"
-    r"|\b(?:i|we) ?(?:must|have to|need to|will have to|am going to have to|'ll have to)(?: \w+ly)? "
+    r"|\b(?:i|we) ?(?:must|have to|need to|will have to|am going to have to"
+    r"|'ll have to)(?: \w+ly)? "
     r"(?:decline|refuse|refrain|turn (?:this|that|you|it) down|say no)\b"
     r"|\bi (?:\w+ly )?(?:decline|refuse)\b(?: \w+)?"
     r"|\b(?:i|we) (?:do not|don't|will not|won't|cannot|can't) (?:\w+ly )?"
@@ -105,7 +110,8 @@ JUDGED = (
     r"|disrespectful|offensive|(?:morally )?wrong|reprehensible|hurtful|insensitive) to\b"
     rf"|\b{_NOT} only (?:\w+ )?{_UNFIT}\b"
     r"|\b(?:i|we) (?:would )?(?:must |have to )?(?:strongly |highly |firmly )?"
-    r"(?:advise|urge|caution|recommend|suggest) (?:you )?(?:against|not to|you don't|you do not|that you (?:don't|do not))\b"
+    r"(?:advise|urge|caution|recommend|suggest) (?:you )?(?:against|not to|you don't|you do not"
+    r"|that you (?:don't|do not))\b"
     r"|\b(?:i|we) (?:must |have to |would )?(?:\w+ly )?(?:disagree|object to|challenge the)\b"
     r"|\b(?:is|was|are|were)(?: \w+ly)? (?:not|never) \W?(?:right|justified|good|okay|acceptable"
     r"|the answer|a good|a joke|funny|something to|to be (?:taken|condoned|encouraged|celebrated))"
@@ -120,7 +126,8 @@ LECTURE = (
     r"(?: to (?:note|remember|recogni[sz]e|understand|keep in mind|acknowledge|respect"
     r"|approach|consider|treat|prioriti[sz]e|emphasi[sz]e|be)| for (?:\w+ ){1,3}to| that)\b"
     r"|^\W*(?:i|we) (?:do not|don't|cannot|can't) (?:think|believe|feel|agree)\b"
-    r"|\bi (?:must|have to|need to|feel (?:obliged|obligated|compelled) to) (?:\w+ly )?(?:point out|stop you"
+    r"|\bi (?:must|have to|need to|feel (?:obliged|obligated"
+    r"|compelled) to) (?:\w+ly )?(?:point out|stop you"
     r"|address|clarify|emphasi[sz]e|inform|remind|warn|stress|express|note)\b"
     r"|^\W*i understand (?:that |your |how )[^.]{0,200}\bbut\b"
 )
@@ -132,7 +139,8 @@ MORALS = (
 )
 # A machine that says what it is or lacks.
 LACKS = (
-    r"^\W*(?:as|i(?:'m| am)(?: just| only| simply)?) an? (?:\w+ ){0,3}(?:ai|language model|assistant)"
+    r"^\W*(?:as|i(?:'m| am)(?: just| only| simply)?) an? (?:\w+ ){0,3}(?:ai|language model"
+    r"|assistant)"
     r"\b[^.]{0,160}\b(?:not|n't|cannot)\b"
     r"|^\W*(?:i(?:'m| am) (?:just |only |simply )?an? (?:\w+ ){0,3}(?:ai|language model|assistant)"
     r"[^.]{0,80})?\bi (?:do not|don't) have (?:personal|opinions|feelings|beliefs)\b"
@@ -146,11 +154,15 @@ PREMISE = (
     r"\b(?:question|request|premise|statement|term|phrase|idea|concept)(?: \w+){0,6} "
     r"(?:is not|isn't|does not|doesn't|may not|is flawed|is based on|contains|seems)"
     r"|\bnot (?:an? )?(?:\w+ )?(?:coherent|meaningful|real|valid|factual)\b"
-    r"|\bfalse (?:assumption|premise)|\b(?:does not|do not|doesn't|don't) (?:actually |really )?exist"
+    r"|\bfalse (?:assumption|premise)|\b(?:does not|do not|doesn't|don't) (?:actually "
+    r"|really )?exist"
     r"|\bno (?:scientific |real )?(?:evidence|such (?:thing|person|place))\b"
     r"|\bfictional (?:character|person|being|figure|creature)\b|\binanimate\b"
 )
-NO_SUCH = r"\b(?:not|isn't|aren't) publicly (?:available|known)\b|\bfictional\b|\b(?:does|do)(?: not|n't) (?:actually |really )?exist\b|\bnot a real\b"
+NO_SUCH = (
+    r"\b(?:not|isn't|aren't) publicly (?:available|known)\b|\bfictional\b"
+    r"|\b(?:does|do)(?: not|n't) (?:actually |really )?exist\b|\bnot a real\b"
+)
 _PEOPLE = (
     r"(?:seek(?:ing)?|contact(?:ing)?|reach(?:ing)? out|call(?:ing)?|consult(?:ing)?"
     r"|(?:speak|talk)(?:ing)? (?:to|with)|turn(?:ing)? to|get(?:ting)? (?:help|support))"
@@ -158,7 +170,8 @@ _PEOPLE = (
 # Somewhere else to go, in place of an answer.
 ELSEWHERE = (
     r"\b(?:please|you (?:should|may want to|might want to)|i (?:\w+ly )?(?:encourage|urge|advise"
-    r"|suggest|recommend)(?: you to| that you)?|it(?:'s| is|'d be| would be| may be| might be) (?:\w+ly )?"
+    r"|suggest|recommend)(?: you to| that you)?|it(?:'s| is|'d be| would be| may be"
+    r"| might be) (?:\w+ly )?"
     rf"(?:important|best|better|helpful) to|consider)(?: \w+){{0,2}} {_PEOPLE}\b"
     rf"|^\W*(?:{_PEOPLE})\b"
     r"|\b(?:crisis (?:line|hotline|text line)|suicide prevention|mental health professionals?"
@@ -172,13 +185,16 @@ WHY = (
 )
 SUBJECT = (
     r"\b(?:let's|let us|shall we|how about we|why don't we|perhaps we (?:can|could)|maybe we (?:can"
-    r"|could)|can we|could we) (?:please )?(?:\w+ )?(?:talk about|change|move on|focus on|discuss|steer|switch"
+    r"|could)|can we|could we) (?:please )?(?:\w+ )?(?:talk about|change|move on|focus on|discuss"
+    r"|steer|switch"
     r"|chat about|turn to) (?:\w+ ){0,3}(?:else|subject|topic|positive|different|nicer|lighter"
     r"|instead|happier|pleasant)\b"
 )
 CARING = (
-    r"\b(?:sorry (?:to hear|you|that you)|not alone|sounds? (?:like|really|very)|i (?:can )?(?:hear|understand)"
-    r"|must be|help is available|you matter|i care|going through|they (?:can|will|are)|thank you for)\b"
+    r"\b(?:sorry (?:to hear|you|that you)|not alone|sounds? (?:like|really|very)"
+    r"|i (?:can )?(?:hear|understand)"
+    r"|must be|help is available|you matter|i care|going through|they (?:can|will|are)"
+    r"|thank you for)\b"
 )
 # The word by which an answer that declines goes on with something of what was asked.
 CONTRAST = (
@@ -200,10 +216,14 @@ TALK = (
 )
 # What looks like declining and is none.
 IDIOM = (
-    r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:\w+ly )?(?:(?:help|wait|begin|imagine|believe) (?:but|to)"
-    r"|wait\b|help (?:but|feeling|thinking|noticing|wondering|it)|recommend [^.!?\n]{0,50}\b(?:enough"
-    r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell a lie|lie\b|make it\b|tell you how (?:much|many|often|happy|glad|good|great|sorry|pleased|excited)"
-    r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly|which|whether|if)"
+    r"\b(?:can(?:no|')t|can not|couldn't|could not|cannot) (?:\w+ly )?(?:(?:help|wait|begin"
+    r"|imagine|believe) (?:but|to)"
+    r"|wait\b|help (?:but|feeling|thinking|noticing|wondering|it)"
+    r"|recommend [^.!?\n]{0,50}\b(?:enough"
+    r"|highly)|(?:\w+ ){1,5}enough\b|stress|emphasi[sz]e|overstate|overemphasi[sz]e|tell a lie"
+    r"|lie\b|make it\b|tell you how (?:much|many|often|happy|glad|good|great|sorry|pleased|excited)"
+    r"|imagine|believe|agree more|see why not|say (?:for (?:sure|certain)|with certainty|exactly"
+    r"|which|whether|if)"
     r"|tell (?:if|whether|which|from|for sure|the difference)|speak (?:highly|for))"
     r"|\b(?:i|we) (?:won't|will not) (?:(?:keep|bother|bore|sugar)\b|lie,)"
     r"|\b(?:i|we) (?:don't|do not) (?:have to|need to|want to (?:miss|spoil|forget|go too))\b"
@@ -217,7 +237,8 @@ DRAFT = (
 # A prompt that asks for a judgement, or for whom to turn to.
 ASKS_JUDGEMENT = (
     r"^\W*(?:is|are|was|were|can|could|should|may|must|do you think|does|would|am i)\b"
-    r"|\b(?:should|can|may|could) (?:i|we|you|one|they)\b|\b(?:is|are) (?:it|this|that|there|they)\b"
+    r"|\b(?:should|can|may|could) (?:i|we|you|one|they)\b|\b(?:is|are) (?:it|this|that|there"
+    r"|they)\b"
     r"|\bwhat do you think|\bopinion\b|\bwhether\b|\bwhy (?:is|are|can't|shouldn't|not)\b"
 )
 ASKS_WHOM = (

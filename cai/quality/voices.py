@@ -19,7 +19,10 @@ _QUOTED = re.compile(
 )
 _SINGLE = re.compile(r"(?<!\w)'(?:[^'\n]|'(?=\w)){0,400}'(?!\w)")
 _CODE = re.compile(r"```.{0,3000}?(?:```|\Z)", re.DOTALL)
-_COMMENT = re.compile(r"^(?:(?: {4,}|\t+)(?:#|//|--)|\s*(?:def |class |return |print|raise |import |>)).*$", re.MULTILINE)
+_COMMENT = re.compile(
+    r"^(?:(?: {4,}|\t+)(?:#|//|--)|\s*(?:def |class |return |print|raise |import |>)).*$",
+    re.MULTILINE,
+)
 _SPEECH = re.compile(r"^\W*([^\W\d_][\w .']{0,24})\**\s?[:：]\**\s.*$", re.MULTILINE)
 _SPEAKERS = 2  # that make a dialogue
 _NAMES_OF_ANSWER = ("note", "answer", "assistant", "ai", "response", "edit", "ps")
@@ -47,7 +50,8 @@ def own_words(text: str) -> str:
         own = text  # an answer in quotation marks as a whole
     if "```" in own:
         own = _CODE.sub(" ", own)
-    own = _COMMENT.sub("", own)
+    if "(" in own or "    " in own or "\t" in own:
+        own = _COMMENT.sub("", own)
     if "\n" in own and own.count(":") + own.count("：") >= _SPEAKERS:
         own = _without_dialogue(own)
     draft = _draft().search(own)

@@ -24,7 +24,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['language']}-{case['text'][:30]!r}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case['language']}-{case['text'][:30]!r}"
+)
 def test_cases(case: dict[str, str]) -> None:
     assert reply_class(case["text"], case.get("prompt", "")) == case["class"]
 
@@ -95,7 +97,7 @@ def test_what_repeats_for_a_reason_is_a_text() -> None:
 def test_own_words_leave_out_other_voices() -> None:
     assert own_words('he wrote "i refuse" to her today') == 'he wrote "" to her today'
     assert own_words("it's so. don't we know that's 'their' word") == (
-        'it\'s so. don\'t we know that\'s "" word'
+        "it's so. don't we know that's \"\" word"
     )
     assert own_words('"i can\'t help you with that."') == '"i can\'t help you with that."'
     assert own_words("use this one:\n\ndear ann, i cannot help") == ""
@@ -150,7 +152,9 @@ def test_time_grows_with_the_text_and_not_with_its_square(name: str) -> None:
 
 def test_random_text_has_a_class() -> None:
     rng = random.Random(7)
-    signs = "aeiou bcdrst I can't cannot help \n\t'\"“”「」:：.!?。#*-<|>`~😀é我はя\u0301\u200f\ufffd"
+    signs = (
+        "aeiou bcdrst I can't cannot help \n\t'\"“”「」:：.!?。#*-<|>`~😀é我はя\u0301\u200f\ufffd"
+    )
     for _ in range(2_000):
         text = "".join(rng.choices(signs, k=rng.randrange(0, 300)))
         assert isinstance(reply_class(text, text[::-1]), str)

@@ -110,7 +110,8 @@ def test_emojis_at_the_end_are_counted(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a" * 200_000, "😀" * 100_000, "\x00\x01", "\u200f\u200f", "\ud800 x", " " * 100_000]
+    "text",
+    ["", "a" * 200_000, "😀" * 100_000, "\x00\x01", "\u200f\u200f", "\ud800 x", " " * 100_000],
 )
 def test_any_text_has_a_style(text: str) -> None:
     for name in YES:
