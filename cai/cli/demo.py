@@ -63,9 +63,9 @@ def demo(
     """
     from cai.constitution.load import load
     from cai.evaluate.adherence import scorecard
-    from cai.report.page import PAGE
     from cai.extras import require
     from cai.files import find_constitution
+    from cai.report.page import PAGE
 
     require("local", "cai demo")
     require("train", "cai demo")
