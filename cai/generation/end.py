@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cai.checks.of_run import as_detail, judge_check
 from cai.config import Settings
 from cai.constitution.yaml_file import dumped
 from cai.dataset.schema import ANSWERS, SPLITS, Manifest, named
@@ -92,7 +93,8 @@ def _measure(job: Job, settled: Settled) -> None:
     if not any((job.folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS):
         return
     limits = limits_of(settled.method.settings)
-    write_quality(measure(job.folder, limits, watch=Watching(job.progress)), path)
+    quality = measure(job.folder, limits, watch=Watching(job.progress))
+    write_quality(quality.plus(as_detail(judge_check(job.folder))), path)
     job.progress.phase("writing the page")
     write_report(job.folder)
 

@@ -127,12 +127,3 @@ def emojis(text: str) -> int:
     if text.isascii() or _MAY_BE_EMOJI.search(text) is None:
         return 0
     return len(_EMOJI.findall(text))
-
-
-def closing_emojis(text: str) -> int:
-    """How many emojis stand in a row at the end of a text."""
-    end = text[-_CLOSING:].rstrip()
-    if not end or end[-1].isascii():
-        return 0
-    run = _LAST_EMOJIS.search(end)
-    return emojis(run.group()) if run else 0

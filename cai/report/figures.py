@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
-from cai.errors import CaiError
-from cai.quality.records import Figure, Gate, share
+from cai.quality.glossary import Meaning, meaning_of
+from cai.quality.records import QUALITY, Figure, Gate, read_quality, share
 from cai.report.svg import line, rect, tag
 from cai.report.tally import Tally
 from cai.report.words import number, percent, plural
 
-_OWN = ("version", "data", "rows", "gates")
-# What a figure is, in one line. One that has no line here is shown by its name.
-MEANINGS = {
-    "boilerplate_share": "answers with a phrase that many answers share",
-    "refusal_share": "answers that decline, in full or in part",
-    "over_refusal_share": "answers that decline although the prompt is harmless",
-    "incoherent_share": "answers that are empty, babble or stuck",
-    "repetition_share": "answers that repeat the same words again and again",
-    "near_duplicate_share": "answers that nearly repeat an earlier one",
-    "leak_share": "test rows that nearly repeat a train row",
-    "contaminated_share": "rows that stand in a set for evaluation",
-    "leftover_share": "answers that speak of their own revision",
-    "control_token_share": "answers with tokens of a chat template",
-    "personal_data_share": "rows with an address, a number or a key of somebody",
-    "sycophancy_share": "answers that open with praise",
-    "apology_share": "answers that open with an apology",
-    "closer_share": "answers that close with an offer of more help",
-    "emoji_share": "answers with emojis",
-    "first_person_share": "answers that speak of themselves",
-    "markdown_share": "answers with lists, headings or bold type",
-    "helpful_share": "prompts that ask for nothing harmful",
-    "words": "words of an answer, in the mean",
-    "changed_share": "answers that the chain changed",
-    "churn_share": "edits of answers in which nothing wrong was found",
-    "unsure_verdict_share": "verdicts that change with the order of the options",
-    "edit_distance": "how much of an answer was changed: 0 nothing, 1 all",
-    "violation_share": "final texts that were found to break a principle",
-    "length_auc": "how well length alone tells the label: 0.5 not at all, 1 always",
-    "length_ratio_chosen": "length of the chosen text, of the rejected one",
-    "length_ratio_revision": "length of the revision, of the first answer",
-    "compression_ratio": "how often the answers repeat themselves: higher is more",
-    "self_bleu": "how alike the answers are: 0 not at all, 1 the same",
-    "failed_share": "prompts whose answer or revision failed",
-    "in_sft_share": "prompts that gave a row to learn from",
-    "revised_share": "answers that were revised",
-    "unsure_label_share": "labels that change with the order of the two answers",
-    "kept_pair_share": "pairs that became rows of preferences",
+_RUN = "The run"
+# Figures of the run's own counts; those of quality.json have their words there.
+OWN_MEANINGS = {
+    "in_sft_share": Meaning("In sft", "prompts that gave a row to learn from", _RUN),
+    "failed_share": Meaning("Failed", "prompts whose answer or revision failed", _RUN),
+    "revised_share": Meaning("Revised", "answers that were revised", _RUN),
+    "unsure_label_share": Meaning(
+        "Unsure labels", "labels that change with the order of the two answers", _RUN
+    ),
+    "kept_pair_share": Meaning("Kept pairs", "pairs that became rows of preferences", _RUN),
 }
 
 
@@ -91,23 +62,11 @@ def measured(folder: Path) -> Measured | None:
     Raises:
         CaiError: The file is damaged.
     """
-    path = folder / "quality.json"
+    path = folder / QUALITY
     if not path.is_file():
         return None
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        gates = tuple(Gate.model_validate(gate) for gate in data["gates"])
-        figures, details = {}, {}
-        for name, value in data.items():
-            if isinstance(value, dict) and value.keys() == Figure.model_fields.keys():
-                figures[name] = Figure.model_validate(value)
-            elif name not in _OWN:
-                details[name] = value
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise CaiError(
-            f"{path}: damaged: {error}", "Delete it and measure the run again."
-        ) from None
-    return Measured(figures, gates, details)
+    quality = read_quality(path)
+    return Measured(quality.figures, quality.gates, quality.details)
 
 
 def verdict(quality: Measured | None, folder: Path) -> Verdict:
@@ -171,18 +130,14 @@ def as_shown(figures: Mapping[str, Figure]) -> Iterator[Shown]:
     for name, figure in figures.items():
         if figure.value is None:
             continue
-        plain = name.removeprefix("chosen_") if name not in MEANINGS else name
-        meaning = MEANINGS.get(plain, "")
-        if plain != name and meaning:
-            meaning = f"{meaning} (chosen texts)"
-        is_share = name.endswith("_share")
-        write = percent if is_share else number
+        meaning = OWN_MEANINGS.get(name) or meaning_of(name)
+        write = percent if meaning.percent else number
         interval = ""
         if figure.low is not None and figure.high is not None:
             interval = f"{write(figure.low)} to {write(figure.high)}"
-        words = name.removesuffix("_share").replace("_", " ")
+        words = f"{meaning.words} ({meaning.usual})" if meaning.usual else meaning.words
         picture = _interval(figure)
-        yield Shown(words, meaning, write(figure.value), interval, picture, f"{figure.n:,}")
+        yield Shown(meaning.title, words, write(figure.value), interval, picture, f"{figure.n:,}")
 
 
 def _interval(figure: Figure) -> Markup:

@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from cai.calibration import Bin
-from cai.checks.results import judge_key, read, stored
-from cai.config import Settings
-from cai.constitution.load import load as load_constitution
+from cai.checks.of_run import judge_check
 from cai.dataset.run import Run
 from cai.dataset.schema import Manifest, named
-from cai.errors import CaiError
-from cai.method import Method
 from cai.records import JudgeFacts
 from cai.report import principles
 from cai.report.content import EMPTY, Content
@@ -28,8 +24,6 @@ from cai.report.rows import Item, items
 from cai.report.tally import Tally
 from cai.report.words import plural
 from cai.settings import read_config
-from cai.templates import Templates
-from cai.templates import load as load_templates
 
 _DAY = 10  # characters of a date
 
@@ -120,7 +114,7 @@ def run_content(folder: Path, *, chains: bool = True) -> Content:
         tally,
         about(manifest),
         settings,
-        calibration_bins(folder, manifest, settings),
+        check.bins if (check := judge_check(folder)) is not None else (),
         chains,
     ).content()
 
@@ -156,27 +150,3 @@ def _duration(seconds: float) -> str:
         return plural(round(seconds), "second")
     minutes = round(seconds / 60)
     return plural(minutes, "minute") if minutes < 120 else f"{minutes / 60:.1f} hours"
-
-
-def calibration_bins(
-    folder: Path, manifest: Manifest, settings: Mapping[str, Any]
-) -> Sequence[Bin]:
-    """The reliability of the run's judge, from its stored check; none where there is no check."""
-    try:
-        path = settings.get("judge_calibration")
-        if path is not None and Path(path).is_file():
-            return read(Path(path)).bins
-        if not manifest.judge or "judge" not in manifest.models:
-            return ()
-        result = stored(judge_key(_method(folder, settings), manifest.models["judge"]))
-    except (CaiError, OSError):
-        return ()  # a picture less
-    return result.bins if result is not None else ()
-
-
-def _method(folder: Path, settings: Mapping[str, Any]) -> Method:
-    words: Templates = load_templates(
-        Path(settings["templates"]) if settings.get("templates") else None
-    )
-    parsed = Settings.model_validate(dict(settings))
-    return Method(load_constitution(folder / "constitution.yaml"), words, parsed)

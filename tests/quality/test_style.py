@@ -94,22 +94,6 @@ def test_emojis_are_counted(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("none", 0),
-        ("", 0),
-        ("🎉 Well done", 0),
-        ("Well done 🎉🎉 😀", 3),
-        ("Well done! ❤️\n", 1),
-        ("完了 🇯🇵👍🏽", 2),
-        ("done ✓", 0),
-    ],
-)
-def test_emojis_at_the_end_are_counted(text: str, count: int) -> None:
-    assert style.closing_emojis(text) == count
-
-
-@pytest.mark.parametrize(
     "text",
     ["", "a" * 200_000, "😀" * 100_000, "\x00\x01", "\u200f\u200f", "\ud800 x", " " * 100_000],
 )
@@ -117,4 +101,4 @@ def test_any_text_has_a_style(text: str) -> None:
     for name in YES:
         trait: Callable[[str], bool] = getattr(style, name)
         assert trait(text) in (True, False)
-    assert style.emojis(text) >= style.closing_emojis(text) >= 0
+    assert style.emojis(text) >= 0
