@@ -236,10 +236,10 @@ DRAFT = (
 )
 # A prompt that asks for a judgement, or for whom to turn to.
 ASKS_JUDGEMENT = (
-    r"^\W*(?:is|are|was|were|can|could|should|may|must|do you think|does|would|am i)\b"
-    r"|\b(?:should|can|may|could) (?:i|we|you|one|they)\b|\b(?:is|are) (?:it|this|that|there"
-    r"|they)\b"
-    r"|\bwhat do you think|\bopinion\b|\bwhether\b|\bwhy (?:is|are|can't|shouldn't|not)\b"
+    r"(?:^|[.!?,\n]\s*)(?:and |so |but )?(?:is|are|was|were|isn't|should|may|must|am i|do you think"
+    r"|would it|does it|(?:can|could) (?:i|we|one|he|she|they)|what do you think)\b"
+    r"|\byour opinion\b|\bwhether\b|\bright or wrong\b"
+    r"|\b(?:is|be) (?:it )?(?:okay|ok|ethical|right)\b"
 )
 ASKS_WHOM = (
     r"\b(?:who(?:m)?|where|which (?:office|doctor|authority|number)|contact|phone|call|turn to)\b"
