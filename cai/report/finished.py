@@ -169,8 +169,8 @@ def calibration_bins(
         if not manifest.judge or "judge" not in manifest.models:
             return ()
         result = stored(judge_key(_method(folder, settings), manifest.models["judge"]))
-    except (CaiError, OSError):
-        return ()  # a picture less
+    except (CaiError, OSError, ValueError):
+        return ()  # of another version of cai: a picture less
     return result.bins if result is not None else ()
 
 

@@ -79,6 +79,7 @@ def _method(journal: Journal) -> tuple[Method, Calls]:
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
         CriticFacts.model_validate(fact("critic") or {}),
+        frozenset(fact("dropped") or ()),
     )
     picks = labels.from_meta(fact("labels"))
     return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
