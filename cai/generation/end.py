@@ -69,6 +69,7 @@ def publish(
         )
     _warn_of_verdicts(job, settled, counts)
     _warn_of_harm(job, settled, kinds)
+    _warn_of_review(job, settled)
     outcome = Outcome(
         source=job.journal.meta("source"),
         kinds=kinds,
@@ -140,6 +141,16 @@ def _warn_of_harm(job: Job, settled: Settled, kinds: Mapping[str, int]) -> None:
         job.progress.warn(
             f"{kinds['red-team']:,} prompts are of the kind red-team, and the constitution has "
             "rules alone: nothing looked for harm in what was learnt of them"
+        )
+
+
+def _warn_of_review(job: Job, settled: Settled) -> None:
+    """Say so where a flagged row is none of the run's."""
+    dropped = settled.method.dropped
+    others = sum(job.journal.place(name) is None for name in dropped)
+    if others:
+        job.progress.warn(
+            f"{others:,} of the {len(dropped):,} flagged rows of --drop are no prompts of this run"
         )
 
 

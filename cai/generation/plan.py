@@ -34,7 +34,7 @@ UNKNOWN = "not on this machine yet"
 REUSE_HINT = "--reuse takes the folder of a run."
 
 # Changes that are the tool's daily use; the others are asked about before rows are replaced.
-EXPECTED = frozenset({"constitution"})
+EXPECTED = frozenset({"constitution", "drop"})
 
 
 @dataclass
@@ -167,6 +167,7 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
         CriticFacts.model_validate(fact("critic") or {}),
+        frozenset(fact("dropped") or ()),
     )
     picks = labels.from_meta(journal.meta("labels"))
     return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
@@ -189,6 +190,8 @@ def changes_since(
     if old.templates.texts != method.templates.texts:
         names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
         changes["templates"] = ", ".join(names)
+    if old.dropped != method.dropped:
+        changes["drop"] = f"{len(old.dropped)} → {len(method.dropped)} flagged rows"
     if new_prompts:
         changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
     before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")

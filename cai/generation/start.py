@@ -83,6 +83,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
         "identities": calls.identities,
         "judge": method.judge.model_dump(),
         "critic": method.critic.model_dump(),
+        "dropped": sorted(method.dropped),
         "source": source,
         "servers": servers.abilities_of(job.engines),
     }

@@ -16,6 +16,7 @@ from cai.dataset.run import Run
 from cai.dataset.run_change import RunDiff
 from cai.dataset.schema import SPLITS
 from cai.dataset.traces import Place, damaged
+from cai.records import digest
 from cai.report.content import EMPTY, Content
 from cai.report.facts import Facts, facts
 from cai.report.finished import about, settings_of
@@ -43,8 +44,6 @@ def compare_content(before: Path, after: Path) -> Content:
         listing = Listing(lambda: changed(one, other), _facts, whole, {}, limit)
         return write_rows(file, listing)
 
-    names = [f"before: {before}", f"after: {after}"]
-
     def values() -> dict[str, Any]:
         return {
             **EMPTY,
@@ -57,7 +56,8 @@ def compare_content(before: Path, after: Path) -> Content:
             "surprise": _CHANGE,
         }
 
-    meta = {"kind": "compare", "chains": True, "title": " → ".join(names), "sft": True}
+    notes = digest([str(folder.resolve()) for folder in (before, after)])[:16]
+    meta = {"kind": "compare", "chains": True, "notes": notes, "sft": True}
     return Content(write, values, meta)
 
 

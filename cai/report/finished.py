@@ -12,7 +12,7 @@ from cai.calibration import Bin
 from cai.checks.of_run import judge_check
 from cai.dataset.run import Run
 from cai.dataset.schema import Manifest, named
-from cai.records import JudgeFacts
+from cai.records import JudgeFacts, digest
 from cai.report import principles
 from cai.report.content import EMPTY, Content
 from cai.report.facts import SURPRISE, facts
@@ -58,7 +58,7 @@ class RunPage:
                 "title": self.title,
                 "state": self.state,
                 "facts": self.about,
-                "settings": self.settings,
+                "settings": self.settings if self.chains else {},  # paths and servers
                 "verdict": None if self.state else verdict(quality, self.folder),
                 "figures": list(as_shown(first)),
                 "more_figures": list(as_shown(more)),
@@ -74,7 +74,12 @@ class RunPage:
         return Content(write, values, self._meta())
 
     def _meta(self) -> dict[str, Any]:
-        return {"kind": "run", "chains": self.chains, "title": self.title, "sft": self.tally.sft}
+        return {
+            "kind": "run",
+            "chains": self.chains,
+            "notes": digest(str(self.folder.resolve()))[:16],
+            "sft": self.tally.sft,
+        }
 
     def _listing(self, marks: Mapping[str, Sequence[tuple[str, str]]]) -> Listing:
         sft = self.tally.sft

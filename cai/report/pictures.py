@@ -23,7 +23,7 @@ from cai.report.svg import (
     text,
 )
 from cai.report.tally import BINS, Lengths, Tally
-from cai.report.words import percent, share
+from cai.report.words import percent, plural, share
 from cai.statistics import wilson
 
 _NEUTRAL = {"no chain", "not asked for", "first answer"}
@@ -217,7 +217,7 @@ def _box(
 def of_failures(tally: Tally) -> Picture:
     counts = tally.failures.most_common()
     stage, error, _ = counts[0][0]
-    title = f"{tally.failures.total():,} things failed, most often: {stage} ({error})"
+    title = f"{plural(tally.failures.total(), 'thing')} failed, most often: {stage} ({error})"
     words = "What could not be made, by the stage and the reason. The other rows went on."
     marks = [(f"{stage}: {error} ({of})", n, "orange") for (stage, error, of), n in counts[:8]]
     rows = [(stage, error, of, f"{n:,}") for (stage, error, of), n in counts]

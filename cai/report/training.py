@@ -45,7 +45,7 @@ def training_content(folder: Path) -> Content:
         raise CaiError(
             f"{folder / TRAINING}: damaged: {error}", "It is the record of cai train."
         ) from None
-    return Content(no_rows, lambda: values, {"kind": "training", "title": folder.name})
+    return Content(no_rows, lambda: values, {"kind": "training"})
 
 
 def _values(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:

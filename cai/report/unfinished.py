@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from cai import templates
 from cai.config import stored_settings
 from cai.constitution.records import Constitution
 from cai.dataset.rows import trace_row
-from cai.dataset.schema import split_of
+from cai.dataset.schema import schema_of, split_of
 from cai.engines import labels
 from cai.errors import CaiError
 from cai.method import Method
@@ -56,9 +59,15 @@ class _Replay:
         if trace is not None:
             split = split_of(prompt, method.settings.test_share)
             dumped = [f.model_dump(mode="json", exclude_none=True) for f in row.failures]
-            yield Item(trace, split, dumped, position)
+            yield Item(_whole(trace, method.version), split, dumped, position)
         elif row.failures:
             yield _failed(prompt.id, prompt, row.failures, position)
+
+
+def _whole(trace: dict[str, Any], version: int) -> dict[str, Any]:
+    """A trace with all its columns, as a file would give it back."""
+    [row] = pa.Table.from_pylist([trace], schema=schema_of("traces", version)).to_pylist()
+    return dict(row)
 
 
 def _failed(
@@ -79,6 +88,7 @@ def _method(journal: Journal) -> tuple[Method, Calls]:
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
         CriticFacts.model_validate(fact("critic") or {}),
+        frozenset(fact("dropped") or ()),
     )
     picks = labels.from_meta(fact("labels"))
     return method, Calls(journal, settings.seed, fact("identities"), labels=picks)

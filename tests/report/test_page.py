@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import cai
+from cai.calibration import Bin
 from cai.errors import CaiError
 from cai.report.blocks import Sizes, drawn
+from cai.report.facts import facts
 from cai.report.page import write_report
+from cai.report.pictures import pictures
+from cai.report.rows import Item
+from cai.report.tally import Tally
 from tests.report.helpers import ELEMENT, HOSTILE, index_of, inflated, rows_of, trace, write_run
 
 
@@ -265,3 +272,54 @@ def test_the_example_of_the_project_has_a_page(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "outputs" / "example"
     path = write_report(example, out=tmp_path / "page.html")
     assert len(rows_of(path)) == 10
+
+
+def test_a_run_of_the_first_version_has_a_page(tmp_path: Path) -> None:
+    old = Path(__file__).parents[1] / "data" / "run-0.1.0"
+    folder = shutil.copytree(old, tmp_path / "old")
+    rows = rows_of(write_report(folder))
+    assert rows
+    kept = pq.read_table(folder / "traces" / "train.parquet").column("id").to_pylist()
+    assert set(kept) <= {row["id"] for row in rows}
+
+
+def test_a_judge_that_was_checked_has_its_calibration_on_the_page() -> None:
+    bins = [Bin(confidence=0.6, accuracy=0.5, count=8), Bin(confidence=0.9, accuracy=1.0, count=9)]
+    [picture] = pictures(Tally(sft=True), bins)
+    assert picture.title == "How often this judge was right, by how sure it was"
+    assert picture.rows[1] == ("90 %", "100 %", "9")
+    assert str(picture.svg).count("<circle") == 2
+
+
+def test_the_pictures_of_a_small_run_by_hand() -> None:
+    tally = Tally(sft=True)
+    for number in range(10):
+        tally.add(Item(trace(number), "train", []))
+    tally.add(Item({"id": "x"}, "", [{"stage": "revise", "error": "call"}]))
+    assert (tally.prompts, tally.failed, tally.fate("in sft"), tally.fate("violates")) == (
+        11,
+        1,
+        8,
+        2,
+    )
+    assert tally.pairs == {("revision", "kept"): 10}
+    # p_a is 0.2: the final text is the better one, with 0.8, which lies in the 12th of 20 steps.
+    assert tally.kept == {12: 10}
+    assert tally.principles["p1"].judged == 6  # of the pairs 0, 1, 4, 5, 8, 9
+    assert sum(tally.together.values()) == 10
+    assert tally.agreement == tally.together
+    titles = [picture.title for picture in pictures(tally)]
+    assert titles[0] == "8 of 11 prompts became a row to learn from"
+    assert titles[1] == "10 of 10 pairs became a row of preferences"
+    assert titles[2] == "100 % of the labels are surer than 75 %"
+    assert titles[-1] == "1 thing failed, most often: revise (call)"
+
+
+def test_surprise_is_the_largest_of_three_numbers() -> None:
+    row = trace(3)
+    known = facts(Item(row, "train", []), sft=True)
+    assert known.surprise == pytest.approx(max(0.1, 0.4 * (1 - 0.8)))
+    row["pairs"][0]["p_a"] = 0.9  # the judge is sure that the answer before was better
+    assert facts(Item(row, "train", []), sft=True).surprise == pytest.approx(0.8)
+    assert known.outcome == "in sft: revised"
+    assert known.verdicts == ("change needed",)

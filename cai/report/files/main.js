@@ -35,7 +35,7 @@ function theme() {
 
 async function browse(meta, index) {
   const state = { row: null, q: '', sort: 'run', filters: {} };
-  const notes = notesOf(meta.title);
+  const notes = notesOf(meta.notes);
   const numbers = new Map(index.ids.map((id, row) => [id, row]));
   const prompts = index.prompts.map((text) => text.toLowerCase());
   let hits = null; // rows whose texts hold what is searched

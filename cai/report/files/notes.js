@@ -1,7 +1,7 @@
 // Flags and notes of rows. They stay in the page; a browser that lets us, keeps them.
 
-function notesOf(title) {
-  const key = 'cai report ' + title;
+function notesOf(page) {
+  const key = 'cai report ' + page;
   let kept = {};
   try {
     kept = JSON.parse(localStorage.getItem(key)) || {};
