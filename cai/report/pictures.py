@@ -150,7 +150,7 @@ def of_orders(tally: Tally) -> Picture:
 
 
 def of_calibration(bins: Sequence[Bin]) -> Picture:
-    size, left, base = 230.0, 40.0, 240.0
+    size, left, base = 210.0, 44.0, 220.0
     parts = [
         line(left, base, left + size, base),
         line(left, base - size, left, base),

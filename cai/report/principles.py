@@ -62,15 +62,15 @@ def agreement(tally: Tally) -> Picture | None:
     names = [n for n, _ in sorted(judged, key=lambda item: (-item[1].judged, item[0]))][:MOST]
     if len(names) < 2 or not tally.together:
         return None
-    cell, top = min(30.0, 250.0 / len(names)), 26.0
+    cell, top = min(26.0, 200.0 / len(names)), 26.0
     left = WIDTH - cell * len(names) - 2
     parts, rows = [], []
     for row, one in enumerate(names):
         y = top + row * cell
         parts.append(
-            text(0, y + cell / 2 + 4, f"{row + 1}  {cut(one, int(left / 7.2) - 3)}", "small")
+            text(0, y + cell / 2 + 4, f"{row + 1}  {cut(one, int(left / 6.4) - 3)}", "small")
         )
-        parts.append(text(left + row * cell + cell / 2, top - 8, str(row + 1), "small", "middle"))
+        parts.append(text(left + row * cell + cell / 2, top - 8, str(row + 1), "tiny", "middle"))
         for column, other in enumerate(names):
             n = tally.together[min(one, other), max(one, other)]
             if row == column or not n:

@@ -63,7 +63,7 @@ def drawing(width: int, height: float, label: str, parts: Iterable[Markup]) -> M
     )
 
 
-WIDTH = 460  # of a picture that stands in one of two columns
+WIDTH = 360  # of a picture that stands in one of two columns
 
 
 def histogram(
@@ -80,14 +80,14 @@ def histogram(
         ends: What stands under the axis: at its start, in its middle, at its end.
         bins: How many steps there are.
     """
-    height, base = 190.0, 160.0
+    height, base = 172.0, 146.0
     most = max((sum(c.get(n, 0) for _, _, c in series) for n in range(bins)), default=0) or 1
     step = WIDTH / bins
     parts = [line(0, base, WIDTH, base)]
     for n in range(bins):
         y = base
         for _, class_, counts in series:
-            size = 128.0 * counts.get(n, 0) / most
+            size = 118.0 * counts.get(n, 0) / most
             parts.append(rect(n * step + 1, y - size, step - 2, size, class_))
             y -= size
     parts += [
@@ -105,7 +105,7 @@ def legend(series: Sequence[tuple[str, str, object]]) -> list[Markup]:
     parts, x = [], 0.0
     for name, class_, _ in series:
         parts += [rect(x, 3, 10, 10, class_), text(x + 15, 12, name, "small")]
-        x += 30 + 6.6 * len(name)
+        x += 30 + 6.2 * len(name)
     return parts
 
 
@@ -114,7 +114,7 @@ def bars(label: str, rows: Sequence[tuple[str, int, str]]) -> Markup:
     most = max((n for _, n, _ in rows), default=1) or 1
     parts, y = [], 0.0
     for name, n, class_ in rows:
-        parts.append(text(0, y + 13, cut(name, 58)))
+        parts.append(text(0, y + 13, cut(name, 44)))
         parts.append(text(WIDTH, y + 13, f"{n:,}", "number", "end"))
         parts.append(rect(0, y + 19, WIDTH, 7, "track"))
         parts.append(rect(0, y + 19, max(2.0, WIDTH * n / most), 7, class_))

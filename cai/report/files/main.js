@@ -51,12 +51,14 @@ async function browse(meta, index) {
 
   function describe(row) {
     const note = notes.get(index.ids[row]);
-    const facts = [cells('kind', row)[0], cells('outcome', row)[0]];
-    if (index.numbers.edit[row] > 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % changed`);
+    const facts = [];
+    if (state.sort === 'edit' && index.numbers.edit[row] >= 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % changed`);
     if (state.sort === 'surprise') facts.push(`surprise ${fixed(index.numbers.surprise[row] / 1000)}`);
     if (state.sort === 'margin' && index.numbers.margin[row] >= 0) facts.push(`margin ${fixed(index.numbers.margin[row] / 1000)}`);
     if (state.sort === 'long' || state.sort === 'short') facts.push(`${count(index.numbers.length[row])} words`);
     const outcome = cells('outcome', row)[0];
+    facts.push(cells('kind', row)[0], outcome);
+    if (state.sort !== 'edit' && index.numbers.edit[row] > 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % changed`);
     const good = outcome.startsWith('in sft') ? 'good' : /^(failed|not in)/.test(outcome) ? 'bad' : '';
     return h('div', { class: 'item ' + good + (note.flag ? ' flagged' : '') },
       h('p', { class: 'start', dir: 'auto' }, index.prompts[row] || index.ids[row]),
