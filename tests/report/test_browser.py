@@ -209,6 +209,26 @@ def test_flags_and_notes_are_saved_as_lines(show: Open, tmp_path: Path) -> None:
     assert json.loads(line) == {"id": row, "flag": True, "note": 'odd: "quoted"\nand more'}
 
 
+def test_a_persons_labels_are_pairs_for_the_check_of_a_judge(show: Open, tmp_path: Path) -> None:
+    from cai.checks.pairs import read_pairs
+
+    page = show(address="#kind=helpful")
+    page.click(".item >> nth=0")
+    page.wait_for_selector(".own-label")
+    page.click(".own-label button >> nth=1")
+    assert page.get_attribute(".own-label button >> nth=1", "aria-pressed") == "true"
+    assert page.get_attribute(".own-label button >> nth=0", "aria-pressed") == "false"
+    with page.expect_download() as download:
+        page.click("#export-labels")
+    path = tmp_path / "labels.jsonl"
+    download.value.save_as(path)
+    [pair], skipped = read_pairs(path)
+    assert skipped == []
+    texts = page.locator(".pair").first.inner_text()
+    assert pair.chosen.split()[0] in texts
+    assert pair.chosen != pair.rejected
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_theme_follows_the_system_and_the_button(show: Open, scheme: str) -> None:
     page = show(scheme=scheme)

@@ -85,7 +85,7 @@ function chain(row) {
     }
   }
   nodes.push(...assessments(row));
-  for (const pair of row.pairs || []) nodes.push(pairPart(pair));
+  for (const pair of row.pairs || []) nodes.push(pairPart(pair, row));
   return nodes;
 }
 
@@ -161,12 +161,13 @@ function assessments(row) {
     numbersTable(['principle', 'finding', 'by', 'gap of the orders'], rows))];
 }
 
-function pairPart(pair) {
+function pairPart(pair, row) {
   const [a, b] = NAMES[pair.source] || ['answer A', 'answer B'];
   const node = h('section', { class: 'part pair' }, h('h4', {}, `${pair.source} pair`));
   if (pair.source !== 'revision') {
     node.append(h('h5', {}, a), textBlock(pair.response_a), h('h5', {}, b), textBlock(pair.response_b));
   }
+  if (pair.response_a !== pair.response_b) node.append(ownLabel(pair, row, a, b));
   if (pair.p_a === null) {
     node.append(h('p', {}, `No label: ${pair.dropped || 'it failed'}.`));
     return node;
@@ -186,6 +187,26 @@ function pairPart(pair) {
     }
   }
   return node;
+}
+
+// Two buttons by which a person says which answer is better.
+function ownLabel(pair, row, a, b) {
+  const id = `${row.id}#${pair.source}`;
+  const sides = [[a, pair.response_a, pair.response_b], [b, pair.response_b, pair.response_a]];
+  const buttons = sides.map(([name, chosen, rejected]) => {
+    const button = h('button', { type: 'button', class: 'quiet', onclick: () => {
+      labels.set(id, { prompt: row.prompt, chosen, rejected, prompt_kind: row.prompt_kind });
+      show();
+    } }, `The ${name}`);
+    return [button, chosen];
+  });
+  const show = () => {
+    for (const [button, chosen] of buttons) {
+      button.setAttribute('aria-pressed', labels.get(id)?.chosen === chosen);
+    }
+  };
+  show();
+  return h('p', { class: 'own-label' }, 'Which is better? ', buttons.map(([button]) => button));
 }
 
 function compared(row) {

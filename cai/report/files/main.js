@@ -36,6 +36,7 @@ function theme() {
 async function browse(meta, index) {
   const state = { row: null, q: '', sort: 'run', filters: {} };
   const notes = notesOf(meta.notes);
+  labels = labelsOf(meta.notes);
   const numbers = new Map(index.ids.map((id, row) => [id, row]));
   const prompts = index.prompts.map((text) => text.toLowerCase());
   let hits = null; // rows whose texts hold what is searched
@@ -256,6 +257,10 @@ async function browse(meta, index) {
   byId('export').addEventListener('click', () => {
     if (notes.size()) download(notes.lines(), 'review.jsonl');
     else byId('status').textContent = 'No row has a flag or a note yet.';
+  });
+  byId('export-labels').addEventListener('click', () => {
+    if (labels.size()) download(labels.lines(), 'labels.jsonl');
+    else byId('status').textContent = 'No pair has a label of yours yet.';
   });
   const help = byId('help');
   byId('help-button').addEventListener('click', () => help.showModal());
