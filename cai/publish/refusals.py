@@ -87,11 +87,18 @@ def refusal(repo: str, error: BaseException) -> CaiError:
         return CaiError(f"{repo}: {status}: {words}{_said(error)}", hint)
     if status is not None:
         return CaiError(f"{repo}: the Hub answers {status}{_said(error)}", "Try again later.")
-    cut = "the connection to the Hub broke" if _http(error) else "sending failed"
+    failure = _http(error)
+    words = "the connection to the Hub broke" if failure else "sending failed"
     return CaiError(
-        f"{repo}: {cut} ({_first_line(error)})",
+        f"{repo}: {words} ({_first_line(failure or _root(error))})",
         "Nothing is lost: run the same command again. What was uploaded is not sent twice.",
     )
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _said(error: BaseException) -> str:
