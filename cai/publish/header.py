@@ -21,6 +21,7 @@ ROWS_ARE = {
     "traces": "whole chains and all judgements",
 }
 SAMPLE = 200  # texts of a dataset whose language is told
+_ENOUGH = 2000  # characters of a text by which it is
 FEWEST = 0.05  # share of the sample from which on a language is named
 PACKAGED = {"SmolLM2-135M-Instruct, packaged": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -92,7 +93,8 @@ def _answers(folder: Path, configs: Sequence[str]) -> Iterator[str]:
             for _, path in _files(folder, name):
                 with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches(SAMPLE, columns=[column]):
-                        yield from (turns[-1]["content"] for turns in batch.column(0).to_pylist())
+                        for turns in batch.column(0).to_pylist():
+                            yield turns[-1]["content"][:_ENOUGH]
 
 
 def _files(folder: Path, name: str) -> list[tuple[str, Path]]:

@@ -139,7 +139,8 @@ class StandInHub:
             batch = f"{prefix}/{name}.git/info/lfs/objects/batch"
             add("POST", batch, self.batch, name=f"batch{prefix[1:]}")
             resolve = f"{prefix}/{name}/resolve/{{revision}}/{{path:.*}}"
-            add("GET", resolve, self.resolve, name=f"resolve{prefix[1:]}")
+            # Also what a client asks before a download, with HEAD.
+            app.router.add_get(resolve, self.resolve, name=f"resolve{prefix[1:]}")
         add("PUT", "/upload/{oid}/{part}", self.part, name="part")
         add("POST", "/complete/{oid}", self.complete, name="complete")
         return app

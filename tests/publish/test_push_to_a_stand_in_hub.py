@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own pauses take no time; those of huggingface_hub do."""
+    """Pauses take no time."""
     monkeypatch.setattr(refusals.time, "sleep", lambda seconds: None)
 
 
