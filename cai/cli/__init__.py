@@ -31,6 +31,7 @@ VERBS = {
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "train": "Train a model on a run's data, or look at a training.",
+    "push": "Send a run or a model to the Hub, as one commit.",
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 

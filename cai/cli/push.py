@@ -1,0 +1,177 @@
+"""`cai push`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from cai.publish.content import Choice, Extra
+    from cai.publish.push import Pushed
+
+_WHAT, _WHERE, _CHECKS = "What is sent", "Repository", "Checks"
+
+
+def push(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run folder, or the folder of a training.",
+            show_default=False,
+        ),
+    ],
+    repo: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO", help="The repository on the Hub: owner/name.", show_default=False
+        ),
+    ],
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="traces|failures|journal",
+            help="Send this too; may be repeated.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Leave out all rows of this prompt; may be repeated.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Licence for the card, by the Hub's name of it, as cc-by-4.0.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write what would be sent into this folder, and send nothing.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[
+        bool | None,
+        typer.Option(
+            "--public/--private",
+            help="Who can read a new repository. [default: private]",
+            rich_help_panel=_WHERE,
+            show_default=False,
+        ),
+    ] = None,
+    revision: Annotated[
+        str,
+        typer.Option(
+            metavar="BRANCH",
+            help="Branch to write to; made if it is not there. [default: main]",
+            rich_help_panel=_WHERE,
+            show_default=False,
+        ),
+    ] = "main",
+    tag: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name for the commit, as v1.",
+            rich_help_panel=_WHERE,
+            show_default=False,
+        ),
+    ] = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The commit's message.",
+            rich_help_panel=_WHERE,
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes",
+            help="Send to a public repository what may do harm.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = False,
+    allow_personal: Annotated[
+        bool,
+        typer.Option(
+            "--allow-personal", help="Send personal data that was found.", rich_help_panel=_CHECKS
+        ),
+    ] = False,
+) -> None:
+    """A repository gets one commit; the same content again makes none."""
+    from cai.publish.content import Choice
+    from cai.publish.push import Order
+    from cai.publish.push import dry_run as write_dry_run
+    from cai.publish.push import push as send
+
+    choice = Choice(repo, _extras(include or []), tuple(without or ()), licence)
+    if dry_run is not None:
+        content = write_dry_run(
+            source, choice, dry_run, allow_personal=allow_personal, report=_report(), tell=_tell
+        )
+        _print_files(content.folder, list(content.files))
+        return
+    order = Order(public, revision, tag, message, yes, allow_personal)
+    _print_pushed(choice, send(source, choice, order, report=_report(), tell=_tell))
+
+
+def _extras(names: list[str]) -> tuple[Extra, ...]:
+    from cai.publish.content import EXTRAS
+
+    if unknown := [name for name in names if name not in EXTRAS]:
+        raise CaiError(f"--include {unknown[0]}: no such part", f"One of: {', '.join(EXTRAS)}.")
+    return tuple(name for name in EXTRAS if name in names)
+
+
+def _report() -> Any:
+    """What writes the page of a run without its chains, where this version has it."""
+    if importlib.util.find_spec("cai.report") is None:
+        return None
+    write = getattr(importlib.import_module("cai.report"), "write_report", None)
+    return write and (lambda run, out: write(run, out=out, chains=False))
+
+
+def _tell(words: str) -> None:
+    stderr.print(plain(words), soft_wrap=True)
+
+
+def _print_files(folder: Path, names: list[str]) -> None:
+    console.print(plain(f"Nothing was sent. These files would be, as they stand in {folder}:"))
+    for name in names:
+        console.print(plain(f"  {name}"), soft_wrap=True)
+
+
+def _print_pushed(choice: Choice, pushed: Pushed) -> None:
+    who = "public" if pushed.public else "private"
+    if not pushed.sent and not pushed.removed:
+        words = f"{choice.repo} ({who}) has all of it already: no commit was made."
+    else:
+        words = f"{len(pushed.sent)} files to {choice.repo} ({who}) in one commit."
+    console.print(plain(words), soft_wrap=True)
+    if pushed.removed:
+        names = ", ".join(pushed.removed)
+        console.print(plain(f"Removed, as they are not in it any more: {names}"), soft_wrap=True)
+    console.print(plain(pushed.url), soft_wrap=True)

@@ -1,0 +1,50 @@
+"""What was measured of a dataset and what it took, in Markdown."""
+
+from __future__ import annotations
+
+from cai.dataset.schema import Manifest
+from cai.markdown import plain
+from cai.quality.glossary import MEANINGS, in_words
+from cai.quality.records import Quality
+
+
+def measures(quality: Quality | None) -> str:
+    """The figures with their intervals, and the gates; nothing where nobody measured."""
+    if quality is None:
+        return "## Measures\n\nNot measured (`cai quality` does)."
+    rows = [
+        f"| {plain(MEANINGS[name].title)} | {in_words(figure, percent=MEANINGS[name].percent)} "
+        f"| {plain(MEANINGS[name].words)} |"
+        for name, figure in quality.figures.items()
+        if figure.n and name in MEANINGS
+    ]
+    gates = [
+        f"- {plain(gate.name)}: {'passed' if gate.passed else f'**failed**: {plain(gate.words)}'}"
+        for gate in quality.gates
+    ]
+    verdict = f"{len(quality.gates) - len(quality.failed)} of {len(quality.gates)} gates passed."
+    table = ["| | value (95 % interval) | what it is |", "|---|---|---|", *rows]
+    return "\n\n".join(
+        [
+            "## Measures",
+            "Of the whole run, without a model; `quality.json` has all of them.",
+            "\n".join(table),
+            verdict,
+            "\n".join(gates),
+        ]
+    )
+
+
+def spending(manifest: Manifest) -> str:
+    """Tokens by role, time, and money where a price was given."""
+    lines = [
+        f"- {plain(role)}: {n.get('input', 0):,} tokens read, {n.get('output', 0):,} written"
+        for role, n in manifest.tokens.items()
+    ]
+    seconds = manifest.timings.get("seconds", {}).get("generate")
+    if seconds is not None:
+        lines.append(f"- Time: {seconds:,.0f} s")
+    if manifest.cost:
+        total = f"{manifest.cost['total']:.4g}"
+        lines.append(f"- Cost: {total} at a price of {plain(str(manifest.cost['price']))}")
+    return "\n".join(["## What it took", "", *lines])
