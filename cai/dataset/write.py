@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cai.dataset.rows import preference_rows, sft_rows, trace_row, why_dropped
 from cai.dataset.schema import DATASETS, SPLITS, Split, schema_of, split_of
-from cai.files import publish
+from cai.files import publish, sync
 from cai.method import Method
 from cai.records import Failure, Row
 
@@ -39,7 +39,7 @@ def write_datasets(
                 for failure in failed:
                     record = failure.model_dump(mode="json", exclude_none=True)
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                    counts[_counted(failure)] += 1
+                    counts[counted_as(failure)] += 1
                 if isinstance(outcome, Row):
                     _add_row(outcome, method, judge, tables, counts)
             file.flush()
@@ -55,7 +55,7 @@ def write_datasets(
     return counts
 
 
-def _counted(failure: Failure) -> str:
+def counted_as(failure: Failure) -> str:
     """Under what a failure is counted: a prompt without a row, or a row without a part."""
     if failure.stage == "assess":
         return "failures.assessments"
@@ -90,6 +90,48 @@ def _add_row(
         counts["pairs.no principle"] += 1
     for pair in row.pairs:
         counts[f"pairs.{pair.source}.{why_dropped(pair, method) or 'labelled'}"] += 1
+
+
+def rewrite(path: Path, keep: Callable[[dict[str, Any]], bool], columns: list[str]) -> int:
+    """Write a Parquet file again with the rows to keep, in groups as before; how many went.
+
+    A file of which nothing goes is left alone, one of which nothing stays is removed.
+
+    Args:
+        path: The file.
+        keep: Tells it by these columns of a row.
+        columns: Their names.
+
+    Raises:
+        pa.ArrowException, OSError: The file cannot be read or written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    gone, rest = 0, None
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for number in range(file.num_row_groups):
+                group = file.read_row_group(number)
+                kept = [keep(row) for row in group.select(columns).to_pylist()]
+                gone += len(kept) - sum(kept)
+                parts = [rest, group.filter(pa.array(kept, pa.bool_()))]
+                rest = pa.concat_tables([part for part in parts if part is not None])
+                while len(rest) >= ROW_GROUP:
+                    writer.write_table(rest.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                    rest = rest.slice(ROW_GROUP)
+            empty = rest is None or not len(rest)
+            if not empty:
+                writer.write_table(rest, row_group_size=ROW_GROUP)
+        left = file.metadata.num_rows - gone
+    if gone and left:
+        sync(temporary)
+        publish(temporary, path)
+    else:
+        temporary.unlink()
+        if gone:
+            path.unlink()
+            sync(path.parent)
+    return gone
 
 
 class _Table:
