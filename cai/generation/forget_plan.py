@@ -135,14 +135,18 @@ def _failures(folder: Path, journal: Journal | None) -> Iterator[dict[str, Any]]
 def _add_alike(chosen: Selection, folder: Path, journal: Journal | None) -> None:
     """Add the digests of what was chosen by its id alone, then all ids of these digests."""
     for adding in (False, True):
-        pairs = [(p.id, tombstone_of(p)) for p in _prompts(journal)]
-        rows = traces_of(folder, ["id", "prompt"])
-        pairs += [(row["id"], tombstone(row["prompt"])) for row in rows]
-        for name, mark in pairs:
+        for name, mark in _marks(folder, journal):
             if adding and mark in chosen.digests:
                 chosen.ids.add(name)
             elif not adding and name in chosen.ids:
                 chosen.digests.add(mark)
+
+
+def _marks(folder: Path, journal: Journal | None) -> Iterator[tuple[str, str]]:
+    """Id and tombstone of every prompt and of every trace."""
+    yield from ((prompt.id, tombstone_of(prompt)) for prompt in _prompts(journal))
+    for row in traces_of(folder, ["id", "prompt"]):
+        yield row["id"], tombstone(row["prompt"])
 
 
 def _texts_of(prompt: Prompt, journal: Journal | None) -> Iterator[str]:

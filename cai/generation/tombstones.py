@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cai.dataset.schema import text_key
+from cai.errors import CaiError
 from cai.records import Failure, Prompt, digest, messages_as_data
 from cai.runtime.journal import Journal
+
+PENDING = ".forgetting.json"  # in a folder in which forgetting has not come to its end
 
 
 def tombstone(messages: Iterable[Mapping[str, Any]]) -> str:
@@ -27,6 +31,14 @@ def known_tombstones(journal: Journal, others: Sequence[Journal]) -> frozenset[s
     if foreign:
         journal.add_tombstones(sorted(foreign))
     return own | foreign
+
+
+def refuse_half_forgotten(folder: Path) -> None:
+    """Raise `CaiError` where forgetting was stopped: the datasets are between two states."""
+    if (folder / PENDING).exists():
+        raise CaiError(
+            f"{folder}: forgetting a prompt was stopped here", "Run the same cai forget again."
+        )
 
 
 class Living:
