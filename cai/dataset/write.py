@@ -92,45 +92,39 @@ def _add_row(
         counts[f"pairs.{pair.source}.{why_dropped(pair, method) or 'labelled'}"] += 1
 
 
-def rewrite(path: Path, keep: Callable[[dict[str, Any]], bool], columns: list[str]) -> int:
-    """Write a Parquet file again with the rows to keep, in groups as before; how many went.
+def rewrite(path: Path, keep: Callable[[dict[str, Any]], bool]) -> int:
+    """Write a dataset's file again with the rows to keep, as if it had no others; how many went.
 
     A file of which nothing goes is left alone, one of which nothing stays is removed.
-
-    Args:
-        path: The file.
-        keep: Tells it by these columns of a row.
-        columns: Their names.
 
     Raises:
         pa.ArrowException, OSError: The file cannot be read or written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    gone, rest = 0, None
+    rest: list[dict[str, Any]] = []
     with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
+        # What is read calls the inside of a list otherwise than what was written, and is equal.
+        known = [schema_of(path.parent.name, version) for version in (2, 1)]
+        schema = next((s for s in known if s.equals(file.schema_arrow)), file.schema_arrow)
+        left = 0
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for number in range(file.num_row_groups):
-                group = file.read_row_group(number)
-                kept = [keep(row) for row in group.select(columns).to_pylist()]
-                gone += len(kept) - sum(kept)
-                parts = [rest, group.filter(pa.array(kept, pa.bool_()))]
-                rest = pa.concat_tables([part for part in parts if part is not None])
-                while len(rest) >= ROW_GROUP:
-                    writer.write_table(rest.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
-                    rest = rest.slice(ROW_GROUP)
-            empty = rest is None or not len(rest)
-            if not empty:
-                writer.write_table(rest, row_group_size=ROW_GROUP)
-        left = file.metadata.num_rows - gone
+                rest += filter(keep, file.read_row_group(number).to_pylist())
+                last = number == file.num_row_groups - 1
+                while len(rest) >= ROW_GROUP or (last and rest):
+                    some, rest = rest[:ROW_GROUP], rest[ROW_GROUP:]
+                    left += len(some)
+                    table = pa.Table.from_pylist(some, schema=schema)
+                    writer.write_table(table, row_group_size=ROW_GROUP)
+        gone = int(file.metadata.num_rows) - left
     if gone and left:
         sync(temporary)
         publish(temporary, path)
-    else:
-        temporary.unlink()
-        if gone:
-            path.unlink()
-            sync(path.parent)
+        return gone
+    temporary.unlink()
+    if gone:
+        path.unlink()
+        sync(path.parent)
     return gone
 
 

@@ -249,7 +249,7 @@ def _erase_rows(folder: Path, plan: Erasure) -> None:
             if not path.is_file():
                 continue
             try:
-                rewrite(path, lambda row: tombstone(row["prompt"]) not in digests, ["prompt"])
+                rewrite(path, lambda row: tombstone(row["prompt"]) not in digests)
             except pa.ArrowException as error:
                 raise damaged(path) from error
     _filter(folder / "failures.jsonl", lambda line: not failure_goes(line, ids, failed))

@@ -170,7 +170,8 @@ def test_reuse_and_other_folders_do_not_take_it_in(
     go(out="other", reuse=["run"])
     assert calls_made(tmp_path) == made
     assert holding(tmp_path / "other") == set()
-    (tmp_path / "prompts.jsonl").open("a").write('{"id": "q99", "prompt": "One more?"}\n')
+    with (tmp_path / "prompts.jsonl").open("a") as file:
+        file.write('{"id": "q99", "prompt": "One more?"}\n')
     go(out="other", approve=lambda plan: True)  # by itself: the tombstone is its own
     assert holding(tmp_path / "other") == set()
 
