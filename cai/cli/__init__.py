@@ -31,6 +31,7 @@ VERBS = {
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "forget": "Take a prompt and all that came of it out of a run.",
     "train": "Train a model on a run's data, or look at a training.",
+    "audit": "Say where the rows of a run, and a trained model, come from.",
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 
