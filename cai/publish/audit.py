@@ -60,17 +60,15 @@ def audit(source: Path, out: Path, checks: Checks) -> Audit:
     sources = sources_of(source)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        counted = Rows()
-        parts = []
-        for name, folder in sources.items():
-            if (folder / TRAINING).is_file():
-                parts.append(_model(name, folder, out))
-            else:
-                counted = write_rows(folder, out / ROWS)
-                parts.append(_run(name, folder, out, counted, checks))
-        if not counted.counts:
-            (out / ROWS).write_bytes(b"")
-        return _written(out, parts)
+        runs = {name: path for name, path in sources.items() if not _is_model(path)}
+        counted, sha = write_rows(runs, out / ROWS)
+        parts = [
+            _run(name, folder, out, counted[name], checks)
+            if name in runs
+            else _model(name, folder, out)
+            for name, folder in sources.items()
+        ]
+        return _written(out, parts, sha)
     except OSError as error:
         raise CaiError(
             f"{error.filename or out}: {error.strerror or error}", "Choose another --out."
@@ -87,17 +85,33 @@ def verify(source: Path, out: Path) -> Changes:
 
 
 def sources_of(source: Path) -> dict[str, Path]:
-    """The folders that an audit is of, by name: a model, and the run that it was trained on.
+    """The folders that an audit is of, by name.
+
+    They are a model, the models that it goes on from, and the runs that they were trained on, as
+    far as they are here; or a run alone.
 
     Raises:
         CaiError: It is neither a run nor a training.
     """
-    if (source / TRAINING).is_file():
-        run = _data_of(source, _record(source))
-        return {source.resolve().name: source, **({run.resolve().name: run} if run else {})}
-    if not (source / "manifest.json").is_file():
+    models: list[Path] = []
+    runs: list[Path] = []
+    base: Path | None = source.resolve()
+    while base is not None and _is_model(base) and base not in models:
+        models.append(base)
+        settings = _record(base)["settings"]
+        runs.append(_seen_from(base, settings["data"], "manifest.json") or base)
+        base = _seen_from(base, settings.get("model"), TRAINING)
+    if not models and not (source / "manifest.json").is_file():
         raise CaiError(f"{source}: neither a finished run nor a trained model", _HINT)
-    return {source.resolve().name: source}
+    names: dict[str, Path] = {}
+    for folder in dict.fromkeys([*models, *(runs or [source.resolve()])]):
+        same = sum(path.name == folder.name for path in names.values())
+        names[f"{folder.name}-{same + 1}" if same else folder.name] = folder
+    return names
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / TRAINING).is_file()
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -111,13 +125,12 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _data_of(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The run that a model was trained on, seen from here or from above the model's folder."""
-    name = record["settings"]["data"]
-    if name.startswith("hf:"):
+def _seen_from(folder: Path, name: str | None, file: str) -> Path | None:
+    """A folder with this file, by a name that is seen from here or from above a model's folder."""
+    if not name or name.startswith("hf:"):
         return None
     places = [Path(name), *(parent / name for parent in folder.resolve().parents)]
-    return next((p for p in places if (p / "manifest.json").is_file()), None)
+    return next((p.resolve() for p in places if (p / file).is_file()), None)
 
 
 def _run(name: str, folder: Path, out: Path, rows: Rows, checks: Checks) -> dict[str, Any]:
@@ -151,7 +164,6 @@ def _run(name: str, folder: Path, out: Path, rows: Rows, checks: Checks) -> dict
         "tokens": manifest.tokens,
         "counts": manifest.counts,
         "rows": dict(sorted(rows.counts.items())),
-        "rows_digest": rows.digest,
         "origins": [
             {"dataset": dataset, "source": source, "licence": licence, "rows": n}
             for (dataset, source, licence), n in sorted(rows.origins.items())
@@ -183,7 +195,7 @@ def _model(name: str, folder: Path, out: Path) -> dict[str, Any]:
     """What a model was trained from."""
     record = _record(folder)
     settings, data = record["settings"], record["data"]
-    run = _data_of(folder, record)
+    run = _seen_from(folder, settings["data"], "manifest.json")
     there = set(files_of(run).values()) if run is not None else set()
     return {
         "name": name,
@@ -231,7 +243,7 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float | bool]]:
             yield from _numbers(inside, f"{name}.{key}" if name else str(key))
 
 
-def _written(out: Path, parts: list[dict[str, Any]]) -> Audit:
+def _written(out: Path, parts: list[dict[str, Any]], rows: str) -> Audit:
     """Write the documents; that in JSON is last, with the digests of the others."""
     content = training_content(parts)
     about = {"version": 1, "parts": parts, "training_content": content}
@@ -240,7 +252,7 @@ def _written(out: Path, parts: list[dict[str, Any]]) -> Audit:
         MARKDOWN: page(parts, content).encode(),
     }
     digests = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
-    digests[ROWS] = hashlib.sha256((out / ROWS).read_bytes()).hexdigest()
+    digests[ROWS] = rows
     document = {**about, "documents": dict(sorted(digests.items()))}
     texts[AUDIT] = canonical(document)
     for name, text in texts.items():

@@ -91,9 +91,7 @@ def _data(part: dict[str, Any]) -> dict[str, Any]:
         "name": part["name"],
         "data": [inside],
         **({"licenses": [{"license": {"name": name}} for name in licences]} if licences else {}),
-        "properties": _properties(
-            {"rows_digest": part["rows_digest"], **{f"sha256:{p}": s for p, s in files.items()}}
-        ),
+        "properties": _properties({f"sha256:{p}": s for p, s in files.items()}),
     }
 
 

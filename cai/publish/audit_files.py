@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cai.errors import CaiError
 from cai.files import JOURNAL, file_digest
-from cai.publish.canonical import canonical
+from cai.publish.canonical import SAFE, canonical
 
 AUDIT, ROWS, MARKDOWN, BOM = "audit.json", "rows.jsonl", "audit.md", "bom.json"
 # They change while the data stays: the journal when it is read, the others by what comes after.
@@ -68,7 +68,7 @@ def read_audit(out: Path) -> dict[str, Any]:
     path = out / AUDIT
     try:
         text = path.read_bytes()
-        document: dict[str, Any] = json.loads(text)
+        document: dict[str, Any] = json.loads(text, parse_int=_number)
         whole = canonical(document) == text and document["version"] == 1
     except OSError as error:
         hint = "Write it first: cai audit SOURCE --out DIR"
@@ -78,6 +78,11 @@ def read_audit(out: Path) -> dict[str, Any]:
     if not whole:
         raise CaiError(f"{path}: damaged, or edited by hand", "Write the audit again.")
     return document
+
+
+def _number(digits: str) -> int | float:
+    """A number without a point, which is a float where an integer would not be exact."""
+    return int(digits) if abs(int(digits)) <= SAFE else float(digits)
 
 
 def changes_since(sources: Mapping[str, Path], out: Path) -> Changes:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cai.markdown import plain
+from cai import markdown
 from cai.publish.training_content import OPEN
 
 SHOWN = 20  # rows with personal data
+
+
+def plain(value: str) -> str:
+    """Text that Markdown shows as it is; marks that nobody sees, as bidi ones, by their code."""
+    hidden = ("Cc", "Cf", "Cs", "Co")
+    seen = "".join(
+        f"U+{ord(c):04X}" if unicodedata.category(c) in hidden and not c.isspace() else c
+        for c in value
+    )
+    return markdown.plain(seen)
 
 
 def page(parts: Sequence[dict[str, Any]], content: Sequence[Mapping[str, Any]]) -> str:

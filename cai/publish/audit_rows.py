@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +43,6 @@ class Rows:
         principles: Rows by dataset and principle.
         personal: Rows with personal data or secrets, by kind.
         named: The first rows with personal data, each with its kinds.
-        digest: SHA-256 of the file of rows.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -51,25 +50,32 @@ class Rows:
     principles: Counter[tuple[str, str]] = field(default_factory=Counter)
     personal: Counter[str] = field(default_factory=Counter)
     named: list[dict[str, Any]] = field(default_factory=list)
-    digest: str = ""
 
 
-def write_rows(folder: Path, path: Path) -> Rows:
-    """Write a line of canonical JSON for each published row of a run, in order, and count.
+def write_rows(runs: Mapping[str, Path], path: Path) -> tuple[dict[str, Rows], str]:
+    """Write a line of canonical JSON for each published row of the runs, in order, and count.
+
+    Args:
+        runs: Run folders by name.
+        path: The file of lines.
+
+    Returns:
+        What was counted by run, and the SHA-256 of the file.
 
     Raises:
         CaiError: A file is damaged.
     """
-    origins, counted, sha = _origins(folder), Rows(), hashlib.sha256()
+    counted, sha = {name: Rows() for name in runs}, hashlib.sha256()
     with replacing(path) as file:
-        for dataset, split, row in _rows(folder):
-            line = _line(dataset, split, row, origins)
-            _count(counted, line)
-            text = canonical(line).decode() + "\n"
-            sha.update(text.encode())
-            file.write(text)
-    counted.digest = sha.hexdigest()
-    return counted
+        for name, folder in runs.items():
+            origins = _origins(folder)
+            for dataset, split, row in _rows(folder):
+                line = {"run": name, **_line(dataset, split, row, origins)}
+                _count(counted[name], line)
+                text = canonical(line).decode() + "\n"
+                sha.update(text.encode())
+                file.write(text)
+    return counted, sha.hexdigest()
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
