@@ -12,7 +12,7 @@ from cai.cli.console import confirmed, console, plain
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
-    from cai.generation.forget import Erasure
+    from cai.generation.erasure import Erasure
 
 SHOWN = 5  # ids
 

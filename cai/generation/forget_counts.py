@@ -11,7 +11,7 @@ from cai.dataset.schema import DATASETS, SPLITS, Manifest
 from cai.dataset.write import counted_as
 from cai.engines.base import CONTROL_TOKENS
 from cai.generation.forget_plan import Selection, lines_of, traces_of
-from cai.generation.tombstones import tombstone
+from cai.generation.tombstones import is_forgotten
 from cai.method import Method
 from cai.records import Failure, Prompt
 from cai.runtime.tally import Tally
@@ -50,7 +50,7 @@ def manifest_without(
     counts.subtract({f"dropped.{rule}": n for rule, n in dropped.items()})
     counts.subtract(_failures(folder, chosen))
     for trace in traces_of(folder):
-        if tombstone(trace["prompt"]) in chosen.digests:
+        if is_forgotten(trace["prompt"], chosen.digests):
             counts.subtract(_of_trace(trace, counts))
     if counts["pairs.no principle"] and method is not None:
         counts["pairs.no principle"] -= sum(not method.sources_for(p) for p in prompts.values())

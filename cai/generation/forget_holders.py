@@ -10,7 +10,7 @@ from typing import Any
 from cai.dataset.schema import DATASETS, SPLITS
 from cai.files import file_digest
 from cai.generation.forget_plan import lines_of, traces_of
-from cai.generation.tombstones import tombstone
+from cai.generation.tombstones import is_forgotten
 from cai.records import Record
 
 PUSHES = "pushes.jsonl"
@@ -94,7 +94,7 @@ def _is_inside(name: str | None, trained: Path, folder: Path) -> bool:
 
 
 def _has(folder: Path, digests: set[str]) -> bool:
-    return any(tombstone(row["prompt"]) in digests for row in _traces(folder))
+    return any(is_forgotten(row["prompt"], digests) for row in _traces(folder))
 
 
 def _traces(folder: Path) -> Iterator[dict[str, Any]]:

@@ -16,9 +16,9 @@ from cai.dataset.schema import DATASETS, SPLITS, text_key
 from cai.dataset.traces import damaged
 from cai.errors import CaiError
 from cai.generation.plan import last_method
-from cai.generation.tombstones import tombstone, tombstone_of
+from cai.generation.tombstones import is_forgotten, tombstone
 from cai.method import Method
-from cai.records import Prompt
+from cai.records import Prompt, messages_as_data
 from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.erase import Eraser, Listening
@@ -26,6 +26,7 @@ from cai.runtime.journal import Journal
 from cai.runtime.tables import Store
 
 BATCH = 200
+_MADE_BY = ("settings", "constitution", "templates", "identities", "judge", "critic")
 
 
 class Wanted(NamedTuple):
@@ -90,8 +91,8 @@ def methods_of(journal: Journal) -> list[tuple[Method, Calls]]:
     """What the journal was last used for, and what its datasets were written by."""
     if journal.meta("settings") is None:
         return []
-    last = [last_method(journal)]
-    if journal.meta("published") is not None:
+    last, published = [last_method(journal)], journal.meta("published")
+    if published is not None and any(journal.meta(key) != published.get(key) for key in _MADE_BY):
         last.append(last_method(journal, published=True))
     return last
 
@@ -109,7 +110,7 @@ def select(folder: Path, journal: Journal | None, wanted: Wanted) -> Selection:
     for prompt in _prompts(journal):
         if hit(prompt.id, prompt.source, lambda p=prompt: _texts_of(p, journal)):  # type: ignore[misc]
             chosen.ids.add(prompt.id)
-            chosen.digests.add(tombstone_of(prompt))
+            chosen.digests.add(tombstone(messages_as_data(prompt.messages)))
     for trace in traces_of(folder):
         if hit(trace["id"], trace.get("source"), lambda t=trace: strings(t)):  # type: ignore[misc]
             chosen.ids.add(trace["id"])
@@ -133,20 +134,21 @@ def _failures(folder: Path, journal: Journal | None) -> Iterator[dict[str, Any]]
 
 
 def _add_alike(chosen: Selection, folder: Path, journal: Journal | None) -> None:
-    """Add the digests of what was chosen by its id alone, then all ids of these digests."""
-    for adding in (False, True):
-        for name, mark in _marks(folder, journal):
-            if adding and mark in chosen.digests:
-                chosen.ids.add(name)
-            elif not adding and name in chosen.ids:
-                chosen.digests.add(mark)
+    """Add the digests of what was chosen by its id alone, then all ids that they stand for."""
+    for name, messages in _conversations(folder, journal):
+        if name in chosen.ids:
+            chosen.digests.add(tombstone(messages))
+    for name, messages in _conversations(folder, journal):
+        if is_forgotten(messages, chosen.digests):
+            chosen.ids.add(name)
 
 
-def _marks(folder: Path, journal: Journal | None) -> Iterator[tuple[str, str]]:
-    """Id and tombstone of every prompt and of every trace."""
-    yield from ((prompt.id, tombstone_of(prompt)) for prompt in _prompts(journal))
-    for row in traces_of(folder, ["id", "prompt"]):
-        yield row["id"], tombstone(row["prompt"])
+def _conversations(
+    folder: Path, journal: Journal | None
+) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Id and messages of every prompt and of every trace."""
+    yield from ((prompt.id, messages_as_data(prompt.messages)) for prompt in _prompts(journal))
+    yield from ((row["id"], row["prompt"]) for row in traces_of(folder, ["id", "prompt"]))
 
 
 def _texts_of(prompt: Prompt, journal: Journal | None) -> Iterator[str]:
@@ -218,5 +220,5 @@ def rows_that_go(folder: Path, chosen: Selection) -> Counter[str]:
         for split in SPLITS:
             for row in rows_of(folder / dataset / f"{split}.parquet", ["prompt"]):
                 counts[f"all.{dataset}.{split}"] += 1
-                counts[f"{dataset}.{split}"] += tombstone(row["prompt"]) in chosen.digests
+                counts[f"{dataset}.{split}"] += is_forgotten(row["prompt"], chosen.digests)
     return counts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,22 @@ PENDING = ".forgetting.json"  # in a folder in which forgetting has not come to 
 
 def tombstone(messages: Iterable[Mapping[str, Any]]) -> str:
     """The digest of a conversation, whatever its case, its white space and its system text."""
-    turns = [[m["role"], text_key(m["content"])] for m in messages if m["role"] != "system"]
+    return _digest(_turns(messages))
+
+
+def is_forgotten(messages: Iterable[Mapping[str, Any]], tombstones: Collection[str]) -> bool:
+    """Whether a conversation is a forgotten one, or goes on from one."""
+    turns = _turns(messages) if tombstones else []
+    ends = [n for n, (role, _) in enumerate(turns, 1) if role == "user"]
+    return any(_digest(turns[:end]) in tombstones for end in ends)
+
+
+def _turns(messages: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(m["role"], text_key(m["content"])) for m in messages if m["role"] != "system"]
+
+
+def _digest(turns: list[tuple[str, str]]) -> str:
     return digest(["cai forgotten 1", turns])
-
-
-def tombstone_of(prompt: Prompt) -> str:
-    return tombstone(messages_as_data(prompt.messages))
 
 
 def known_tombstones(journal: Journal, others: Sequence[Journal]) -> frozenset[str]:
@@ -57,11 +67,10 @@ class Living:
 
     def __iter__(self) -> Iterator[Prompt | Failure | None]:
         for item in self._items:
-            if isinstance(item, Failure) or not self._is_forgotten(item):
+            if isinstance(item, Failure) or not is_forgotten(
+                messages_as_data(item.messages), self._tombstones
+            ):
                 yield item
             elif item.text_digest not in self._seen:  # one that was there twice had one place
                 self._seen.add(item.text_digest)
                 yield None
-
-    def _is_forgotten(self, prompt: Prompt) -> bool:
-        return bool(self._tombstones) and tombstone_of(prompt) in self._tombstones

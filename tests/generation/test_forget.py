@@ -20,9 +20,10 @@ import yaml
 import cai
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError
-from cai.generation.forget import PENDING, forget, plan_forgetting
+from cai.generation.forget import forget, plan_forgetting
 from cai.generation.forget_plan import Wanted, rows_of
 from cai.generation.merge import merge_shards
+from cai.generation.tombstones import PENDING
 from cai.quality.fix import fix_run
 from cai.quality.measure import measure
 from cai.quality.settings import Thresholds
@@ -209,6 +210,30 @@ def test_calls_that_others_use_stay(go: Callable[..., cai.Run], tmp_path: Path) 
     assert calls_made(tmp_path) == made
 
 
+def test_a_conversation_that_goes_on_from_it_goes_too(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    first = {"role": "user", "content": f"Tell me of {SECRET}."}
+    talk = [first, {"role": "assistant", "content": "No."}, {"role": "user", "content": "Why?"}]
+    rows_ = [{"id": "a", "messages": [first]}, {"id": "b", "messages": talk}]
+    rows_ += [{"id": "c", "messages": talk[2:]}]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_))
+    go()
+    assert forget(tmp_path / "run", Wanted(id="a")).ids == ("a", "b")
+    assert holding(tmp_path / "run") == set()
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_[::-1]))
+    go(approve=lambda plan: True)
+    assert holding(tmp_path / "run") == set()
+    assert cai.Run.load("run").manifest.prompts["rows"] == 1
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(CaiError, match="not a run folder"):
+        forget(tmp_path / "other", Wanted(id="a"))
+    assert list((tmp_path / "other").iterdir()) == []
+
+
 def test_calls_of_earlier_settings_go_too(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     go()
     changed = json.loads(json.dumps(RULES))
@@ -294,8 +319,7 @@ def test_what_to_forget_is_one_thing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cai.generation import forget as f
-from cai import files
+from cai.generation import forget as f, forget_files as files
 point, n = sys.argv[1], int(sys.argv[2])
 passed = [0]
 def at(name, module, call):
@@ -309,11 +333,11 @@ def at(name, module, call):
     setattr(module, call, wrapped)
 at("calls", f, "_erase_calls")
 at("commit", f.Eraser, "erase")
-at("rewrite", f, "rewrite")
-at("lines", f, "_filter")
-at("measure", f, "_measure")
-at("card", f, "dataset_card")
-at("end", f, "_write_anew")
+at("rewrite", files, "rewrite")
+at("lines", files, "_filter")
+at("measure", files, "_measure")
+at("card", files, "dataset_card")
+at("end", f, "write_anew")
 f.forget(Path("run"), f.Wanted(id="q7"))
 """
 
@@ -332,6 +356,18 @@ def state(folder: Path) -> dict[str, Any]:
     lines = (folder / "forgotten.jsonl").read_text().splitlines()
     told = [{**json.loads(line), "time": ""} for line in lines]
     return {**files, **rows, "forgotten.jsonl": told}
+
+
+def test_another_command_ends_what_was_stopped_and_does_its_own(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    go()
+    done = subprocess.run([sys.executable, "-c", KILLED, "commit", "1"], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert forget(tmp_path / "run", Wanted(id="q9")).ids == ("q9",)
+    assert holding(tmp_path / "run") == set()
+    assert len((tmp_path / "run/forgotten.jsonl").read_text().splitlines()) == 2
+    assert cai.Run.load("run").manifest.prompts["rows"] == 38
 
 
 def test_killed_at_any_point_the_same_command_ends_the_same(
