@@ -30,8 +30,10 @@ VERBS = {
     "assess": "Say which principles answers break, of any data.",
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
+    "forget": "Take a prompt and all that came of it out of a run.",
     "train": "Train a model on a run's data, or look at a training.",
     "push": "Send a run or a model to the Hub, as one commit.",
+    "audit": "Say where the rows of a run, and a trained model, come from.",
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 

@@ -95,7 +95,7 @@ def _measure(job: Job, settled: Settled) -> None:
         return
     limits = limits_of(settled.method.settings)
     quality = measure(job.folder, limits, watch=Watching(job.progress))
-    write_quality(quality.plus(as_detail(judge_check(job.folder))), path)
+    write_quality(quality.plus(as_detail(judge_check(job.folder, settled.method))), path)
     job.progress.phase("writing the page")
     write_report(job.folder)
 

@@ -20,6 +20,7 @@ from cai.engines.base import Engine
 from cai.engines.local.fed import why_fed_otherwise
 from cai.files import JOURNAL
 from cai.generation.ingest import digest_of_prompts, ingest
+from cai.generation.tombstones import known_tombstones
 from cai.method import Method
 from cai.records import CriticFacts, JudgeFacts, Prompt, Row
 from cai.row import replay
@@ -126,9 +127,10 @@ def make_plan(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         staged = Journal(scratch / JOURNAL)
         stack.callback(staged.close)
-        ingest(staged, settings, progress or Quiet())
         paths = [*([folder] if has_journal(folder) else []), *map(Path, reuse)]
         journals = [stack.enter_context(reading(path, REUSE_HINT)) for path in paths]
+        tombstones = known_tombstones(staged, journals)
+        ingest(staged, settings, progress or Quiet(), tombstones)
         standing = journals[0] if paths[:1] == [folder] else None
         servers.recall(engines, journals)
         method = with_judge(method, lambda: engines["judge"].known_identity())
