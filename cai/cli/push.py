@@ -19,107 +19,121 @@ if TYPE_CHECKING:
 _WHAT, _WHERE, _CHECKS = "What is sent", "Repository", "Checks"
 
 
+_Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A run folder, or the folder of a training.",
+        show_default=False,
+    ),
+]
+_Repo = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO", help="The repository on the Hub: owner/name.", show_default=False
+    ),
+]
+_Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="traces|failures|journal",
+        help="Send this too; may be repeated.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ID",
+        help="Leave out all rows of this prompt; may be repeated.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Licence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Licence for the card, by the Hub's name of it, as cc-by-4.0.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_DryRun = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Write what would be sent into this folder, and send nothing.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Public = Annotated[
+    bool | None,
+    typer.Option(
+        "--public/--private",
+        help="Who can read a new repository. [default: private]",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Revision = Annotated[
+    str,
+    typer.Option(
+        metavar="BRANCH",
+        help="Branch to write to; made if it is not there. [default: main]",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Tag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name for the commit, as v1.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Message = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="The commit's message.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Send to a public repository what may do harm.",
+        rich_help_panel=_CHECKS,
+    ),
+]
+_AllowPersonal = Annotated[
+    bool,
+    typer.Option(
+        "--allow-personal", help="Send personal data that was found.", rich_help_panel=_CHECKS
+    ),
+]
+
+
 def push(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A run folder, or the folder of a training.",
-            show_default=False,
-        ),
-    ],
-    repo: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO", help="The repository on the Hub: owner/name.", show_default=False
-        ),
-    ],
-    include: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="traces|failures|journal",
-            help="Send this too; may be repeated.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID",
-            help="Leave out all rows of this prompt; may be repeated.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    licence: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Licence for the card, by the Hub's name of it, as cc-by-4.0.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write what would be sent into this folder, and send nothing.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    public: Annotated[
-        bool | None,
-        typer.Option(
-            "--public/--private",
-            help="Who can read a new repository. [default: private]",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    revision: Annotated[
-        str,
-        typer.Option(
-            metavar="BRANCH",
-            help="Branch to write to; made if it is not there. [default: main]",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = "main",
-    tag: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name for the commit, as v1.",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    message: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="The commit's message.",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            help="Send to a public repository what may do harm.",
-            rich_help_panel=_CHECKS,
-        ),
-    ] = False,
-    allow_personal: Annotated[
-        bool,
-        typer.Option(
-            "--allow-personal", help="Send personal data that was found.", rich_help_panel=_CHECKS
-        ),
-    ] = False,
+    source: _Source,
+    repo: _Repo,
+    include: _Include = None,
+    without: _Without = None,
+    licence: _Licence = None,
+    dry_run: _DryRun = None,
+    public: _Public = None,
+    revision: _Revision = "main",
+    tag: _Tag = None,
+    message: _Message = None,
+    yes: _Yes = False,
+    allow_personal: _AllowPersonal = False,
 ) -> None:
     """A repository gets one commit; the same content again makes none."""
     from cai.publish.content import Choice
