@@ -120,6 +120,16 @@ _AllowPersonal = Annotated[
     ),
 ]
 
+_Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COUNTRY",
+        help="Look for phone numbers of this country in national form too, as DE.",
+        rich_help_panel=_CHECKS,
+        show_default=False,
+    ),
+]
+
 
 def push(
     source: _Source,
@@ -134,6 +144,7 @@ def push(
     message: _Message = None,
     yes: _Yes = False,
     allow_personal: _AllowPersonal = False,
+    region: _Region = None,
 ) -> None:
     """A repository gets one commit; the same content again makes none."""
     from cai.publish.content import Choice
@@ -142,13 +153,11 @@ def push(
     from cai.publish.push import push as send
 
     choice = Choice(repo, _extras(include or []), tuple(without or ()), licence)
+    order = Order(public, revision, tag, message, yes, allow_personal, region)
     if dry_run is not None:
-        content = write_dry_run(
-            source, choice, dry_run, allow_personal=allow_personal, report=_report(), tell=_tell
-        )
+        content = write_dry_run(source, choice, dry_run, order, report=_report(), tell=_tell)
         _print_files(content.folder, list(content.files))
         return
-    order = Order(public, revision, tag, message, yes, allow_personal)
     _print_pushed(choice, send(source, choice, order, report=_report(), tell=_tell))
 
 
