@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,14 @@ def find_constitution(name: str) -> Path:
     raise CaiError(
         f"{name}: no such constitution", f"Give the path of a YAML file, or one of: {shipped}."
     )
+
+
+def without_folders(name: str) -> str:
+    """A path without the folders of somebody's machine; relative ones and other names as they are.
+
+    What is about to leave the machine names no home and no mount.
+    """
+    return Path(name).name if re.match(r"/[^/]|~[\w]*/|\.\./", name) else name
 
 
 def file_digest(path: Path) -> str:

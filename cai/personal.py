@@ -25,6 +25,7 @@ _DOMAIN = re.compile(
     r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+(?:[A-Za-z]{2,24}|[^\W\d_A-Za-z]{2,24})(?![A-Za-z0-9_])"
 )
 _PHONE = re.compile(r"[+＋] ?\(?\d(?:[ ().\-/‐‑–]{0,3}\d){6,16}(?!\d)")
+_NATIONAL_PHONE = re.compile(r"\(?\d(?:[ ().\-/‐‑–]{0,3}\d){6,16}(?!\d)")
 _DIGITS = re.compile(r"[0-9]+(?:[ -][0-9]+)*")
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,40}")
 _KEY = re.compile(
@@ -52,7 +53,7 @@ class PersonalSpan(NamedTuple):
     kind: PersonalKind
 
 
-def personal_spans(text: str) -> tuple[PersonalSpan, ...]:
+def personal_spans(text: str, region: str | None = None) -> tuple[PersonalSpan, ...]:
     """The personal data in a text, in the order in which they stand; no two of them overlap.
 
     E-mail addresses, unless their domain is one for examples (example.com, .example, .test: RFC
@@ -61,8 +62,15 @@ def personal_spans(text: str) -> tuple[PersonalSpan, ...]:
     country's length, mod 97 of ISO 13616); API keys with a well-known beginning, unless they are
     plainly stand-ins. Numbers that merely look like an example, such as a test card, are found:
     their form does not tell that nobody owns them. The work is linear in the text's length.
+
+    Args:
+        text: What is looked through.
+        region: A country (`DE`) whose phone numbers are found without `+` too; other numbers that
+            happen to be valid there are then found with them.
     """
     found = [*_keys(text), *_emails(text), *_ibans(text), *_phones(text), *_cards(text)]
+    if region is not None:
+        found += _phones(text, region)
     # Where two overlap the earlier in this list wins: its form tells more.
     taken: list[PersonalSpan] = []
     last = 0
@@ -90,18 +98,26 @@ def _reserved(domain: str) -> bool:
     )
 
 
-def _phones(text: str) -> Iterator[PersonalSpan]:
-    for match in _PHONE.finditer(text):
+def is_region(code: str) -> bool:
+    """Whether phone numbers of a country are known, by its code of two capitals."""
+    import phonenumbers
+
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
+def _phones(text: str, region: str | None = None) -> Iterator[PersonalSpan]:
+    pattern = _PHONE if region is None else _NATIONAL_PHONE
+    for match in pattern.finditer(text):
         start = match.start()
         if start and (text[start - 1].isalnum() or text[start - 1] == "+"):
             continue  # a sum, or a part of a longer sign
-        length = _phone_length(match[0])
+        length = _phone_length(match[0], region)
         if length:
             yield PersonalSpan(start, start + length, "phone number")
 
 
 @functools.lru_cache(maxsize=4096)
-def _phone_length(candidate: str) -> int:
+def _phone_length(candidate: str, region: str | None = None) -> int:
     """How much of a candidate is a phone number; digits that follow one may be something else."""
     import phonenumbers
 
@@ -109,7 +125,7 @@ def _phone_length(candidate: str) -> int:
     whole = (i for i in ends if i == len(candidate) or not candidate[i].isdigit())
     for end in itertools.islice(whole, 6):
         try:
-            number = phonenumbers.parse(candidate[:end], None)
+            number = phonenumbers.parse(candidate[:end], region)
         except phonenumbers.NumberParseException:
             continue
         if phonenumbers.is_valid_number(number):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,107 +17,132 @@ if TYPE_CHECKING:
 _WHAT, _WHERE, _CHECKS = "What is sent", "Repository", "Checks"
 
 
+_Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A run folder, or the folder of a training.",
+        show_default=False,
+    ),
+]
+_Repo = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO", help="The repository on the Hub: owner/name.", show_default=False
+    ),
+]
+_Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="traces|failures|journal",
+        help="Send this too; may be repeated.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ID",
+        help="Leave out all rows of this prompt; may be repeated.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Licence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Licence for the card, by the Hub's name of it, as cc-by-4.0.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_DryRun = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Write what would be sent into this folder, and send nothing.",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+_Public = Annotated[
+    bool | None,
+    typer.Option(
+        "--public/--private",
+        help="Who can read a new repository. [default: private]",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Revision = Annotated[
+    str,
+    typer.Option(
+        metavar="BRANCH",
+        help="Branch to write to; made if it is not there. [default: main]",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Tag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A name for the commit, as v1.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Message = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="The commit's message.",
+        rich_help_panel=_WHERE,
+        show_default=False,
+    ),
+]
+_Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Send to a public repository what may do harm.",
+        rich_help_panel=_CHECKS,
+    ),
+]
+_AllowPersonal = Annotated[
+    bool,
+    typer.Option(
+        "--allow-personal", help="Send personal data that was found.", rich_help_panel=_CHECKS
+    ),
+]
+
+_Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COUNTRY",
+        help="Look for phone numbers of this country in national form too, as DE.",
+        rich_help_panel=_CHECKS,
+        show_default=False,
+    ),
+]
+
+
 def push(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A run folder, or the folder of a training.",
-            show_default=False,
-        ),
-    ],
-    repo: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO", help="The repository on the Hub: owner/name.", show_default=False
-        ),
-    ],
-    include: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="traces|failures|journal",
-            help="Send this too; may be repeated.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ID",
-            help="Leave out all rows of this prompt; may be repeated.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    licence: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Licence for the card, by the Hub's name of it, as cc-by-4.0.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write what would be sent into this folder, and send nothing.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    public: Annotated[
-        bool | None,
-        typer.Option(
-            "--public/--private",
-            help="Who can read a new repository. [default: private]",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    revision: Annotated[
-        str,
-        typer.Option(
-            metavar="BRANCH",
-            help="Branch to write to; made if it is not there. [default: main]",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = "main",
-    tag: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A name for the commit, as v1.",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    message: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="The commit's message.",
-            rich_help_panel=_WHERE,
-            show_default=False,
-        ),
-    ] = None,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes",
-            help="Send to a public repository what may do harm.",
-            rich_help_panel=_CHECKS,
-        ),
-    ] = False,
-    allow_personal: Annotated[
-        bool,
-        typer.Option(
-            "--allow-personal", help="Send personal data that was found.", rich_help_panel=_CHECKS
-        ),
-    ] = False,
+    source: _Source,
+    repo: _Repo,
+    include: _Include = None,
+    without: _Without = None,
+    licence: _Licence = None,
+    dry_run: _DryRun = None,
+    public: _Public = None,
+    revision: _Revision = "main",
+    tag: _Tag = None,
+    message: _Message = None,
+    yes: _Yes = False,
+    allow_personal: _AllowPersonal = False,
+    region: _Region = None,
 ) -> None:
     """A repository gets one commit; the same content again makes none."""
     from cai.publish.content import Choice
@@ -128,14 +151,12 @@ def push(
     from cai.publish.push import push as send
 
     choice = Choice(repo, _extras(include or []), tuple(without or ()), licence)
+    order = Order(public, revision, tag, message, yes, allow_personal, region)
     if dry_run is not None:
-        content = write_dry_run(
-            source, choice, dry_run, allow_personal=allow_personal, report=_report(), tell=_tell
-        )
+        content = write_dry_run(source, choice, dry_run, order, report=_report, tell=_tell)
         _print_files(content.folder, list(content.files))
         return
-    order = Order(public, revision, tag, message, yes, allow_personal)
-    _print_pushed(choice, send(source, choice, order, report=_report(), tell=_tell))
+    _print_pushed(choice, send(source, choice, order, report=_report, tell=_tell))
 
 
 def _extras(names: list[str]) -> tuple[Extra, ...]:
@@ -146,12 +167,11 @@ def _extras(names: list[str]) -> tuple[Extra, ...]:
     return tuple(name for name in EXTRAS if name in names)
 
 
-def _report() -> Any:
-    """What writes the page of a run without its chains, where this version has it."""
-    if importlib.util.find_spec("cai.report") is None:
-        return None
-    write = getattr(importlib.import_module("cai.report"), "write_report", None)
-    return write and (lambda run, out: write(run, out=out, chains=False))
+def _report(run: Path, out: Path) -> Path:
+    """The page of a run without its chains."""
+    from cai.report.page import write_report
+
+    return write_report(run, out=out, chains=False)
 
 
 def _tell(words: str) -> None:

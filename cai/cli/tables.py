@@ -22,6 +22,7 @@ PAGES = {
     "generate.md": "generate",
     "training.md": "train dpo",  # dpo has all that sft has
     "quality.md": "quality",
+    "publish.md": "push",
 }
 
 

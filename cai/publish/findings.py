@@ -43,23 +43,29 @@ class Finding(NamedTuple):
         return f"{self.file}, {self.place}: {self.kind}"
 
 
-def findings(content: Content) -> Iterator[Finding]:
-    """All keys in all files, and personal data in rows, constitution and failures."""
+def findings(content: Content, region: str | None = None) -> Iterator[Finding]:
+    """All keys in all files, and personal data in rows, constitution and failures.
+
+    Args:
+        content: What is about to be sent.
+        region: A country whose phone numbers are found in national form too.
+    """
     for name, path in content.files.items():
         if path.suffix == ".parquet":
-            yield from _in_rows(name, path)
+            yield from _in_rows(name, path, region)
         elif path.name == JOURNAL:
             yield from _in_journal(name, path)
         elif path.suffix not in _BINARY:
             yield from _in_lines(name, path)
 
 
-def _in_rows(name: str, path: Path) -> Iterator[Finding]:
+def _in_rows(name: str, path: Path, region: str | None) -> Iterator[Finding]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH):
             for row in batch.to_pylist():
                 for column, value in row.items():
-                    kinds = {span.kind for text in _strings(value) for span in personal_spans(text)}
+                    spans = (personal_spans(text, region) for text in _strings(value))
+                    kinds = {span.kind for found in spans for span in found}
                     for kind in sorted(kinds):
                         place = f"row {row['id']}, {column}"
                         yield Finding(name, place, kind, prompt_of(row["id"]))

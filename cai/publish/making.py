@@ -12,6 +12,7 @@ from cai.constitution.records import Constitution
 from cai.constitution.yaml_file import dumped
 from cai.dataset.run import without_row
 from cai.dataset.schema import Manifest, named
+from cai.files import without_folders
 from cai.markdown import fenced, plain
 from cai.records import JudgeFacts
 
@@ -42,11 +43,6 @@ def facts(settings: Settings, constitution: Constitution, manifest: Manifest) ->
     if changed := _changed(settings):
         lines["Settings that differ from the defaults"] = ", ".join(changed)
     return "\n".join(f"- {name}: {plain(value, _LONGEST)}" for name, value in lines.items())
-
-
-def without_folders(name: str) -> str:
-    """A path without the folders of somebody's machine; other names as they are."""
-    return Path(name).name if name.startswith(("/", "~", "../")) else name
 
 
 def _changed(settings: Settings) -> list[str]:

@@ -10,9 +10,9 @@ import yaml
 
 from cai.constitution.yaml_file import dumped
 from cai.errors import CaiError
+from cai.files import without_folders
 from cai.publish.header import split_header
 from cai.publish.history import PUSHES, pushes
-from cai.publish.making import without_folders
 from cai.publish.rows import link
 
 _SENT = (
@@ -92,7 +92,7 @@ def _place_without_paths(path: Path, target: Path) -> None:
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, str):
-        return without_folders(value) if value.startswith(("/", "~/", "../")) else value
+        return without_folders(value)
     if isinstance(value, list):
         return [_without_paths(item) for item in value]
     if isinstance(value, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cai.errors import CaiError
+from cai.personal import is_region
 from cai.publish.content import Choice, Content, Report, RepoType, content_of
 from cai.publish.findings import KEY, Finding, findings, harmful_rejected
 from cai.publish.history import Push, note, now
@@ -31,6 +32,7 @@ class Order(NamedTuple):
         message: The commit's.
         yes: Send to a public repository what may do harm.
         allow_personal: Send personal data that was found.
+        region: A country (`DE`) whose phone numbers are looked for in national form too.
     """
 
     public: bool | None = None
@@ -39,6 +41,7 @@ class Order(NamedTuple):
     message: str | None = None
     yes: bool = False
     allow_personal: bool = False
+    region: str | None = None
 
 
 class Pushed(NamedTuple):
@@ -83,7 +86,7 @@ def push(
     _check_names(choice)
     with tempfile.TemporaryDirectory(prefix="cai-push-") as folder:
         content = content_of(source, Path(folder), choice, report)
-        check(content, allow_personal=order.allow_personal, tell=tell)
+        check(content, order, tell)
         with refusals(choice.repo):
             pushed = _send(content, choice, order, tell)
         record = Push(
@@ -105,8 +108,8 @@ def dry_run(
     source: str | Path,
     choice: Choice,
     folder: Path,
+    order: Order | None = None,
     *,
-    allow_personal: bool = False,
     report: Report | None = None,
     tell: Tell = lambda words: None,
 ) -> Content:
@@ -120,7 +123,7 @@ def dry_run(
         raise CaiError(f"{folder}: not an empty folder", "Choose another --dry-run folder.")
     with tempfile.TemporaryDirectory(prefix="cai-push-") as place:
         content = content_of(Path(source), Path(place), choice, report)
-        check(content, allow_personal=allow_personal, tell=tell)
+        check(content, order or Order(), tell)
         shutil.copytree(place, folder, dirs_exist_ok=True)
     return content._replace(folder=folder)
 
@@ -135,13 +138,15 @@ def _check_names(choice: Choice) -> None:
         )
 
 
-def check(content: Content, *, allow_personal: bool, tell: Tell) -> None:
+def check(content: Content, order: Order, tell: Tell) -> None:
     """Look for keys and personal data before anything is sent.
 
     Raises:
         CaiError: A key is in it, or personal data that nobody has allowed.
     """
-    all_findings = list(findings(content))
+    if order.region is not None and not is_region(order.region):
+        raise CaiError(f"{order.region}: no country that is known", "Write its code: DE, US, JP.")
+    all_findings = list(findings(content, order.region))
     keys = [finding for finding in all_findings if finding.kind == KEY]
     if keys:
         _tell_findings(keys, tell)
@@ -151,7 +156,7 @@ def check(content: Content, *, allow_personal: bool, tell: Tell) -> None:
         )
     if all_findings:
         _tell_findings(all_findings, tell)
-        if not allow_personal:
+        if not order.allow_personal:
             raise CaiError(
                 f"{len(all_findings)} places hold personal data: nothing was sent",
                 f"{_without(all_findings)} Or send them: --allow-personal.".strip(),

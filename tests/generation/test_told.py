@@ -55,7 +55,7 @@ def test_prompts_without_a_kind_are_unknown() -> None:
     told(engine=ScriptedEngine(), prompts="p.jsonl")
     run = cai.Run.load("run")
     assert run.manifest.prompts["kinds"] == {"unknown": 2}
-    assert "red-team" not in (run.folder / "README.md").read_text().split("## Limits")[0]
+    assert "red-team" not in (run.folder / "README.md").read_text().split("<details>")[0]
 
 
 def asked(by: Method) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from cai.cli import app
 from cai.dataset.schema import PREFERENCES, SFT
 from cai.errors import CaiError
 from cai.publish.content import Choice
-from cai.publish.push import dry_run
+from cai.publish.push import Order, dry_run
 from cai.quality.measure import measure
 from cai.quality.records import write_quality
 
@@ -31,8 +32,8 @@ PHONES = (
 KEYS = ("AKIA" + "Q3EXPLMB7Z2KWD5T", "hf_" + "kQzWvXbNtRpLmJhGfDsAyUiOcEaBqTw")
 
 
-def sent(run: Path, choice: Choice = CHOICE, **options: bool) -> Path:
-    return dry_run(run, choice, run.parent / "dry", **options).folder
+def sent(run: Path, choice: Choice = CHOICE, **order: Any) -> Path:
+    return dry_run(run, choice, run.parent / "dry", Order(**order)).folder
 
 
 def plant(run: Path, *texts: str) -> list[str]:
@@ -133,12 +134,30 @@ def test_what_only_looks_like_personal_data_is_sent(run: Path) -> None:
     assert (sent(run) / "README.md").is_file()
 
 
+@pytest.mark.parametrize(
+    ("region", "number"),
+    [
+        *(("DE", "030 901820"), ("FR", "01 42 68 53 00"), ("GB", "020 7946 0958")),
+        *(("US", "(202) 456-1111"), ("JP", "03-5253-4111")),
+    ],
+)
+def test_phones_in_national_form_are_found_where_their_country_is_named(
+    run: Path, region: str, number: str
+) -> None:
+    plant(run, f"call {number}")
+    assert (sent(run) / "README.md").is_file()
+    with pytest.raises(CaiError, match="1 places hold personal data"):
+        dry_run(run, CHOICE, run.parent / "other", Order(region=region))
+    with pytest.raises(CaiError, match="no country that is known"):
+        dry_run(run, CHOICE, run.parent / "other", Order(region="Utopia"))
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_refuses_until_its_rows_are_left_out(run: Path, key: str) -> None:
     [row] = plant(run, f"use {key}")
     for options in ({}, {"allow_personal": True}):
         with pytest.raises(CaiError, match="looks like a key or token") as caught:
-            dry_run(run, CHOICE, run.parent / "dry", **options)
+            sent(run, **options)
         assert f"--without {row}" in caught.value.hint
         assert key not in str(caught.value)
     folder = sent(run, Choice("me/data", without=(row,)))
