@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -55,13 +56,11 @@ def plan_forgetting(folder: Path, wanted: Wanted) -> Erasure:
     """
     wanted.check()
     _check_folder(folder)
-    plan = _pending(folder) or _plan(folder, wanted)
+    plan = _pending(folder)
     if plan is None:
-        raise CaiError(
-            f"{folder}: no prompt is like that, and no failure",
-            f"cai show {folder} --ids lists the ids; what was forgotten before is gone.",
-        )
-    return plan
+        with _eraser(folder, readonly=True) as eraser:
+            plan = _plan(folder, wanted, eraser)
+    return plan if plan is not None else _nothing(folder)
 
 
 def forget(folder: Path, wanted: Wanted) -> Erasure:
@@ -83,15 +82,17 @@ def forget(folder: Path, wanted: Wanted) -> Erasure:
     lock = Lock(folder)
     try:
         stopped = _pending(folder)
-        if stopped is None:
-            plan = plan_forgetting(folder, wanted)
-            _carry_out(folder, plan)
-            return plan
-        _carry_out(folder, stopped)
-        another = _plan(folder, wanted)
-        if another is not None:
-            _carry_out(folder, another)
-        return another or stopped
+        if stopped is not None:
+            with _eraser(folder) as eraser:
+                if eraser is not None:
+                    with reading(folder, _HINT) as journal:
+                        keep_others(eraser, journal, set(stopped.ids))
+                _carry_out(folder, stopped, eraser)
+        with _eraser(folder) as eraser:
+            plan = _plan(folder, wanted, eraser)
+            if plan is not None:
+                _carry_out(folder, plan, eraser)
+        return plan or stopped or _nothing(folder)
     except (OSError, sqlite3.Error) as error:
         raise CaiError(
             f"{folder}: {error}",
@@ -101,12 +102,30 @@ def forget(folder: Path, wanted: Wanted) -> Erasure:
         lock.release()
 
 
-def _carry_out(folder: Path, plan: Erasure) -> None:
+def _nothing(folder: Path) -> NoReturn:
+    raise CaiError(
+        f"{folder}: no prompt is like that, and no failure",
+        f"cai show {folder} --ids lists the ids; what was forgotten before is gone.",
+    )
+
+
+@contextmanager
+def _eraser(folder: Path, *, readonly: bool = False) -> Iterator[Eraser | None]:
+    """The eraser of a folder's journal, if it has one."""
+    if not has_journal(folder):
+        yield None
+        return
+    with Eraser(folder / JOURNAL, readonly=readonly) as eraser:
+        yield eraser
+
+
+def _carry_out(folder: Path, plan: Erasure, eraser: Eraser | None) -> None:
     """Do what a plan says; each step does nothing more when it is done again."""
     with replacing(folder / PENDING) as file:
         file.write(plan.model_dump_json() + "\n")
-    if has_journal(folder):
-        _erase_calls(folder, plan)
+    if eraser is not None:
+        eraser.erase(plan.ids, plan.failed, plan.digests)
+        eraser.compact()
     erase_rows(folder, plan)
     write_anew(folder, plan)
     (folder / PENDING).unlink()
@@ -128,13 +147,11 @@ def _pending(folder: Path) -> Erasure | None:
         raise CaiError(f"{path}: damaged", "Remove it and run cai forget again.") from None
 
 
-def _plan(folder: Path, wanted: Wanted) -> Erasure | None:
-    """A new plan; None where nothing is wanted."""
+def _plan(folder: Path, wanted: Wanted, eraser: Eraser | None) -> Erasure | None:
+    """A new plan; None where nothing is wanted. The eraser then keeps what others use."""
     with ExitStack() as stack:
-        journal = eraser = None
-        if has_journal(folder):
-            journal = stack.enter_context(reading(folder, _HINT))
-            eraser = stack.enter_context(Eraser(folder / JOURNAL, readonly=True))
+        there = eraser is not None
+        journal = stack.enter_context(reading(folder, _HINT)) if there else None
         chosen = select(folder, journal, wanted)
         return _plan_of(folder, chosen, journal, eraser) if chosen else None
 
@@ -194,11 +211,3 @@ def _method(folder: Path, journal: Journal | None) -> Method | None:
         return next((method for method, _ in reversed(methods_of(journal))), None)
     there = made_from(folder)
     return Method(there[1], templates.load(), there[0]) if there else None
-
-
-def _erase_calls(folder: Path, plan: Erasure) -> None:
-    with Eraser(folder / JOURNAL) as eraser:
-        with reading(folder, _HINT) as journal:
-            keep_others(eraser, journal, set(plan.ids))
-        eraser.erase(plan.ids, plan.failed, plan.digests)
-        eraser.compact()

@@ -36,6 +36,8 @@ class Eraser:
         mode = "rw" if not readonly else "ro&immutable=1" if alone else "ro"
         self._db = sqlite3.connect("", uri=True, isolation_level=None)
         self._db.executescript(_OWN)
+        self._db.execute("PRAGMA main.journal_mode = OFF")  # its own notes need no way back
+        self._db.execute("PRAGMA main.synchronous = OFF")
         self._db.execute("ATTACH ? AS run", (f"{path.absolute().as_uri()}?mode={mode}",))
         self._db.execute("PRAGMA busy_timeout = 10000")
 

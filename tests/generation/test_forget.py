@@ -331,7 +331,7 @@ def at(name, module, call):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(module, call, wrapped)
-at("calls", f, "_erase_calls")
+at("calls", f.Eraser, "compact")
 at("commit", f.Eraser, "erase")
 at("rewrite", files, "rewrite")
 at("lines", files, "_filter")
