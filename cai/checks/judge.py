@@ -11,7 +11,7 @@ from typing import Any
 from cai.checks import results
 from cai.checks.asking import ask_all, folder_for, written_after
 from cai.checks.figures import Scored, measure
-from cai.checks.labelled import Skipped, sample
+from cai.checks.labelled import Skipped, digest_of, sample
 from cai.checks.pairs import LabelledPair, read_pairs
 from cai.checks.results import JudgeResult
 from cai.config import Settings, settings_of
@@ -24,7 +24,6 @@ from cai.plots import reliability_diagram
 from cai.records import Comparison
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
-from cai.sources.files import file_digest
 
 
 def judge_check(
@@ -42,7 +41,7 @@ def judge_check(
 
     Args:
         settings: `Settings` or their values; those that concern the judge count.
-        pairs: A file of labelled pairs; the shipped ones by default.
+        pairs: A file of labelled pairs, or `hf:…`; the shipped ones by default.
         limit: Take this many pairs, drawn by a hash of their ids.
         out: The folder of the calls and the result.
         retry_failed: Ask again where the judge could not answer.
@@ -55,7 +54,7 @@ def judge_check(
     """
     settings = settings_of(settings, {**given, "stages": ("preferences",)})
     method = load_method(settings)
-    path = Path(pairs) if pairs is not None else pairs_file()
+    path = pairs if pairs is not None else pairs_file()
     labelled, skipped = read_pairs(path)
     chosen = sample(usable := _usable(labelled, method), limit)
     folder = Path(out) if out is not None else default_folder(settings)
@@ -73,8 +72,8 @@ def judge_check(
     facts = _facts(method, asked.engines["judge"].identity) | {
         "labels": asked.labels_of("judge"),
         "pairs": {
-            "file": path.name if pairs is None else str(path),
-            "sha256": file_digest(path),
+            "file": pairs_file().name if pairs is None else str(path),
+            "sha256": digest_of(path, labelled),
             "used": len(chosen),
             "skipped": len(skipped),
             "without a principle": len(labelled) - len(usable),

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from cai.errors import CaiError, InputError
+from cai.files import file_digest
 from cai.records import Kind, Message, Prompt, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import MAX_BAD_ROWS, BadRows, RowError
 from cai.sources.columns import known_kind
 from cai.sources.files import TABLES, SourceRow, file_rows
+from cai.sources.hub import hub_rows
 from cai.sources.wording import a_kind_of, listed
 
 
@@ -49,12 +51,12 @@ T = TypeVar("T", bound=Labelled)
 
 
 def read_labelled(
-    path: Path, form: Form, parse: Callable[[dict[str, Any], str], T]
+    path: Path | str, form: Form, parse: Callable[[dict[str, Any], str], T]
 ) -> tuple[list[T], list[Skipped]]:
-    """The rows of a file; those that say nothing are set aside.
+    """The rows of a file or a dataset of the Hub; those that say nothing are set aside.
 
     Args:
-        path: The file.
+        path: The file, or `hf:…`.
         form: What its rows are.
         parse: Makes one of a row and of where it stands; raises `RowError`.
 
@@ -98,15 +100,7 @@ def sample(rows: Sequence[T], limit: int | None) -> list[T]:
     return [row for row in rows if row.prompt.id in ids]
 
 
-def _rows(path: Path, form: Form) -> Iterator[SourceRow]:
-    if not path.is_file():
-        missing = "a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(str(path), missing, form.formats)
-    name = path.name.lower()
-    if not name.endswith(".parquet") and not name.removesuffix(".gz").endswith(TABLES):
-        message = f"not a kind of file that holds {form.noun}s"
-        raise InputError(str(path), message, form.formats)
-
+def _rows(source: Path | str, form: Form) -> Iterator[SourceRow]:
     def columns(names: Sequence[str], where: str) -> list[str]:
         for needed in form.required:
             if needed not in names:
@@ -114,7 +108,30 @@ def _rows(path: Path, form: Form) -> Iterator[SourceRow]:
                 raise InputError(where, message, form.shape)
         return [n for n in names if n in form.columns]
 
+    if is_of_hub(source):
+        yield from hub_rows(str(source), columns)
+        return
+    path = Path(source)
+    if not path.is_file():
+        missing = "a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(str(path), missing, form.formats)
+    name = path.name.lower()
+    if not name.endswith(".parquet") and not name.removesuffix(".gz").endswith(TABLES):
+        message = f"not a kind of file that holds {form.noun}s"
+        raise InputError(str(path), message, form.formats)
     yield from file_rows(path, columns)
+
+
+def is_of_hub(source: Path | str) -> bool:
+    """Whether rows come from a dataset of the Hub."""
+    return str(source).startswith("hf:")
+
+
+def digest_of(source: Path | str, rows: Sequence[Labelled]) -> str:
+    """SHA-256 of a file; of a dataset of the Hub, of the rows that were read."""
+    if is_of_hub(source):
+        return digest([row.model_dump(mode="json") for row in rows])
+    return file_digest(Path(source))
 
 
 def prompt_of(

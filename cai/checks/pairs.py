@@ -28,8 +28,8 @@ class LabelledPair(Labelled):
     difficulty: str | None = None
 
 
-def read_pairs(path: Path) -> tuple[list[LabelledPair], list[Skipped]]:
-    """The pairs of a file; rows without two different answers to one prompt are set aside.
+def read_pairs(path: Path | str) -> tuple[list[LabelledPair], list[Skipped]]:
+    """The pairs of a file or `hf:…`; rows without two answers that differ are set aside.
 
     Raises:
         InputError: The file cannot be read, or a row has another shape; says where.

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from cai.checks.results import JudgeResult
 
 PAIRS = (
-    "Labelled pairs (`.jsonl`, `.csv`, `.tsv`, `.parquet`): prompt, chosen, rejected, or "
-    "hh-rlhf's two texts"
+    "Labelled pairs (`.jsonl`, `.csv`, `.tsv`, `.parquet`, or `hf:owner/name:config`): prompt, "
+    "chosen, rejected, or hh-rlhf's two texts"
 )
 ASKED = ("judge_principles", "cot", "judge_temperature", "judge_max_tokens", "min_label_mass")
 

@@ -17,6 +17,7 @@ from cai.dataset.schema import SPLITS
 from cai.errors import CaiError
 from cai.files import JOURNAL, file_digest
 from cai.publish.card import Publication, dataset_card
+from cai.publish.croissant import CROISSANT, croissant
 from cai.publish.header import rows_of
 from cai.publish.model import place_model
 from cai.publish.rows import link, place, place_failures, prompt_ids
@@ -188,3 +189,5 @@ def _place_account(
     publication = Publication(folder, choice.repo, configs, choice.licence, quality, len(left_out))
     card = dataset_card(source, settings, constitution, manifest, publication)
     (folder / "README.md").write_text(card, encoding="utf-8")
+    document = croissant(folder, choice.repo, constitution, manifest, licence=choice.licence)
+    (folder / CROISSANT).write_text(document, encoding="utf-8")

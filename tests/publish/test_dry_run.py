@@ -79,6 +79,26 @@ def test_a_scripted_run_loads_in_each_split_and_its_header_is_valid(
     )
 
 
+def test_croissant_has_what_the_hub_cannot_know(run: Path) -> None:
+    folder = sent(run, Choice("me/data", licence="mit"))
+    data = json.loads((folder / "croissant.json").read_text())
+    assert data["rai:dataCollectionType"] == ["Synthetic data", "Machine-generated"]
+    entity, plan = data["prov:wasGeneratedBy"]["prov:used"]
+    assert entity["url"] == "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert plan["identifier"].startswith("aae8d1af")
+    assert {file["name"] for file in data["distribution"]} == {
+        "sft/train.parquet",
+        "preferences/train.parquet",
+    }
+
+
+def test_croissant_is_valid(run: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    dataset = mlcroissant.Dataset(sent(run, Choice("me/data", licence="mit")) / "croissant.json")
+    assert not dataset.metadata.issues.errors
+    assert dataset.metadata.data_limitations
+
+
 def test_a_journal_is_a_whole_copy_and_goes_with_no_row_left_out(
     tmp_path: Path, prompts_file: object
 ) -> None:
