@@ -29,6 +29,7 @@ VERBS = {
     "assess": "Say which principles answers break, of any data.",
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
+    "export": "Write a run's data as other trainers read it.",
     "train": "Train a model on a run's data, or look at a training.",
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
