@@ -31,6 +31,7 @@ VERBS = {
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
     "forget": "Take a prompt and all that came of it out of a run.",
+    "export": "Write a run's data as other trainers read it.",
     "train": "Train a model on a run's data, or look at a training.",
     "push": "Send a run or a model to the Hub, as one commit.",
     "audit": "Say where the rows of a run, and a trained model, come from.",
