@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,10 +171,12 @@ def _extras(names: list[str]) -> tuple[Extra, ...]:
 
 def _report() -> Any:
     """What writes the page of a run without its chains, where this version has it."""
-    if importlib.util.find_spec("cai.report") is None:
-        return None
-    write = getattr(importlib.import_module("cai.report"), "write_report", None)
-    return write and (lambda run, out: write(run, out=out, chains=False))
+    for name in ("cai.report", "cai.report.page"):
+        with suppress(ModuleNotFoundError):
+            write = getattr(importlib.import_module(name), "write_report", None)
+            if write is not None:
+                return lambda run, out: write(run, out=out, chains=False)
+    return None
 
 
 def _tell(words: str) -> None:
