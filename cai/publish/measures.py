@@ -18,10 +18,9 @@ def measures(quality: Quality | None) -> str:
         for name, figure in quality.figures.items()
         if figure.n and name in MEANINGS
     ]
-    gates = [
-        f"- {plain(gate.name)}: {'passed' if gate.passed else f'**failed**: {plain(gate.words)}'}"
-        for gate in quality.gates
-    ]
+    passed = [plain(gate.name) for gate in quality.gates if gate.passed]
+    gates = [f"- Passed: {', '.join(passed)}"] if passed else []
+    gates += [f"- **Failed**: {plain(g.name)}: {plain(g.words, 500)}" for g in quality.failed]
     verdict = f"{len(quality.gates) - len(quality.failed)} of {len(quality.gates)} gates passed."
     table = ["| | value (95 % interval) | what it is |", "|---|---|---|", *rows]
     return "\n\n".join(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from cai.dataset.schema import PREFERENCES
 from cai.errors import CaiError
 from cai.publish import refusals
 from cai.publish.content import Choice
@@ -77,10 +81,6 @@ def test_a_branch_and_a_tag(hub: StandInHub, run: Path) -> None:
 
 
 def test_rows_that_are_left_out_are_in_no_file(hub: StandInHub, run: Path) -> None:
-    import io
-
-    import pyarrow.parquet as pq
-
     prompt = "c2b4eb703a59f9d6"
     sent(run, without=(prompt,), include=("traces", "failures"))
     files = hub.repo(REPO).branches["main"].files
@@ -113,6 +113,31 @@ def test_a_public_repository_is_asked_for_and_not_assumed(hub: StandInHub, run: 
     with pytest.raises(CaiError, match=r"me/data is public: traces/train\.parquet hold"):
         sent(run, include=("traces",))
     sent(run, include=("traces",), order=Order(yes=True))
+
+
+def test_rejected_texts_of_red_team_pairs_want_a_yes(hub: StandInHub, run: Path) -> None:
+    path = run / "preferences" / "train.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["prompt_kind"] = "red-team"
+    pq.write_table(pa.Table.from_pylist(rows, schema=PREFERENCES), path)
+    sent(run)  # to a private one, as before
+    hub.repo(REPO).private = False
+    with pytest.raises(CaiError, match="me/data is public: 1 of 3 preferences come from prompts"):
+        sent(run, licence="mit")
+    assert len(hub.repo(REPO).commits) == 2
+    assert sent(run, licence="mit", order=Order(yes=True)).public
+
+
+def test_the_page_goes_without_chains_and_stays_where_rows_are_left_out(
+    hub: StandInHub, run: Path
+) -> None:
+    def report(folder: Path, out: Path) -> None:
+        out.write_text(f"figures of {folder.name}")
+
+    push(run, Choice(REPO), report=report)
+    assert "report.html" in names(hub)
+    pushed = push(run, Choice(REPO, without=("c2b4eb703a59f9d6",)), report=report)
+    assert pushed.removed == ("report.html",)
 
 
 # --- faults ---
