@@ -246,13 +246,15 @@ def corrected_rate(
 
 def _beta(rng: np.random.Generator, k: int, n: int, draws: int) -> Floats:
     """Draws of a share of which `k` of `n` were seen, by Jeffreys' prior: 10 of 10 is not all."""
-    return rng.beta(k + 0.5, n - k + 0.5, draws)
+    drawn: Floats = rng.beta(k + 0.5, n - k + 0.5, draws)
+    return drawn
 
 
 def _differences(values: Sequence[float], baseline: Sequence[float]) -> Floats:
     if len(values) != len(baseline):
         raise ValueError(f"{len(values)} values and {len(baseline)} of the baseline")
-    return np.asarray(values, float) - np.asarray(baseline, float)
+    differences: Floats = np.asarray(values, float) - np.asarray(baseline, float)
+    return differences
 
 
 def _by_cluster(values: Floats, clusters: Sequence[str] | None) -> tuple[Floats, Floats]:
@@ -264,4 +266,4 @@ def _by_cluster(values: Floats, clusters: Sequence[str] | None) -> tuple[Floats,
     if len(clusters) != len(values):
         raise ValueError(f"{len(values)} values and {len(clusters)} clusters")
     _, which = np.unique(np.asarray(clusters), return_inverse=True)
-    return np.bincount(which, values), np.bincount(which).astype(float)
+    return np.bincount(which, values).astype(float), np.bincount(which).astype(float)

@@ -121,7 +121,7 @@ def _paragraphs(text: str, given: Arguments) -> bool:
     inner = parts[1:-1]
     if not all(inner):
         return False
-    return sum(map(bool, parts)) == given["num_paragraphs"]
+    return bool(sum(map(bool, parts)) == given["num_paragraphs"])
 
 
 def _words(text: str, given: Arguments) -> bool:
@@ -135,11 +135,11 @@ def _first_word(text: str, given: Arguments) -> bool:
         return False
     first = parts[nth - 1].split()[:1]
     word = re.split(r"[.,?!'\"]", first[0].lstrip("'\""))[0] if first else ""
-    return word.lower() == given["first_word"].lower()
+    return bool(word.lower() == given["first_word"].lower())
 
 
 def _placeholders(text: str, given: Arguments) -> bool:
-    return len(re.findall(r"\[.*?\]", text)) >= given["num_placeholders"]
+    return bool(len(re.findall(r"\[.*?\]", text)) >= given["num_placeholders"])
 
 
 def _postscript(text: str, given: Arguments) -> bool:
@@ -151,7 +151,7 @@ def _postscript(text: str, given: Arguments) -> bool:
 def _bullets(text: str, given: Arguments) -> bool:
     stars = re.findall(r"^\s*\*[^\*].*$", text, re.MULTILINE)
     dashes = re.findall(r"^\s*-.*$", text, re.MULTILINE)
-    return len(stars) + len(dashes) == given["num_bullets"]
+    return bool(len(stars) + len(dashes) == given["num_bullets"])
 
 
 def _constrained(text: str, given: Arguments) -> bool:
@@ -161,12 +161,12 @@ def _constrained(text: str, given: Arguments) -> bool:
 def _highlights(text: str, given: Arguments) -> bool:
     single = [part for part in re.findall(r"\*[^\n\*]*\*", text) if part.strip("*").strip()]
     double = [part for part in re.findall(r"\*\*[^\n\*]*\*\*", text) if part.strip("*").strip()]
-    return len(single) + len(double) >= given["num_highlights"]
+    return bool(len(single) + len(double) >= given["num_highlights"])
 
 
 def _sections(text: str, given: Arguments) -> bool:
     splitter = rf"\s?{re.escape(given['section_spliter'])}\s?\d+\s?"
-    return len(re.split(splitter, text)) - 1 >= given["num_sections"]
+    return bool(len(re.split(splitter, text)) - 1 >= given["num_sections"])
 
 
 def _json(text: str, given: Arguments) -> bool:
