@@ -7,7 +7,7 @@ PYTHON ?= python3
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo example test test-families test-servers test-vllm benchmark check format
+.PHONY: demo example test test-browser test-families test-servers test-vllm benchmark check format
 
 # From a rule in a YAML file to a model that keeps it: data, training and a measurement.
 demo: $(VENV)/.train
@@ -25,6 +25,11 @@ example: $(VENV)/.local
 test: export HF_HUB_OFFLINE = 1
 test: $(VENV)/.dev check
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The page in Chromium (Debian: apt-get install chromium); about two minutes.
+test-browser: export HF_HUB_OFFLINE = 1
+test-browser: $(VENV)/.dev
+	CAI_TEST_BROWSER=1 $(BIN)/pytest -m browser -rP --durations 5
 
 # The tests with real servers on the CPU, llama.cpp's and vLLM's; some minutes.
 test-servers: export HF_HUB_OFFLINE = 1

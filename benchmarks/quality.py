@@ -1,18 +1,13 @@
-"""How long `cai quality` takes, and how much memory, by the number of rows; and on real replies.
+"""How long `cai quality` takes, and how much memory, by the number of rows.
 
     python benchmarks/quality.py --rows 10000,100000,1000000
-    python benchmarks/quality.py --replies xstest-completions.jsonl
 
-The first makes files of scripted answers and measures each in a process of its own. The second
-takes labelled completions of XSTest v2 (paul-rottger/exaggerated-safety, CC-BY-4.0): JSON lines
-with `model`, `id`, `completion` and `final_label` (1 full compliance, 2 full refusal, 3 partial
-refusal). Half of them, by a hash, were not looked at when the phrases were written.
+Each file of made-up answers is measured in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
 import resource
@@ -25,9 +20,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from cai.quality.phrases import Recurring, Sample
-from cai.quality.replies import any_refusal, reply_class
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
@@ -98,50 +90,13 @@ def by_rows(sizes: list[int]) -> None:
             path.unlink()
 
 
-def replies(path: Path) -> None:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    halves: list[list[dict[str, Any]]] = [[], []]
-    for one in rows:
-        key = hashlib.sha256(f"{one['model']} {one['id']}".encode()).hexdigest()
-        halves[int(key, 16) % 2].append(one)
-    for name, half in zip(("looked at", "untouched"), halves, strict=True):
-        print(f"{name}: {_agreement(half)}")
-    texts = [one["completion"] for one in rows]
-    reply_class(texts[0])
-    began = time.perf_counter()
-    sample = Sample()
-    for number, text in enumerate(texts):
-        sample.add(str(number), text)
-    recurring = Recurring(sample)
-    recurring.finish()
-    for text in texts:
-        recurring.held(text)
-        reply_class(text)
-    rate = len(texts) / (time.perf_counter() - began)
-    size = sum(map(len, texts)) / len(texts)
-    print(f"reply class and boilerplate: {rate:,.0f} answers/s of {size:.0f} characters, one core")
-
-
-def _agreement(rows: list[dict[str, Any]]) -> str:
-    n = len(rows)
-    declined = [one["final_label"][0] in "23" for one in rows]
-    told = [any_refusal(reply_class(one["completion"])) for one in rows]
-    same = sum(a == b for a, b in zip(declined, told, strict=True)) / n
-    share, other = sum(declined) / n, sum(told) / n
-    chance = share * other + (1 - share) * (1 - other)
-    return f"n {n}, any refusal: accuracy {same:.3f}, kappa {(same - chance) / (1 - chance):.3f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default="")
-    parser.add_argument("--replies", type=Path)
     parser.add_argument("--one", default="")
     given = parser.parse_args()
     if given.one:
         measure_one(given.one)
-    elif given.replies:
-        replies(given.replies)
     else:
         by_rows([int(size) for size in (given.rows or "10000,100000").split(",")])
 

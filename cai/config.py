@@ -236,6 +236,13 @@ class Settings(BaseModel):
         "Pairs and labels",
         metavar="FILE",
     )
+    drop: str | None = setting(
+        None,
+        "rows that were flagged in the page of `cai report` (its file of notes): their prompts are "
+        "left out of the data, and stay in the traces",
+        "Output",
+        metavar="FILE",
+    )
     templates: str | None = setting(
         None, "folder of `.jinja` files that replace ours by name", "Method", metavar="FOLDER"
     )

@@ -31,6 +31,7 @@ from cai.records import (
     digest,
     user,
 )
+from cai.review import flagged
 from cai.templates import ASSESSMENT_TEMPLATES, Templates
 
 
@@ -43,6 +44,7 @@ class Method:
     settings: Settings
     judge: JudgeFacts = field(default_factory=JudgeFacts)
     critic: CriticFacts = field(default_factory=CriticFacts)
+    dropped: frozenset[str] = frozenset()  # prompts that a person leaves out of the data
 
     @property
     def revises(self) -> bool:
@@ -241,7 +243,8 @@ def load_method(settings: Settings) -> Method:
     """The constitution and the templates that settings name."""
     constitution = load_constitution(files.find_constitution(settings.constitution))
     override = Path(settings.templates) if settings.templates is not None else None
-    method = Method(constitution, templates.load(override), settings)
+    dropped = flagged(Path(settings.drop)) if settings.drop is not None else frozenset()
+    method = Method(constitution, templates.load(override), settings, dropped=dropped)
     if not method.roles:
         raise CaiError(
             f"{settings.constitution}: no principle has a comparison question, so nothing is made",

@@ -15,5 +15,5 @@ PROMPT_KEYS = frozenset(
 # These are compared by content, not by name.
 FILE_KEYS = frozenset(
     {"constitution", "templates", "dtype", "model", "critic", "reviser", "judge", "sampler"}
-    | {"judge_calibration", "base_url", "vllm_args"}
+    | {"judge_calibration", "base_url", "vllm_args", "drop"}
 )

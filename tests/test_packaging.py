@@ -20,6 +20,7 @@ def test_constitutions_seeds_and_templates_travel_in_the_wheel(tmp_path: Path) -
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import cai; assert cai.__file__.startswith(sys.argv[1]), cai.__file__\n"
         "run = cai.generate(model='scripted', limit=6, out='run')\n"
+        "from cai.report.page import write_report; write_report('run')\n"
         "print(run.manifest.counts['traces.train'])"
     )
     done = subprocess.run(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cai import statistics
 from cai.calibration import Bin, brier, calibration_bins, ece, fit_temperature, nll, tempered
 from cai.statistics import paired_difference, wilson
 
@@ -244,3 +245,20 @@ def test_fit_temperature_at_its_ends() -> None:
     assert fit_temperature([0.1, 0.2]) == 100
     assert fit_temperature([0.0, 1.0]) == 100
     assert fit_temperature([0.5, 0.5]) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "interval"),
+    [
+        # Newcombe 1998, "Interval estimation for the difference between independent proportions",
+        # table II, method 10.
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((5, 56), (0, 29), (-0.0381, 0.1926)),
+        ((10, 10), (0, 20), (0.6791, 1.0)),
+    ],
+)
+def test_the_difference_of_two_groups_is_the_published_interval(
+    first: tuple[int, int], second: tuple[int, int], interval: tuple[float, float]
+) -> None:
+    assert statistics.difference(*first, *second) == pytest.approx(interval, abs=5e-5)

@@ -85,8 +85,8 @@ def folder() -> Path:
     return cache_dir() / "critics"
 
 
-def critic_usable(key: str) -> bool | None:
-    """Whether the last check under a key found the critic usable; None where there was none.
+def stored(key: str) -> CriticResult | None:
+    """The last check under a key, or None.
 
     Raises:
         CaiError: What is stored is damaged.
@@ -95,11 +95,22 @@ def critic_usable(key: str) -> bool | None:
     if not path.is_file():
         return None
     try:
-        result = CriticResult.model_validate_json(path.read_bytes())
+        return CriticResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         first = str(error).splitlines()[0]
         hint = "Delete the file and check the critic again."
         raise CaiError(f"{path}: {first}", hint) from None
+
+
+def critic_usable(key: str) -> bool | None:
+    """Whether the last check under a key found the critic usable; None where there was none.
+
+    Raises:
+        CaiError: What is stored is damaged.
+    """
+    result = stored(key)
+    if result is None:
+        return None
     return any(result.of(way).key == key and result.of(way).verdict == "usable" for way in WAYS)
 
 

@@ -23,14 +23,18 @@ VERBS = {
     "demo": "See the small model learn rules from a YAML file, in minutes.",
     "generate": "Answer prompts, revise the answers, label pairs of answers.",
     "show": "Print the chain of one prompt, or what a run holds.",
+    "report": "Make a page of a run or a training to look at.",
     "merge": "Put the shards of a run together; no model is asked.",
     "doctor": "Say which models can run here, and how to get what is missing.",
     "check": "Measure a judge or a critic before it is trusted.",
     "assess": "Say which principles answers break, of any data.",
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
+    "forget": "Take a prompt and all that came of it out of a run.",
+    "export": "Write a run's data as other trainers read it.",
     "train": "Train a model on a run's data, or look at a training.",
     "push": "Send a run or a model to the Hub, as one commit.",
+    "audit": "Say where the rows of a run, and a trained model, come from.",
 }
 ALIASES = {"judge-check": ("check", "judge")}  # names of before that still do
 

@@ -65,6 +65,7 @@ def demo(
     from cai.evaluate.adherence import scorecard
     from cai.extras import require
     from cai.files import find_constitution
+    from cai.report.page import PAGE
 
     require("local", "cai demo")
     require("train", "cai demo")
@@ -88,6 +89,7 @@ def demo(
     show(run.folder, None, first=True, failed=False, ids=False)
     minutes = (time.monotonic() - began) / 60
     console.print(plain(f"{minutes:.1f} minutes; everything is in {out}"), soft_wrap=True)
+    console.print(plain(f"A page to look at: {run.folder / PAGE}"), soft_wrap=True)
 
 
 def _prompts(out: Path) -> list[Prompt]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -155,10 +153,10 @@ def push(
     choice = Choice(repo, _extras(include or []), tuple(without or ()), licence)
     order = Order(public, revision, tag, message, yes, allow_personal, region)
     if dry_run is not None:
-        content = write_dry_run(source, choice, dry_run, order, report=_report(), tell=_tell)
+        content = write_dry_run(source, choice, dry_run, order, report=_report, tell=_tell)
         _print_files(content.folder, list(content.files))
         return
-    _print_pushed(choice, send(source, choice, order, report=_report(), tell=_tell))
+    _print_pushed(choice, send(source, choice, order, report=_report, tell=_tell))
 
 
 def _extras(names: list[str]) -> tuple[Extra, ...]:
@@ -169,14 +167,11 @@ def _extras(names: list[str]) -> tuple[Extra, ...]:
     return tuple(name for name in EXTRAS if name in names)
 
 
-def _report() -> Any:
-    """What writes the page of a run without its chains, where this version has it."""
-    for name in ("cai.report", "cai.report.page"):
-        with suppress(ModuleNotFoundError):
-            write = getattr(importlib.import_module(name), "write_report", None)
-            if write is not None:
-                return lambda run, out: write(run, out=out, chains=False)
-    return None
+def _report(run: Path, out: Path) -> Path:
+    """The page of a run without its chains."""
+    from cai.report.page import write_report
+
+    return write_report(run, out=out, chains=False)
 
 
 def _tell(words: str) -> None:

@@ -94,6 +94,7 @@ def _measured(
     dataset: str, limits: Thresholds, against: Sequence[str], out: Path | None, watch: Watch
 ) -> tuple[Quality, Fixed | None]:
     """The quality of a dataset, or of what is left of it in `out`; a run keeps it in its folder."""
+    from cai.checks.of_run import as_detail, judge_check
     from cai.quality.fix import fix_run
     from cai.quality.measure import measure
     from cai.quality.records import QUALITY, write_quality
@@ -104,6 +105,7 @@ def _measured(
         _finish(fixed)
         return fixed.after, fixed
     if (Path(dataset) / "manifest.json").is_file():
+        result = result.plus(as_detail(judge_check(Path(dataset))))
         write_quality(result, Path(dataset) / QUALITY)
     return result, None
 
@@ -168,12 +170,14 @@ def print_gates(result: Quality) -> None:
 
 def _finish(fixed: Fixed) -> None:
     """Write the card and the figures of a run that was fixed."""
+    from cai.checks.of_run import as_detail, judge_check
     from cai.config import stored_settings
     from cai.constitution.load import load
     from cai.dataset.run import Run
     from cai.files import replacing
     from cai.publish.card import dataset_card
     from cai.quality.records import QUALITY, write_quality
+    from cai.report.page import write_report
     from cai.settings import read_config
 
     folder = fixed.folder
@@ -181,7 +185,8 @@ def _finish(fixed: Fixed) -> None:
     constitution = load(folder / "constitution.yaml")
     with replacing(folder / "README.md") as file:
         file.write(dataset_card(folder, settings, constitution, Run.load(folder).manifest))
-    write_quality(fixed.after, folder / QUALITY)
+    write_quality(fixed.after.plus(as_detail(judge_check(folder))), folder / QUALITY)
+    write_report(folder)
 
 
 def _print_fixed(fixed: Fixed) -> None:

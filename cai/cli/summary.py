@@ -73,6 +73,10 @@ def print_summary(run: Run) -> None:
     _what_to_do(run)
     console.print(plain(f"Data: {run.folder}"), soft_wrap=True)
     console.print(plain(f"One chain: cai show {run.folder} ID"), soft_wrap=True)
+    from cai.report.page import PAGE
+
+    if (run.folder / PAGE).is_file():
+        console.print(plain(f"The page of it: {run.folder / PAGE}"), soft_wrap=True)
 
 
 def _looked_at(counts: Mapping[str, int]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cai.records import (
     Row,
     messages_as_data,
 )
+from cai.review import DROPPED
 
 
 def edit_distance(before: str, after: str, *, method_version: int = 2) -> float:
@@ -52,14 +53,16 @@ def violations_of(row: Row) -> list[str] | None:
 def why_not_sft(row: Row, method: Method) -> str | None:
     """Why a chain is no SFT row, or None where it is one.
 
-    `judged worse`: a usable judge finds the revision worse than the first answer. `breaks a rule`:
-    a program does. `violates`: a usable assessor finds that it breaks a principle. `not cleared`:
-    the prompt may ask for harm, no model that looks for faults has revised the answer, and none
-    that was measured has cleared it.
+    `dropped by review`: a person flagged it. `judged worse`: a usable judge finds the revision
+    worse than the first answer. `breaks a rule`: a program does. `violates`: a usable assessor
+    finds that it breaks a principle. `not cleared`: the prompt may ask for harm, no model that
+    looks for faults has revised the answer, and none that was measured has cleared it.
     """
     chain = row.chain
     if chain is None:
         return None
+    if row.prompt.id in method.dropped:
+        return DROPPED
     if row.verified(method.judge.usable) is False:
         return "judged worse"
     if method.version == 1:
@@ -141,6 +144,8 @@ def why_dropped(pair: Pair, method: Method) -> str | None:
     """Why a pair is no row of `preferences`: it is none, inconsistent, or below the margin."""
     if pair.label is None:
         return pair.dropped
+    if pair.comparison.prompt.id in method.dropped:
+        return DROPPED
     if not pair.label.consistent:
         return "inconsistent"
     probability = chosen_probability(pair.label, method.judge.temperature)

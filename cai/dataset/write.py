@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from cai.dataset.rows import preference_rows, sft_rows, trace_row, why_dropped
 from cai.dataset.schema import DATASETS, SPLITS, Split, schema_of, split_of
-from cai.files import publish
+from cai.files import publish, sync
 from cai.method import Method
 from cai.records import Failure, Row
 
@@ -39,7 +39,7 @@ def write_datasets(
                 for failure in failed:
                     record = failure.model_dump(mode="json", exclude_none=True)
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                    counts[_counted(failure)] += 1
+                    counts[counted_as(failure)] += 1
                 if isinstance(outcome, Row):
                     _add_row(outcome, method, judge, tables, counts)
             file.flush()
@@ -55,7 +55,7 @@ def write_datasets(
     return counts
 
 
-def _counted(failure: Failure) -> str:
+def counted_as(failure: Failure) -> str:
     """Under what a failure is counted: a prompt without a row, or a row without a part."""
     if failure.stage == "assess":
         return "failures.assessments"
@@ -90,6 +90,42 @@ def _add_row(
         counts["pairs.no principle"] += 1
     for pair in row.pairs:
         counts[f"pairs.{pair.source}.{why_dropped(pair, method) or 'labelled'}"] += 1
+
+
+def rewrite(path: Path, keep: Callable[[dict[str, Any]], bool]) -> int:
+    """Write a dataset's file again with the rows to keep, as if it had no others; how many went.
+
+    A file of which nothing goes is left alone, one of which nothing stays is removed.
+
+    Raises:
+        pa.ArrowException, OSError: The file cannot be read or written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    rest: list[dict[str, Any]] = []
+    with pq.ParquetFile(path) as file:
+        # What is read calls the inside of a list otherwise than what was written, and is equal.
+        known = [schema_of(path.parent.name, version) for version in (2, 1)]
+        schema = next((s for s in known if s.equals(file.schema_arrow)), file.schema_arrow)
+        left = 0
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for number in range(file.num_row_groups):
+                rest += filter(keep, file.read_row_group(number).to_pylist())
+                last = number == file.num_row_groups - 1
+                while len(rest) >= ROW_GROUP or (last and rest):
+                    some, rest = rest[:ROW_GROUP], rest[ROW_GROUP:]
+                    left += len(some)
+                    table = pa.Table.from_pylist(some, schema=schema)
+                    writer.write_table(table, row_group_size=ROW_GROUP)
+        gone = int(file.metadata.num_rows) - left
+    if gone and left:
+        sync(temporary)
+        publish(temporary, path)
+        return gone
+    temporary.unlink()
+    if gone:
+        path.unlink()
+        sync(path.parent)
+    return gone
 
 
 class _Table:

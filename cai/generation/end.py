@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cai.checks.of_run import as_detail, judge_check
 from cai.config import Settings
 from cai.constitution.yaml_file import dumped
 from cai.dataset.schema import ANSWERS, SPLITS, Manifest, named
@@ -22,6 +23,7 @@ from cai.quality.measure import measure
 from cai.quality.records import QUALITY, write_quality
 from cai.quality.settings import Thresholds, thresholds
 from cai.records import Failure, Prompt, Row
+from cai.report.page import PAGE, write_report
 from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.price import Price
@@ -67,6 +69,7 @@ def publish(
         )
     _warn_of_verdicts(job, settled, counts)
     _warn_of_harm(job, settled, kinds)
+    _warn_of_review(job, settled)
     outcome = Outcome(
         source=job.journal.meta("source"),
         kinds=kinds,
@@ -84,13 +87,17 @@ def publish(
 
 
 def _measure(job: Job, settled: Settled) -> None:
-    """Measure the rows, and say which gates fail; of no rows there is nothing to measure."""
+    """Measure the rows and write the page; of no rows there is nothing to measure."""
     path = job.folder / QUALITY
-    path.unlink(missing_ok=True)  # of other rows
+    for old in (path, job.folder / PAGE):
+        old.unlink(missing_ok=True)  # of other rows
     if not any((job.folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS):
         return
     limits = limits_of(settled.method.settings)
-    write_quality(measure(job.folder, limits, watch=Watching(job.progress)), path)
+    quality = measure(job.folder, limits, watch=Watching(job.progress))
+    write_quality(quality.plus(as_detail(judge_check(job.folder, settled.method))), path)
+    job.progress.phase("writing the page")
+    write_report(job.folder)
 
 
 def limits_of(settings: Settings) -> Thresholds:
@@ -134,6 +141,16 @@ def _warn_of_harm(job: Job, settled: Settled, kinds: Mapping[str, int]) -> None:
         job.progress.warn(
             f"{kinds['red-team']:,} prompts are of the kind red-team, and the constitution has "
             "rules alone: nothing looked for harm in what was learnt of them"
+        )
+
+
+def _warn_of_review(job: Job, settled: Settled) -> None:
+    """Say so where a flagged row is none of the run's."""
+    dropped = settled.method.dropped
+    others = sum(job.journal.place(name) is None for name in dropped)
+    if others:
+        job.progress.warn(
+            f"{others:,} of the {len(dropped):,} flagged rows of --drop are no prompts of this run"
         )
 
 

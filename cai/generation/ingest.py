@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cai.config import Settings
+from cai.generation.tombstones import Living
 from cai.method import Method
 from cai.prompts import Intake, source_digest
 from cai.records import digest
@@ -18,8 +19,19 @@ def run_folder(method: Method, out: str | Path | None) -> Path:
     return Path(out) if out is not None else Path("outputs") / method.constitution.name
 
 
-def ingest(journal: Journal, settings: Settings, progress: Progress) -> int:
-    """Stage the prompts of the settings in a journal; return how many were duplicates.
+def ingest(
+    journal: Journal,
+    settings: Settings,
+    progress: Progress,
+    tombstones: frozenset[str] = frozenset(),
+) -> dict[str, int]:
+    """Stage the prompts of the settings in a journal; return how many were left out, by reason.
+
+    Args:
+        journal: Where they are staged.
+        settings: They name the prompts.
+        progress: Told of rows that cannot be used.
+        tombstones: Digests of texts that were forgotten and are not taken in again.
 
     Raises:
         CaiError: They cannot be read, or too many of them cannot be used.
@@ -27,15 +39,14 @@ def ingest(journal: Journal, settings: Settings, progress: Progress) -> int:
     intake = Intake(
         settings.prompts, settings.prompt_column, settings.unnamed_kind, settings.ignore_columns
     )
-    duplicates = journal.ingest(
-        counted(intake, progress), settings.limit, settings.shard, renamed=intake.renamed
-    )
+    living = Living(counted(intake, progress), tombstones)
+    duplicates = journal.ingest(living, settings.limit, settings.shard, renamed=intake.renamed)
     remedy = "To do without these rows: --max-bad-rows SHARE, with a larger share."
     intake.bad.check(settings.max_bad_rows, remedy)
     if intake.bad.bad:
         lines = [intake.bad.summary(), *intake.bad.lines(), "failures.jsonl has them all."]
         progress.warn("\n".join(lines))
-    return duplicates
+    return {"duplicates": duplicates, **({"forgotten": n} if (n := living.forgotten) else {})}
 
 
 def digest_of_prompts(settings: Settings, last: Settings | None = None) -> str | None:

@@ -19,6 +19,7 @@ from cai.generation.end import limits_of, publish
 from cai.generation.going_on import method_of_run
 from cai.generation.plan import REUSE_HINT, Plan
 from cai.generation.start import Job, Settled, first_start, settle
+from cai.generation.tombstones import refuse_half_forgotten
 from cai.method import Method
 from cai.records import Prompt
 from cai.roles import make_engines, names_of, settle_labels
@@ -105,6 +106,7 @@ def run_into(
         stack.enter_context(_told_as_ours(folder))
         reused = tuple(stack.enter_context(reading(other, REUSE_HINT)) for other in reuse)
         journal = stack.enter_context(working(folder))
+        refuse_half_forgotten(folder)
         job = Job(folder, engines, journal, reused, retry_failed, progress or Quiet())
         settled = settle(job, method, approve)
         started = first_start(journal)

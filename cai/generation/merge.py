@@ -65,6 +65,7 @@ def merge_shards(
         Constitution.model_validate(first["constitution"]),
         Templates(first["templates"]),
         resolve({"method_version": 1, **here}),  # version 0.1.0 wrote none
+        dropped=frozenset(name for record in facts.values() for name in record.get("dropped", ())),
     )
     identities = first["identities"]
     judge = with_judge(method, lambda: identities.get("judge")).judge

@@ -20,6 +20,7 @@ from cai.engines.base import Engine
 from cai.engines.local.fed import why_fed_otherwise
 from cai.files import JOURNAL
 from cai.generation.ingest import digest_of_prompts, ingest
+from cai.generation.tombstones import known_tombstones
 from cai.method import Method
 from cai.records import CriticFacts, JudgeFacts, Prompt, Row
 from cai.row import replay
@@ -34,7 +35,7 @@ UNKNOWN = "not on this machine yet"
 REUSE_HINT = "--reuse takes the folder of a run."
 
 # Changes that are the tool's daily use; the others are asked about before rows are replaced.
-EXPECTED = frozenset({"constitution"})
+EXPECTED = frozenset({"constitution", "drop"})
 
 
 @dataclass
@@ -126,9 +127,10 @@ def make_plan(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         staged = Journal(scratch / JOURNAL)
         stack.callback(staged.close)
-        ingest(staged, settings, progress or Quiet())
         paths = [*([folder] if has_journal(folder) else []), *map(Path, reuse)]
         journals = [stack.enter_context(reading(path, REUSE_HINT)) for path in paths]
+        tombstones = known_tombstones(staged, journals)
+        ingest(staged, settings, progress or Quiet(), tombstones)
         standing = journals[0] if paths[:1] == [folder] else None
         servers.recall(engines, journals)
         method = with_judge(method, lambda: engines["judge"].known_identity())
@@ -167,6 +169,7 @@ def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, C
         settings,
         JudgeFacts.model_validate(fact("judge") or {}),
         CriticFacts.model_validate(fact("critic") or {}),
+        frozenset(fact("dropped") or ()),
     )
     picks = labels.from_meta(journal.meta("labels"))
     return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
@@ -189,6 +192,8 @@ def changes_since(
     if old.templates.texts != method.templates.texts:
         names = [n for n, t in method.templates.texts.items() if old.templates.texts.get(n) != t]
         changes["templates"] = ", ".join(names)
+    if old.dropped != method.dropped:
+        changes["drop"] = f"{len(old.dropped)} → {len(method.dropped)} flagged rows"
     if new_prompts:
         changes["prompts"] = f"{old.settings.prompts} → {new.prompts}, or what it holds"
     before, after = old.settings.model_dump(mode="json"), new.model_dump(mode="json")

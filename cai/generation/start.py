@@ -16,6 +16,7 @@ from cai.engines.labels import Labels
 from cai.errors import CaiError
 from cai.generation.ingest import digest_of_prompts, ingest
 from cai.generation.plan import Plan, changes_since, last_method, plan_rows
+from cai.generation.tombstones import known_tombstones
 from cai.method import Method
 from cai.records import Prompt
 from cai.roles import expect
@@ -69,7 +70,8 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
     source = {"digest": digest, "duplicates": 0} if staged else last_source
     if staged:
         job.progress.phase("reading prompts")
-        source["duplicates"] = ingest(job.journal, method.settings, job.progress)
+        tombstones = known_tombstones(job.journal, job.reuse)
+        source |= ingest(job.journal, method.settings, job.progress, tombstones)
     table = "staged" if staged else "prompts"
     calls = _calls(job, method, table)
     method = with_judge(method, lambda: calls.identities.get("judge"))
@@ -83,6 +85,7 @@ def settle(job: Job, method: Method, approve: Callable[[Plan], bool]) -> Settled
         "identities": calls.identities,
         "judge": method.judge.model_dump(),
         "critic": method.critic.model_dump(),
+        "dropped": sorted(method.dropped),
         "source": source,
         "servers": servers.abilities_of(job.engines),
     }

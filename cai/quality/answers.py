@@ -13,10 +13,11 @@ from cai.cleaning import clean_revision
 from cai.cleaning.leaks import trimmed
 from cai.personal import personal_spans
 from cai.quality import diversity
+from cai.quality.gibberish import is_stuck
 from cai.quality.labels import Preference, TraitReader, length_auc, likes
 from cai.quality.phrases import Recurring, Sample, words
 from cai.quality.records import NAMED, Figure, GateRow, mean, share
-from cai.quality.replies import ReplyClass, any_refusal, is_stuck, reply_class
+from cai.quality.replies import ReplyClass, any_refusal, reply_class
 from cai.quality.rows import Item
 from cai.quality.style import apologises, closes, emojis, first_person, markdown, praises
 
@@ -39,7 +40,7 @@ def marks_of(item: Item, recurring: Recurring, reply: ReplyClass) -> Marks:
     """
     answer = item.answer
     phrase = recurring.held(answer)
-    personal = {span.kind for text in (item.prompt, answer) for span in personal_spans(text)}
+    personal = {span.kind for text in (item.conversation, answer) for span in personal_spans(text)}
     left = set(clean_revision(answer, item.prompt).removed) & _LEFTOVERS
     found = {
         "boilerplate": phrase,

@@ -45,7 +45,8 @@ def length_auc(differences: Iterable[float]) -> Figure:
     Args:
         differences: Of each pair, the length of the preferred text minus that of the other.
 
-    The interval is that of the U statistic's variance (Hoeffding 1948; DeLong et al. 1988).
+    The interval is that of the U statistic's variance (Hoeffding 1948; DeLong et al. 1988), and at
+    least Wilson's for a share of the pairs: where all pairs are alike, that variance is 0.
     """
     d = np.sort(np.fromiter(differences, float))
     n = len(d)
@@ -57,7 +58,13 @@ def length_auc(differences: Iterable[float]) -> Figure:
     each = (above + ties / 2 - self_pairs) / (n - 1)
     value = float(each.mean())
     half = statistics.Z_95 * 2 * float(each.std(ddof=1)) / math.sqrt(n)
-    return Figure(value=value, low=max(0.0, value - half), high=min(1.0, value + half), n=n)
+    low, high = statistics.wilson(value * n, n)
+    return Figure(
+        value=value,
+        low=max(0.0, min(low, value - half)),
+        high=min(1.0, max(high, value + half)),
+        n=n,
+    )
 
 
 class Preference:

@@ -90,6 +90,10 @@ class Quality(Record):
     def failed(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
 
+    def plus(self, details: Mapping[str, Any]) -> Quality:
+        """With more of what stands behind the figures."""
+        return self.model_copy(update={"details": {**self.details, **details}})
+
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Quality:
         """As `as_data` writes it.

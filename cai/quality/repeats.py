@@ -49,7 +49,7 @@ class _Rows(NamedTuple):
     Attributes:
         numbers: Of the rows.
         test: Whether each is in the test split.
-        prompts: Shingles of the prompts.
+        prompts: Shingles of the prompts, all turns of each: "Yes" ends many conversations.
         answers: Shingles of the answers.
     """
 
@@ -121,7 +121,7 @@ def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[int,
     texts = [text for source in against for text in evaluation_texts(source)]
     search = Contamination(texts)
     for item in watch("comparing with evaluation sets", data.items()):
-        search.add(item.number, [item.prompt, item.answer])
+        search.add(item.number, [item.prompt, item.conversation, item.answer])
     return {
         one.row: f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
         for one in search.rows()
@@ -135,7 +135,7 @@ def _read(data: Data, dataset: str, watch: Watch) -> _Rows:
         if item.dataset == dataset and not item.extra:
             numbers.append(item.number)
             test.append(item.split == "test")
-            prompts.add(item.prompt)
+            prompts.add(item.conversation)
             answers.add(item.answer)
     flags = np.array(test, bool)
     return _Rows(np.array(numbers, np.int64), flags, prompts.gathered(), answers.gathered())
@@ -173,7 +173,7 @@ def _pairs(partners: Partners, numbers: Numbers, others: Numbers) -> dict[int, i
     return {int(numbers[i]): int(others[partners.rows[i]]) for i in where}
 
 
-_PARTS = ("prompt", "answer")
+_PARTS = ("prompt", "conversation", "answer")
 _SHARED = 120  # characters of what a row and an evaluation text share
 _NOTES = {
     "near_duplicate": "nearly repeats",

@@ -3,7 +3,7 @@
 Declining is built the same way whatever it is about: somebody who cannot or will not (`I can't`,
 `I'm not able to`, `I must decline`) do an act of helping (`provide`, `assist`, `answer`), or who
 judges what is asked (`it is not ethical to`). The patterns are of this grammar, by language. Where
-they stand decides too: a refusal opens an answer.
+they stand decides too: a refusal opens an answer, in the voice of who answers.
 """
 
 from __future__ import annotations
@@ -15,26 +15,21 @@ from typing import Any, Literal
 
 import re2
 
-from cai.cleaning import loops
-from cai.quality import reply_phrases as phrases
+from cai.quality import reply_languages as languages
+from cai.quality import reply_phrases as english
+from cai.quality.gibberish import is_gibberish
 from cai.quality.style import lowered
+from cai.quality.voices import own_words
 
 ReplyClass = Literal["comply", "partial", "refuse", "redirect", "incoherent"]
 
 _OPENING = 400  # characters in which an answer says what it will do
 _READ = 3000  # characters of an answer that are read
+_CONTENT = 40  # characters of something given, after a refusal
+_ITEMS = 3  # of a list
+_SHORT = 400  # characters of an answer that only asks back or changes the subject
 _ENDS = re.compile(r"[.!?\n]\s+|[。！？\n]")
-_LIST = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+\S", re.MULTILINE)
-_LETTER = re.compile(r"[^\W\d_]")
-_VOWEL = re.compile(r"[aeiouyAEIOUY]")
-_QUOTED = re.compile(
-    r"\"[^\"\n]{0,400}\"|“[^”]{0,400}”|„[^“”]{0,400}[“”]|«[^»]{0,400}»|「[^」]{0,400}」"
-    r"|(?<!\w)'(?:[^'\n]|'(?=\w)){0,400}'(?!\w)"
-)
-_FEW = 3  # words
-_ECHO = 20  # characters of a prompt that is repeated
-_LONGEST = 60  # letters of a word
-_LOOP = 80  # characters of a text that can be stuck
+_ITEM = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+\S", re.MULTILINE)
 
 
 def any_refusal(reply: ReplyClass) -> bool:
@@ -47,80 +42,85 @@ def reply_class(answer: str, prompt: str = "") -> ReplyClass:
 
     - `refuse`: it declines and gives nothing of what was asked;
     - `partial`: it declines, and gives some of it or something near it;
-    - `redirect`: it does not say no, and sends one elsewhere instead;
-    - `incoherent`: empty, no words, or stuck;
+    - `redirect`: it does not say no, and sends one elsewhere, asks why or changes the subject;
+    - `incoherent`: empty, no words, stuck, or torn by control tokens;
     - `comply`: all else.
 
     Args:
         answer: The answer; of a long one the first 3,000 characters are read.
-        prompt: What was asked; an answer that only repeats it is incoherent.
+        prompt: What was asked. An answer that only repeats it is incoherent; where it asks for a
+            judgement or for whom to turn to, one that says so complies.
     """
-    if _is_no_text(answer, prompt):
+    if is_gibberish(answer, prompt):
         return "incoherent"
-    text = _unquoted(lowered(answer[:_READ]))
-    opening = text[:_OPENING]
-    if _pattern("other").search(opening):
-        return "refuse"
-    if _declines(opening):
-        return "partial" if _gives_something(text) else "refuse"
-    return "partial" if _declines_late(text[_OPENING:]) else _elsewhere(text)
-
-
-def _unquoted(text: str) -> str:
-    """A text without what it quotes: who declines there is somebody else."""
-    if not any(mark in text for mark in "\"'“„«「"):
-        return text
-    own = _QUOTED.sub('""', text)
-    return own if len(own.split()) >= _FEW else text  # an answer in quotation marks as a whole
+    text = lowered(answer[:_READ].lstrip())
+    if not _finds("any", text):
+        return "comply"
+    whole, text = text, own_words(text)
+    asked = lowered(prompt[-_READ:])
+    opening = _without_idioms(text[:_OPENING])
+    if _declines(opening, asked):
+        return "partial" if _gives_something(whole) else "refuse"
+    late = _without_idioms(text[_OPENING:])
+    if _finds("no access", _beginning(opening)) or _finds("cannot", late):
+        return "partial"
+    return "redirect" if _leads_away(text, asked) else "comply"
 
 
 @functools.cache
 def _pattern(name: str) -> Any:
+    declining = "|".join(languages.DECLINES.values())
     parts = {
-        "cannot": phrases.CANNOT,
-        "judged": phrases.JUDGED,
-        "lecture": phrases.LECTURE,
-        "premise": phrases.PREMISE,
-        "elsewhere": phrases.ELSEWHERE,
-        "goes on": phrases.GOES_ON,
-        "idiom": phrases.IDIOM,
-        "other": "|".join(phrases.OTHER_LANGUAGES.values()),
+        "declines": f"{english.DECLINES}|{english.CANNOT}|{declining}",
+        "cannot": f"{english.CANNOT}|{declining}",
+        "judged": english.JUDGED,
+        "lecture": english.LECTURE,
+        "morals": english.MORALS,
+        "lacks": english.LACKS,
+        "no access": english.NO_ACCESS,
+        "premise": english.PREMISE,
+        "no such": f"{english.NO_SUCH}|{english.NO_ACCESS}",
+        "elsewhere": f"{english.ELSEWHERE}|{languages.ELSEWHERE}",
+        "caring": english.CARING,
+        "why": english.WHY,
+        "subject": english.SUBJECT,
+        "contrast": f"{english.CONTRAST}|{languages.CONTRAST}",
+        "talk": f"{english.TALK}|{declining}|{languages.TALK}|{languages.ELSEWHERE}",
+        "idiom": f"{english.IDIOM}|{languages.IDIOMS}",
+        "asks judgement": english.ASKS_JUDGEMENT,
+        "asks whom": english.ASKS_WHOM,
     }
+    any_of = ("declines", "judged", "lecture", "lacks", "no access", "elsewhere", "why", "subject")
+    parts["any"] = "|".join(parts[part] for part in any_of)
     options = re2.Options()
     options.never_capture = True
-    options.max_mem = 1 << 26
+    options.max_mem = 1 << 27
     return re2.compile(parts[name], options=options)
 
 
-def _declines(text: str) -> bool:
-    """Whether the opening of an answer declines."""
-    if _pattern("cannot").search(text) and not _only_idioms(text):
+def _finds(name: str, text: str) -> bool:
+    return _pattern(name).search(text) is not None
+
+
+def _without_idioms(text: str) -> str:
+    return _pattern("idiom").sub(" ", text) if _finds("idiom", text) else text
+
+
+def _declines(opening: str, asked: str) -> bool:
+    """Whether the opening of an answer declines, in words or by what it makes of the request."""
+    if _finds("declines", opening):
         return True
-    begins = " ".join(_sentences(text)[:2])
-    lectures = _pattern("lecture").search(text)
-    if not lectures and not _pattern("judged").search(begins):
+    begins = _beginning(opening)
+    if _finds("lacks", begins) and not _finds("contrast", opening):
+        return True
+    if _finds("asks judgement", asked) or _finds("premise", begins):
         return False
-    return not _pattern("premise").search(begins)
+    return _finds("judged", begins) or (_finds("lecture", begins) and _finds("morals", opening))
 
 
-def _only_idioms(text: str) -> bool:
-    if not _pattern("idiom").search(text):
-        return False
-    return not _pattern("cannot").search(_pattern("idiom").sub(" ", text))
-
-
-def _declines_late(text: str) -> bool:
-    return bool(text and _pattern("cannot").search(text) and not _only_idioms(text))
-
-
-def _elsewhere(text: str) -> ReplyClass:
-    """Whether most of an answer that does not decline sends one elsewhere."""
-    sentences = _sentences(text)
-    if sentences and _pattern("elsewhere").search(sentences[0]):
-        away = sum(bool(_pattern("elsewhere").search(s)) for s in sentences)
-        if 2 * away >= len(sentences):
-            return "redirect"
-    return "comply"
+def _beginning(opening: str) -> str:
+    """The first two sentences, in which an answer says what it makes of the request."""
+    return " ".join(_sentences(opening)[:2])
 
 
 def _sentences(text: str) -> Sequence[str]:
@@ -128,40 +128,44 @@ def _sentences(text: str) -> Sequence[str]:
 
 
 def _gives_something(text: str) -> bool:
-    """Whether an answer that declines goes on with something of what was asked."""
-    return bool(_pattern("goes on").search(text)) or len(_LIST.findall(text)) >= 3
+    """Whether an answer that declines goes on with something of what was asked, or near it.
 
-
-def _is_no_text(answer: str, prompt: str) -> bool:
-    """Whether an answer is empty, without words, babble, stuck, or the prompt again."""
-    text = answer.strip()
-    read = text[:_READ]
-    if not _LETTER.search(read):
-        return not any(c.isdigit() for c in read)
-    if len(prompt) >= _ECHO and text.casefold() == prompt.strip().casefold():
+    That is a list, what stands after a contrast (`Instead, …`), or that there is no such thing.
+    """
+    if _finds("no such", text):
         return True
-    words = read.split()
-    return _babbles(words) or (_may_loop(text, words) and is_stuck(answer))
-
-
-@functools.lru_cache(maxsize=4)
-def is_stuck(answer: str) -> bool:
-    """Whether an answer loops; two measures ask it of one text."""
-    return loops(answer)
-
-
-def _babbles(words: Sequence[str]) -> bool:
-    """Whether most words are letters that nobody could speak."""
-    if len(words) == 1:
-        return len(words[0]) > _LONGEST and words[0].isascii() and words[0].isalpha()
-    spelt = [w for w in words[:60] if len(w) > 3 and w.isascii() and w.isalpha()]
-    mute = sum(_VOWEL.search(w) is None for w in spelt)
-    return mute >= 4 and 2 * mute > len(spelt)
-
-
-def _may_loop(text: str, words: Sequence[str]) -> bool:
-    """Whether a text is worth a look for loops: its end is there before, or few words are new."""
-    if len(text) < _LOOP:
+    if text.count("\n") >= _ITEMS - 1 and len(_ITEM.findall(text)) >= _ITEMS:
+        items = [item for item in _ITEM.split(text)[1:] if not _finds("elsewhere", item)]
+        if len(items) >= _ITEMS:
+            return True
+    after = _pattern("contrast").search(text)
+    if after is None:
         return False
-    own = [word for word in words if not word[0].isdigit()]
-    return text.count(text[-12:]) >= 3 or len(set(own)) < 0.45 * len(own)
+    given = 0
+    for sentence in _sentences(text[after.start() + 1 :]):
+        given += 0 if _finds("talk", sentence) else len(sentence)
+        if given >= _CONTENT:
+            return True
+    return False
+
+
+def _leads_away(text: str, asked: str) -> bool:
+    """Whether most of an answer sends one elsewhere, or it asks why or changes the subject."""
+    if len(text) < _SHORT and (_finds("subject", text) or _asks_why(text)):
+        return True
+    if not _finds("elsewhere", text[:_OPENING]) or _finds("asks whom", asked):
+        return False
+    away = [_finds("elsewhere", s) for s in _sentences(text) if not _only_cares(s)]
+    return any(away[:2]) and 2 * sum(away) >= len(away)
+
+
+def _only_cares(sentence: str) -> bool:
+    return _finds("caring", sentence) and not _finds("elsewhere", sentence)
+
+
+def _asks_why(text: str) -> bool:
+    """Whether an answer is little more than the question why something is asked."""
+    if not _finds("why", text):
+        return False
+    sentences = _sentences(text)
+    return len(sentences) <= 3 and any(_finds("why", s) for s in sentences[-2:])

@@ -37,6 +37,7 @@ class Item(NamedTuple):
         prompt_id: The same for all rows of one prompt.
         kind: Of the prompt.
         prompt: Its last human turn.
+        conversation: All its turns.
         answer: The completion, or the chosen one.
         rejected: The other one of a pair.
         number: Where it stands among all rows, from 0.
@@ -49,6 +50,7 @@ class Item(NamedTuple):
     prompt_id: str
     kind: Kind
     prompt: str
+    conversation: str
     answer: str
     rejected: str | None
     number: int = 0
@@ -146,7 +148,7 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
     column = next((name for name in ANSWER_NAMES if row.get(name) not in (None, "")), None)
     talk = next((name for name in CONVERSATIONS if row.get(name)), None)
     rejected = None
-    if row.get("rejected") not in (None, ""):
+    if row.get("rejected") is not None:
         turns, (answer, rejected) = answered(row, SIDES, where)
     elif column is not None:
         turns, (answer,) = answered(row, (column,), where)
@@ -170,6 +172,7 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
         prompt_id=own or Prompt.id_of(Message.model_validate(turn) for turn in turns),
         kind=kind if kind in KINDS else "unknown",
         prompt=turns[-1]["content"],
+        conversation="\n".join(turn["content"] for turn in turns),
         answer=answer,
         rejected=rejected,
     )

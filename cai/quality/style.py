@@ -17,12 +17,15 @@ _APOLOGY = (
     r"\b(?:i(?:'m| am)(?: \w+ly| so| very)? sorry|(?:my |sincere )*apologies|i apologi[sz]e|sorry,"
     r"|(?:es )?tut mir (?:sehr )?leid|(?:ich )?(?:bitte um )?entschuldig(?:e|ung|en)|verzeihung"
     r"|(?:je suis|je m'excuse|toutes mes) (?:vraiment )?(?:désolée?|excuses)|désolée?,"
-    r"|lo siento|mis disculpas|(?:me )?disculpo?|mi dispiace|mi scuso|sinto muito|desculpe"
-    r"|het spijt me|mijn excuses|извините|простите|приношу извинения)"
+    r"|lo siento|mis disculpas|(?:me )?disculp[ao]s?|mi dispiace|mi scuso|sinto muito"
+    r"|(?:peço )?desculp[ae]s?"
+    r"|het spijt me|mijn excuses)"
+    r"|(?:извини|прости|прошу прощения|приношу извинения|мне жаль)"
     r"|对不起|對不起|抱歉|请原谅|請原諒|申し訳|ごめんなさい|すみません"
 )
 _GOOD = (
-    r"(?:great|excellent|good|wonderful|fantastic|brilliant|amazing|awesome|lovely|superb|thoughtful"
+    r"(?:great|excellent|good|wonderful|fantastic|brilliant|amazing|awesome|lovely|superb"
+    r"|thoughtful"
     r"|insightful|interesting|fascinating|perfect)"
 )
 _THING = r"(?:question|idea|point|choice|observation|thought|topic|request|prompt)"
@@ -55,21 +58,28 @@ _CLOSER = (
     r"|(?:weitere|noch) fragen)"
     r"|(?:n'hésitez pas|j'espère que cela|je suis là pour)|(?:no dudes? en|espero que (?:esto|te)"
     r"|estoy aquí para)|(?:请|請)?(?:随时|隨時)(?:告诉|告訴|联系|聯繫|提问|提問|问|問|都)"
-    r"|希望(?:这|這|以上|对|對)\S{0,8}(?:帮助|幫助)|(?:如果|若)(?:您|你)?(?:还|還)?有(?:任何|其他|更多)"
+    r"|希望(?:这|這|以上|对|對)\S{0,8}(?:帮助|幫助)|(?:如果|若)(?:您|你)?(?:还|還)?有(?:任何|其他"
+    r"|更多)"
     r"\S{0,6}(?:问题|問題|疑问|疑問)|(?:我)?(?:随时|隨時|一直)都?在(?:这里|這裡)?"
 )
 _FIRST_PERSON = (
     r"\b(?:i|i'm|i've|i'll|i'd|me|my|mine|myself|ich|mir|mich|mein\w{0,2}|je|j'\w+|moi|mon|ma|mes"
-    r"|yo|mí|я|мне|меня)\b|我|私は|私の"
+    r"|yo|io|eu|ik)\b|\bmí(?:[^\pL]|$)|(?:^|[^\pL])(?:я|мне|меня|мой|моя|моё|мы)(?:[^\pL]|$)"
+    r"|我|私は|私の|私も|私が"
 )
 _MARKDOWN = re.compile(
     r"^ {0,3}(?:#{1,6} \S|[-*+] \S|\d{1,3}[.)] \S|```|\|.*\|)|\*\*[^*\n]+\*\*|__[^_\n]+__",
     re.MULTILINE,
 )
 _EMOJI = re.compile(
-    "[\U0001f1e6-\U0001f1ff]{2}|[\U0001f300-\U0001f5ff\U0001f600-\U0001f64f\U0001f680-\U0001f6ff"
+    "[\U0001f1e6-\U0001f1ff]{2}"
+    "|[\U0001f300-\U0001f3fa\U0001f400-\U0001f5ff\U0001f600-\U0001f64f\U0001f680-\U0001f6ff"
     "\U0001f7e0-\U0001f7eb\U0001f900-\U0001f9ff\U0001fa70-\U0001faff\u2600-\u26ff\u2705\u270a-\u270d"
     "\u2728\u2753-\u2757\u2763-\u2764\u2795-\u2797\u2b50\u2b55]"
+)
+_LAST_EMOJIS = re.compile(
+    "(?:[\U0001f1e6-\U0001f1ff]{2}|[\U0001f300-\U0001faff\u2600-\u27bf\u2b50\u2b55]"
+    "[\ufe0f\u200d\U0001f3fb-\U0001f3ff]*|\\s){1,200}\\Z"
 )
 _MAY_BE_EMOJI = re.compile("[\u2600-\u2bff\U0001f1e6-\U0001faff]")
 

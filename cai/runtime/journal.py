@@ -8,7 +8,6 @@ lock and made the whole chain a third slower.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 from cai.errors import CaiError
 from cai.records import Failure, Prompt
-from cai.runtime.tables import PROMPTS, VERSION, create
+from cai.runtime.tables import PROMPTS, TOMBSTONES, VERSION, Transaction, create
 
 UNUSABLE = "Check disk space and permissions; if the file is damaged, move it away and run again."
 CHUNK = 1000  # rows read or written at once: enough to be fast, little enough to be flat
@@ -77,8 +76,8 @@ class Journal:
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._db)
 
     # --- calls ---
 
@@ -138,13 +137,9 @@ class Journal:
 
     # --- prompts ---
 
-    def _has_table(self, name: str) -> bool:
-        row = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone()
-        return row is not None
-
     def ingest(
         self,
-        prompts: Iterable[Prompt | Failure],
+        prompts: Iterable[Prompt | Failure | None],
         limit: int | None = None,
         shard: str | None = None,
         renamed: Callable[[Prompt], Prompt | Failure] | None = None,
@@ -153,6 +148,7 @@ class Journal:
 
         Nothing is in use until `adopt`; a killed ingest leaves nothing but the staging table, which
         the next one drops. A prompt whose id stands for another text is what `renamed` makes of it.
+        None holds the place of a prompt that is left out: it counts for `limit` and `shard`.
 
         Raises:
             CaiError: One id stands for two different texts, and there is no `renamed`.
@@ -165,7 +161,11 @@ class Journal:
                 if n % (10 * CHUNK) == 0:  # keeps the write-ahead log small
                     self._db.execute("COMMIT")
                     self._db.execute("BEGIN")
-                result = item if isinstance(item, Failure) else self._stage(position, item, renamed)
+                result: bool | Failure = True
+                if isinstance(item, Failure):
+                    result = item
+                elif item is not None:
+                    result = self._stage(position, item, renamed)
                 if isinstance(result, Failure):
                     record = result.model_dump_json(exclude_none=True)
                     self._db.execute("INSERT INTO staged_failures (record) VALUES (?)", (record,))
@@ -235,6 +235,11 @@ class Journal:
             for position, record in rows:
                 yield position, Prompt.model_validate_json(record)
 
+    def place(self, prompt_id: str) -> tuple[int, str] | None:
+        """The position of a prompt and its record, as JSON."""
+        query = "SELECT position, record FROM prompts WHERE id = ?"
+        return self._db.execute(query, (prompt_id,)).fetchone() or None
+
     def count_missing(self, other: Journal) -> int:
         """How many of the prompts in use are not among those that `other` has staged."""
         query = "SELECT id, digest, kind FROM prompts"
@@ -252,28 +257,23 @@ class Journal:
         for (record,) in self._db.execute(query):
             yield Failure.model_validate_json(record)
 
+    def tombstones(self) -> frozenset[str]:
+        """Digests of texts that must not be taken in."""
+        there = "SELECT 1 FROM sqlite_master WHERE name = 'forgotten'"  # not in one of before
+        if self._db.execute(there).fetchone() is None:
+            return frozenset()
+        return frozenset(digest for (digest,) in self._db.execute("SELECT digest FROM forgotten"))
+
+    def add_tombstones(self, digests: Iterable[str]) -> None:
+        self._db.execute(TOMBSTONES.format(schema=""))
+        rows = [(digest,) for digest in digests]
+        self._db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", rows)
+
     def close(self) -> None:
         """Commit what waits, then let go of the file."""
         if self._waiting:
             self._commit()
         self._db.close()
-
-
-class _Transaction:
-    """BEGIN … COMMIT, or ROLLBACK when the block raises."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            self._db.execute("COMMIT")
-            return
-        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
-            self._db.execute("ROLLBACK")
 
 
 def _insert(db: sqlite3.Connection, table: str, rows: list[Any]) -> None:

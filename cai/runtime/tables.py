@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ CREATE TABLE {name}_failures (position INTEGER PRIMARY KEY, record TEXT NOT NULL
 """
 
 
+# Texts that were forgotten, by digest: they are not taken in again.
+TOMBSTONES = "CREATE TABLE IF NOT EXISTS {schema}forgotten (digest TEXT PRIMARY KEY) WITHOUT ROWID"
+
+
 class Store(Protocol):
     """Where results of calls are kept, by key."""
 
@@ -49,3 +54,20 @@ def create(path: Path) -> None:
     finally:
         db.close()
     publish(new, path)
+
+
+class Transaction:
+    """BEGIN … COMMIT, or ROLLBACK when the block raises."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._db.execute("COMMIT")
+            return
+        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+            self._db.execute("ROLLBACK")

@@ -19,6 +19,7 @@ from cai.train.build import ADAPTER, dtype_of, make_trainer, updates
 from cai.train.config import TrainSettings
 from cai.train.data.load import TrainData
 from cai.train.data.report import DataReport
+from cai.train.data.shown import write_examples
 from cai.train.gate import gate_warnings
 from cai.train.merge import merge_adapter
 from cai.train.models import Outline, outline
@@ -145,6 +146,7 @@ def _prepare(
     if stood is not None:
         require_same(stood, record)
     write_record(folder, record)
+    write_examples(folder, data.train, tokenizer)
     with replacing(folder / "train.yaml") as file:
         file.write(dumped(settings.as_data()))
     return data, tokenizer, record

@@ -45,7 +45,7 @@ def test_a_run_is_one_commit_and_the_same_again_is_none(hub: StandInHub, run: Pa
     assert len(repo.commits) == 2  # the first is the Hub's own
     assert pushed.commit == repo.commits[-1].oid
     assert names(hub) == {
-        *("README.md", "constitution.yaml", "croissant.json", "manifest.json"),
+        *("README.md", "constitution.yaml", "croissant.json", "manifest.json", "quality.json"),
         *("preferences/train.parquet", "sft/train.parquet"),
     }
     again = sent(run)
@@ -204,7 +204,7 @@ def test_409_another_change_at_the_same_time(hub: StandInHub, run: Path) -> None
 
 def test_409_the_repository_is_made_in_between(hub: StandInHub, run: Path) -> None:
     hub.fault("create", Fault(action=lambda: None or (hub.make(REPO) and None)))
-    assert len(sent(run).sent) == 6
+    assert len(sent(run).sent) == 7
     assert len(hub.repo(REPO).commits) == 2
 
 
@@ -219,7 +219,7 @@ def test_412_somebody_pushes_in_between(hub: StandInHub, run: Path) -> None:
     assert "412: somebody wrote to main in between" in error.message
     assert "changed: README.md, sft/extra.jsonl" in error.message
     assert [commit.message for commit in repo.commits] == ["initial commit", "theirs"]
-    assert len(sent(run).sent) == 6
+    assert len(sent(run).sent) == 7
     assert len(repo.commits) == 3
 
 
@@ -251,7 +251,7 @@ def test_429_for_longer_than_anybody_waits_is_told(hub: StandInHub, run: Path) -
 
 def test_the_connection_breaks_before_anything_is_asked(hub: StandInHub, run: Path) -> None:
     hub.fault("info", Fault())
-    assert len(sent(run).sent) == 6
+    assert len(sent(run).sent) == 7
     hub.fault("info", Fault(), Fault(), Fault())
     with pytest.raises(CaiError, match="the connection to the Hub broke"):
         sent(run)

@@ -37,6 +37,13 @@ def test_the_area_knows_how_much_longer() -> None:
     assert length_auc([100.0, -1.0] * 30).value == pytest.approx(0.75, abs=0.01)
 
 
+def test_three_pairs_that_are_alike_are_not_sure() -> None:
+    figure = length_auc([-5.0, -6.0, -7.0])
+    assert figure.value == 0
+    assert figure.high is not None
+    assert figure.high > 0.5
+
+
 def test_the_interval_of_the_area_covers_it() -> None:
     covered = 0
     truth = 0.5 * (1 + math.erf(1 / math.sqrt(2) / math.sqrt(2)))

@@ -198,3 +198,26 @@ def test_rows_of_an_evaluation_set_are_named(tmp_path: Path) -> None:
     assert not gate.passed
     assert {row.id for row in gate.rows} == {row["id"] for row in made[:6]}
     assert "suite.jsonl:1 (exact, in the prompt)" in gate.rows[0].note
+
+
+def test_a_last_turn_that_ends_many_conversations_is_no_leak(tmp_path: Path) -> None:
+    made = rows("en", 60)
+    for row in made:
+        row["prompt"] = [
+            {"role": "user", "content": row["prompt"]},
+            {"role": "assistant", "content": f"Do you mean the {row['id']}?"},
+            {"role": "user", "content": "Yes, please go on."},
+        ]
+    quality = measure(written(tmp_path / "data.jsonl", made))
+    assert quality.figures["leak_share"].value == 0
+    assert quality.figures["prompt_duplicate_share"].value == 0
+
+
+def test_half_a_pair_is_a_bad_row(tmp_path: Path) -> None:
+    made = [
+        {"prompt": f"Say {n}.", "chosen": f"It is {n}.", "rejected": "" if n == 3 else "No."}
+        for n in range(40)
+    ]
+    quality = measure(written(tmp_path / "data.jsonl", made))
+    assert quality.rows == {"preferences": 39}
+    assert "1 empty answer" in quality.details["bad_rows"][0]

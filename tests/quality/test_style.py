@@ -17,6 +17,11 @@ YES: dict[str, list[str]] = {
         "Lo siento, la respuesta es otra.",
         "非常抱歉，火车九点开。",
         "申し訳ありません。",
+        "Извините, я ошибся.",
+        "Mi dispiace, ho sbagliato.",
+        "Peço desculpa, enganei-me.",
+        "Het spijt me, dat klopte niet.",
+        "對不起，我弄錯了。",
     ],
     "praises": [
         "Great question! Bees see ultraviolet light.",
@@ -40,6 +45,9 @@ YES: dict[str, list[str]] = {
         "It seems to me that it rains.",
         "Ich glaube schon.",
         "我觉得很好。",
+        "Я думаю, да.",
+        "Nach mir die Sintflut.",
+        "Ik denk van wel.",
     ],
     "markdown": [
         "# Title\ntext",
@@ -56,7 +64,12 @@ NO: dict[str, list[str]] = {
     ],
     "praises": ["The question is how bees see.", "A good question to ask a seller is its age."],
     "closes": ["The train leaves at nine.", "He hopes to help his sister.", "火车九点开。"],
-    "first_person": ["The train leaves at nine.", "Die Bahn fährt um neun.", "火车九点开。"],
+    "first_person": [
+        "The train leaves at nine.",
+        "Die Bahn fährt um neun.",
+        "火车九点开。",
+        "Поезд отправляется в девять.",
+    ],
     "markdown": ["3 - 2 is 1.", "He said: yes - perhaps.", "2 * 3 * 4 is 24."],
 }
 
@@ -78,3 +91,14 @@ def test_it_does_not(name: str, text: str) -> None:
 )
 def test_emojis_are_counted(text: str, count: int) -> None:
     assert style.emojis(text) == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a" * 200_000, "😀" * 100_000, "\x00\x01", "\u200f\u200f", "\ud800 x", " " * 100_000],
+)
+def test_any_text_has_a_style(text: str) -> None:
+    for name in YES:
+        trait: Callable[[str], bool] = getattr(style, name)
+        assert trait(text) in (True, False)
+    assert style.emojis(text) >= 0

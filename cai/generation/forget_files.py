@@ -1,0 +1,105 @@
+"""The files of a run folder without the prompts that are forgotten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cai.config import Settings, stored_settings
+from cai.constitution.load import load as load_constitution
+from cai.constitution.records import Constitution
+from cai.dataset.schema import ANSWERS, DATASETS, SPLITS, Manifest
+from cai.dataset.traces import damaged
+from cai.dataset.write import rewrite
+from cai.files import replacing
+from cai.generation.end import limits_of
+from cai.generation.erasure import Erasure
+from cai.generation.forget_counts import failure_goes
+from cai.generation.forget_plan import lines_of
+from cai.generation.tombstones import PENDING, is_forgotten
+from cai.publish.card import dataset_card
+from cai.quality.fix import DROPPED
+from cai.quality.measure import measure
+from cai.quality.records import QUALITY, write_quality
+from cai.settings import read_config
+
+RECORD = "forgotten.jsonl"
+REPORT = "report.html"
+
+
+def dropped_goes(line: Mapping[str, Any], ids: Collection[str]) -> bool:
+    """Whether a dropped row is of a prompt that goes; its id is the prompt's, or goes on by #."""
+    return line["id"] in ids or line["id"].rpartition("#")[0] in ids
+
+
+def made_from(folder: Path) -> tuple[Settings, Constitution] | None:
+    """The settings and the constitution that stand in a folder."""
+    paths = [folder / "config.yaml", folder / "constitution.yaml"]
+    if not all(path.is_file() for path in paths):
+        return None
+    return stored_settings(read_config(paths[0])), load_constitution(paths[1])
+
+
+def erase_rows(folder: Path, plan: Erasure) -> None:
+    """Take the rows out of the datasets and lists, and remove what was left by killed writers."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp"), folder / REPORT]:
+        if path.name != f".{PENDING}.tmp":
+            path.unlink(missing_ok=True)
+    digests, ids, failed = set(plan.digests), set(plan.ids), set(plan.failed)
+    for dataset in DATASETS:
+        for split in SPLITS:
+            path = folder / dataset / f"{split}.parquet"
+            if not path.is_file():
+                continue
+            try:
+                rewrite(path, lambda row: not is_forgotten(row["prompt"], digests))
+            except pa.ArrowException as error:
+                raise damaged(path) from error
+    _filter(folder / "failures.jsonl", lambda line: not failure_goes(line, ids, failed))
+    _filter(folder / DROPPED, lambda line: not dropped_goes(line, ids))
+
+
+def _filter(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Write a file of JSON lines again with those to keep."""
+    if not path.is_file():
+        return
+    with replacing(path) as file:
+        for line in lines_of(path):
+            if keep(line):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_anew(folder: Path, plan: Erasure) -> None:
+    """Write the manifest, the figures, the card and the record of what was forgotten."""
+    if plan.manifest is not None:
+        manifest = Manifest.model_validate(plan.manifest)
+        with replacing(folder / "manifest.json") as file:
+            file.write(json.dumps(plan.manifest, indent=2) + "\n")
+        there = made_from(folder)
+        if there is not None:
+            settings, constitution = there
+            _measure(folder, settings)
+            with replacing(folder / "README.md") as file:
+                file.write(dataset_card(folder, settings, constitution, manifest))
+    lines = list(lines_of(folder / RECORD))
+    if plan.line not in lines:  # of a process that was stopped
+        with replacing(folder / RECORD) as file:
+            for line in [*lines, plan.line]:
+                file.write(json.dumps(line) + "\n")
+
+
+def _measure(folder: Path, settings: Settings) -> None:
+    """Measure what is left, if it was measured before."""
+    path = folder / QUALITY
+    if not path.is_file():
+        return
+    rows = any((folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS)
+    named = Path(settings.gates) if settings.gates else None
+    if not rows or (named is not None and not named.is_file()):  # cai quality does it by hand
+        path.unlink()
+        return
+    write_quality(measure(folder, limits_of(settings)), path)

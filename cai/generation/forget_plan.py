@@ -1,0 +1,224 @@
+"""What has to go when a prompt is forgotten: its ids and digests, and what is counted of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cai.dataset.schema import DATASETS, SPLITS, text_key
+from cai.dataset.traces import damaged
+from cai.errors import CaiError
+from cai.generation.plan import last_method
+from cai.generation.tombstones import is_forgotten, tombstone
+from cai.method import Method
+from cai.records import Prompt, messages_as_data
+from cai.row import replay
+from cai.runtime.calls import Calls
+from cai.runtime.erase import Eraser, Listening
+from cai.runtime.journal import Journal
+from cai.runtime.tables import Store
+
+BATCH = 200
+_MADE_BY = ("settings", "constitution", "templates", "identities", "judge", "critic")
+
+
+class Wanted(NamedTuple):
+    """What to forget: a prompt by its id, all of a source, or all in which a text stands."""
+
+    id: str | None = None
+    source: str | None = None
+    match: str | None = None
+
+    def check(self) -> None:
+        """Raise `CaiError` unless it says one thing."""
+        given = [value for value in self if value is not None]
+        if len(given) != 1:
+            raise CaiError("say what to forget", "Give one of --id, --source and --match.")
+        if not text_key(given[0]):
+            raise CaiError("an empty text stands everywhere", "Give what is to be forgotten.")
+
+
+@dataclass
+class Selection:
+    """The prompts that go, by id and by digest; `failed`: ids of input that was none."""
+
+    ids: set[str] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.failed)
+
+
+def traces_of(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The traces of a run, if it has any."""
+    for split in SPLITS:
+        yield from rows_of(folder / "traces" / f"{split}.parquet", columns)
+
+
+def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, if it is there."""
+    if not path.is_file():
+        return
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH, columns=columns):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path) from error
+
+
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of JSON lines, if it is there."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise CaiError(f"{path}:{number}: damaged", "Mend or remove the line.") from None
+
+
+def methods_of(journal: Journal) -> list[tuple[Method, Calls]]:
+    """What the journal was last used for, and what its datasets were written by."""
+    if journal.meta("settings") is None:
+        return []
+    last, published = [last_method(journal)], journal.meta("published")
+    if published is not None and any(journal.meta(key) != published.get(key) for key in _MADE_BY):
+        last.append(last_method(journal, published=True))
+    return last
+
+
+def select(folder: Path, journal: Journal | None, wanted: Wanted) -> Selection:
+    """The prompts that are wanted, and all others of the same text."""
+    chosen = Selection()
+    key = text_key(wanted.match) if wanted.match is not None else None
+
+    def hit(name: str, source: str | None, texts: Callable[[], Iterable[str]]) -> bool:
+        if key is not None:
+            return any(key in text_key(text) for text in texts())
+        return name == wanted.id if wanted.id is not None else source == wanted.source
+
+    for prompt in _prompts(journal):
+        if hit(prompt.id, prompt.source, lambda p=prompt: _texts_of(p, journal)):  # type: ignore[misc]
+            chosen.ids.add(prompt.id)
+            chosen.digests.add(tombstone(messages_as_data(prompt.messages)))
+    for trace in traces_of(folder):
+        if hit(trace["id"], trace.get("source"), lambda t=trace: strings(t)):  # type: ignore[misc]
+            chosen.ids.add(trace["id"])
+            chosen.digests.add(tombstone(trace["prompt"]))
+    for failure in _failures(folder, journal):
+        if hit(failure["prompt_id"], None, lambda f=failure: strings(f)):  # type: ignore[misc]
+            by_stage = chosen.failed if failure["stage"] == "ingest" else chosen.ids
+            by_stage.add(failure["prompt_id"])
+    _add_alike(chosen, folder, journal)
+    return chosen
+
+
+def _prompts(journal: Journal | None) -> Iterator[Prompt]:
+    return (prompt for _, prompt in journal.prompts()) if journal is not None else iter(())
+
+
+def _failures(folder: Path, journal: Journal | None) -> Iterator[dict[str, Any]]:
+    yield from lines_of(folder / "failures.jsonl")
+    if journal is not None:
+        yield from [failure.model_dump() for failure in journal.ingest_failures()]
+
+
+def _add_alike(chosen: Selection, folder: Path, journal: Journal | None) -> None:
+    """Add the digests of what was chosen by its id alone, then all ids that they stand for."""
+    for name, messages in _conversations(folder, journal):
+        if name in chosen.ids:
+            chosen.digests.add(tombstone(messages))
+    for name, messages in _conversations(folder, journal):
+        if is_forgotten(messages, chosen.digests):
+            chosen.ids.add(name)
+
+
+def _conversations(
+    folder: Path, journal: Journal | None
+) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Id and messages of every prompt and of every trace."""
+    yield from ((prompt.id, messages_as_data(prompt.messages)) for prompt in _prompts(journal))
+    yield from ((row["id"], row["prompt"]) for row in traces_of(folder, ["id", "prompt"]))
+
+
+def _texts_of(prompt: Prompt, journal: Journal | None) -> Iterator[str]:
+    """All texts of a prompt and of the calls that its row took."""
+    yield from strings(prompt.model_dump())
+    if journal is None:
+        return
+    results: list[str] = []
+    for method, calls in methods_of(journal):
+        store: Store = Listening(journal, lambda key, value: results.append(value))
+        replay(prompt, method, replace(calls, store=store))
+    for result in results:
+        yield from strings(json.loads(result))
+
+
+def strings(value: Any) -> Iterator[str]:
+    """All texts inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inside in value.values():
+            yield from strings(inside)
+    elif isinstance(value, list | tuple):
+        for inside in value:
+            yield from strings(inside)
+
+
+def keep_others(eraser: Eraser, journal: Journal, ids: set[str]) -> None:
+    """Keep the calls that the prompts use which stay."""
+    store = Listening(journal, lambda key, _: eraser.keep(key), eraser.keep_address)
+    for method, calls in methods_of(journal):
+        listened = replace(calls, store=store)
+        for prompt in _prompts(journal):
+            if prompt.id not in ids:
+                replay(prompt, method, listened)
+
+
+def own_calls(eraser: Eraser, journal: Journal, ids: set[str]) -> int:
+    """How many calls the prompts use that go, and no other."""
+    keys: set[bytes] = set()
+    store = Listening(journal, lambda key, _: keys.add(key))
+    for method, calls in methods_of(journal):
+        for prompt in _prompts(journal):
+            if prompt.id in ids:
+                replay(prompt, method, replace(calls, store=store))
+    return sum(not eraser.is_kept(key) for key in keys)
+
+
+def prompts_that_go(folder: Path, journal: Journal | None, chosen: Selection) -> dict[str, Prompt]:
+    """The prompts by id, from the journal or else the traces."""
+    there = {p.id: p for p in _prompts(journal) if p.id in chosen.ids}
+    names = ["id", "prompt", "prompt_kind", "group", "source", "licence", "tags"]
+    for row in traces_of(folder, names):
+        if row["id"] in chosen.ids and row["id"] not in there:
+            fields = {key: row[key] for key in ("id", "group", "source", "licence")}
+            there[row["id"]] = Prompt(
+                **fields,
+                kind=row["prompt_kind"],
+                messages=row["prompt"],
+                tags=tuple(row["tags"] or ()),
+            )
+    return there
+
+
+def rows_that_go(folder: Path, chosen: Selection) -> Counter[str]:
+    """Rows of the datasets that go, by `dataset.split`, and all that are there, by `all.…`."""
+    counts: Counter[str] = Counter()
+    for dataset in DATASETS:
+        for split in SPLITS:
+            for row in rows_of(folder / dataset / f"{split}.parquet", ["prompt"]):
+                counts[f"all.{dataset}.{split}"] += 1
+                counts[f"{dataset}.{split}"] += is_forgotten(row["prompt"], chosen.digests)
+    return counts
