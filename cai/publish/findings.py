@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sqlite3
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +21,7 @@ from cai.publish.rows import prompt_of
 
 KEY: PersonalKind = "API key"
 _BATCH = 500
+_BLOCK = re.compile(r'<script type="application/octet-stream"[^>]*>([^<]+)</script>')
 # Files in which people's texts stand; in the others digits are digests and counts.
 _TEXTS = ("constitution.yaml", "failures.jsonl")
 _BINARY = (".parquet", ".safetensors", ".png", ".sqlite", ".model")
@@ -55,6 +59,8 @@ def findings(content: Content, region: str | None = None) -> Iterator[Finding]:
             yield from _in_rows(name, path, region)
         elif path.name == JOURNAL:
             yield from _in_journal(name, path)
+        elif path.suffix == ".html":
+            yield from _in_page(name, path, region)
         elif path.suffix not in _BINARY:
             yield from _in_lines(name, path)
 
@@ -88,6 +94,19 @@ def _in_lines(name: str, path: Path) -> Iterator[Finding]:
             for kind in sorted({span.kind for span in personal_spans(line)}):
                 if kind == KEY or path.name in _TEXTS:
                     yield Finding(name, f"line {number}", kind)
+
+
+def _in_page(name: str, path: Path, region: str | None) -> Iterator[Finding]:
+    """A page with its blocks of rows, which are deflated and in base64."""
+    page = path.read_text(encoding="utf-8", errors="replace")
+    found: Counter[PersonalKind] = Counter()
+    for block in _BLOCK.findall(page):
+        text = zlib.decompress(base64.b64decode(block), -15).decode("utf-8", "replace")
+        found.update(span.kind for row in text.split("\n") for span in personal_spans(row, region))
+    rest = {span.kind for line in page.split("\n") for span in personal_spans(line)}
+    found[KEY] += KEY in rest
+    for kind, n in sorted((+found).items()):
+        yield Finding(name, f"{n:,} places", kind)
 
 
 def _in_journal(name: str, path: Path) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from cai.publish.content import Choice
 from cai.publish.push import Order, dry_run
 from cai.quality.measure import measure
 from cai.quality.records import write_quality
+from cai.report.blocks import element, packed
 
 CHOICE = Choice("me/data")
 IBAN = "DE89 3704 0044 0532 0130 00"
@@ -192,6 +193,15 @@ def test_a_key_in_another_file_refuses_too(run: Path) -> None:
     with pytest.raises(CaiError, match="looks like a key") as caught:
         sent(run, allow_personal=True)
     assert "Take it out of the file" in caught.value.hint
+
+
+def test_a_key_inside_the_blocks_of_a_page_refuses_too(run: Path) -> None:
+    def report(folder: Path, out: Path) -> None:
+        block = packed(f'{{"final": "use {KEYS[1]}"}}'.encode())
+        out.write_text(f"<html>{element('rows-0', block)}</html>")
+
+    with pytest.raises(CaiError, match="looks like a key"):
+        dry_run(run, CHOICE, run.parent / "dry", report=report)
 
 
 def test_the_command_line(run: Path) -> None:
