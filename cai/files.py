@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -133,3 +134,16 @@ class Lock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines up to one that was half written when a process died."""
+    lines: list[dict[str, Any]] = []
+    if not path.is_file():
+        return lines
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines

@@ -9,7 +9,7 @@ from cai import templates
 from cai.checks import critic_results, results
 from cai.config import stored_settings
 from cai.constitution.load import load as load_constitution
-from cai.constitution.records import Constitution
+from cai.dataset.made_by import last_method
 from cai.dataset.run import Run
 from cai.errors import CaiError
 from cai.method import Method
@@ -57,13 +57,8 @@ def _method(folder: Path) -> Method | None:
     """What a run was made by, from its journal, or from the files that stand beside its data."""
     if has_journal(folder):
         with reading(folder, "") as journal:
-            facts = journal.meta("published")
-        if facts is not None:
-            return Method(
-                Constitution.model_validate(facts["constitution"]),
-                templates.Templates(facts["templates"]),
-                stored_settings(facts["settings"]),
-            )
+            if journal.meta("published") is not None:
+                return last_method(journal, published=True)[0]
     paths = [folder / "config.yaml", folder / "constitution.yaml"]
     if not all(path.is_file() for path in paths):
         return None

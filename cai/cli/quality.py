@@ -96,12 +96,13 @@ def _measured(
     """The quality of a dataset, or of what is left of it in `out`; a run keeps it in its folder."""
     from cai.checks.of_run import as_detail, judge_check
     from cai.quality.fix import fix_run
-    from cai.quality.measure import measure
+    from cai.quality.measure import gather, quality_of
     from cai.quality.records import QUALITY, write_quality
 
-    result = measure(dataset, limits, against=against, watch=watch)
+    measured = gather(dataset, against, watch)
+    result = quality_of(measured, limits, watch=watch)
     if out is not None:
-        fixed = fix_run(dataset, out, result, limits, against, watch)
+        fixed = fix_run(measured, out, result, limits, against, watch)
         _finish(fixed)
         return fixed.after, fixed
     if (Path(dataset) / "manifest.json").is_file():

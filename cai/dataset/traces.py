@@ -1,7 +1,8 @@
-"""The traces of a run in batches, read column by column."""
+"""The rows of a run's files: one by one, or the traces in batches, column by column."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cai.dataset.run import Run
-from cai.dataset.schema import SPLITS
+from cai.dataset.schema import SPLITS, Split
 from cai.errors import CaiError
 
 BATCH = 1000
@@ -21,6 +22,47 @@ _COLUMNS = {
 }
 
 _LEVELS = {"list", "element", "item"}  # how Parquet names the inside of a list
+
+
+def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, a batch in memory at a time; none where there is no file.
+
+    Raises:
+        CaiError: The file is damaged.
+    """
+    if not path.is_file():
+        return
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH, columns=columns):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path) from error
+
+
+def traces(
+    folder: Path, columns: list[str] | None = None
+) -> Iterator[tuple[Split, dict[str, Any]]]:
+    """All traces of a run, each with its split; none where it has none."""
+    for split in SPLITS:
+        for row in rows_of(folder / "traces" / f"{split}.parquet", columns):
+            yield split, row
+
+
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of JSON lines; none where there is no file.
+
+    Raises:
+        CaiError: A line is no JSON.
+    """
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise CaiError(f"{path}:{number}: damaged", "Mend or remove the line.") from None
 
 
 class Place(NamedTuple):

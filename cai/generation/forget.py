@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from cai import templates
 from cai.dataset.run import Run
 from cai.dataset.schema import DATASETS, SPLITS
+from cai.dataset.traces import lines_of
 from cai.errors import CaiError
 from cai.files import JOURNAL, Lock, replacing
 from cai.generation.erasure import Erasure
@@ -26,7 +27,6 @@ from cai.generation.forget_plan import (
     Selection,
     Wanted,
     keep_others,
-    lines_of,
     methods_of,
     own_calls,
     prompts_that_go,

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cai.dataset.schema import DATASETS, SPLITS, Manifest
+from cai.dataset.traces import lines_of, traces
 from cai.dataset.write import counted_as
 from cai.engines.base import CONTROL_TOKENS
-from cai.generation.forget_plan import Selection, lines_of, traces_of
+from cai.generation.forget_plan import Selection
 from cai.generation.tombstones import is_forgotten
 from cai.method import Method
 from cai.records import Failure, Prompt
@@ -49,7 +50,7 @@ def manifest_without(
             counts[name] = rows[f"all.{name}"] - rows[name]
     counts.subtract({f"dropped.{rule}": n for rule, n in dropped.items()})
     counts.subtract(_failures(folder, chosen))
-    for trace in traces_of(folder):
+    for _, trace in traces(folder):
         if is_forgotten(trace["prompt"], chosen.digests):
             counts.subtract(_of_trace(trace, counts))
     if counts["pairs.no principle"] and method is not None:

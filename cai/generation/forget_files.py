@@ -13,13 +13,12 @@ from cai.config import Settings, stored_settings
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
 from cai.dataset.schema import ANSWERS, DATASETS, SPLITS, Manifest
-from cai.dataset.traces import damaged
+from cai.dataset.traces import damaged, lines_of
 from cai.dataset.write import rewrite
 from cai.files import replacing
 from cai.generation.end import limits_of
 from cai.generation.erasure import Erasure
 from cai.generation.forget_counts import failure_goes
-from cai.generation.forget_plan import lines_of
 from cai.generation.tombstones import PENDING, is_forgotten
 from cai.publish.card import dataset_card
 from cai.quality.fix import DROPPED

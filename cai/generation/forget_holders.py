@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cai.dataset.schema import DATASETS, SPLITS
+from cai.dataset.traces import lines_of, traces
 from cai.files import file_digest
-from cai.generation.forget_plan import lines_of, traces_of
 from cai.generation.tombstones import is_forgotten
 from cai.records import Record
 
@@ -99,4 +99,4 @@ def _has(folder: Path, digests: set[str]) -> bool:
 
 def _traces(folder: Path) -> Iterator[dict[str, Any]]:
     if (folder / "manifest.json").is_file():
-        yield from traces_of(folder, ["prompt"])
+        yield from (row for _, row in traces(folder, ["prompt"]))

@@ -9,13 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from cai.dataset.made_by import last_method
 from cai.dataset.schema import DATASETS, SPLITS, text_key
-from cai.dataset.traces import damaged
+from cai.dataset.traces import lines_of, rows_of, traces
 from cai.errors import CaiError
-from cai.generation.plan import last_method
 from cai.generation.tombstones import is_forgotten, tombstone
 from cai.method import Method
 from cai.records import Prompt, messages_as_data
@@ -57,36 +54,6 @@ class Selection:
         return bool(self.ids or self.failed)
 
 
-def traces_of(folder: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The traces of a run, if it has any."""
-    for split in SPLITS:
-        yield from rows_of(folder / "traces" / f"{split}.parquet", columns)
-
-
-def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, if it is there."""
-    if not path.is_file():
-        return
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH, columns=columns):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path) from error
-
-
-def lines_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file of JSON lines, if it is there."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)
-            except ValueError:
-                raise CaiError(f"{path}:{number}: damaged", "Mend or remove the line.") from None
-
-
 def methods_of(journal: Journal) -> list[tuple[Method, Calls]]:
     """What the journal was last used for, and what its datasets were written by."""
     if journal.meta("settings") is None:
@@ -111,7 +78,7 @@ def select(folder: Path, journal: Journal | None, wanted: Wanted) -> Selection:
         if hit(prompt.id, prompt.source, lambda p=prompt: _texts_of(p, journal)):  # type: ignore[misc]
             chosen.ids.add(prompt.id)
             chosen.digests.add(tombstone(messages_as_data(prompt.messages)))
-    for trace in traces_of(folder):
+    for _, trace in traces(folder):
         if hit(trace["id"], trace.get("source"), lambda t=trace: strings(t)):  # type: ignore[misc]
             chosen.ids.add(trace["id"])
             chosen.digests.add(tombstone(trace["prompt"]))
@@ -148,7 +115,7 @@ def _conversations(
 ) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Id and messages of every prompt and of every trace."""
     yield from ((prompt.id, messages_as_data(prompt.messages)) for prompt in _prompts(journal))
-    yield from ((row["id"], row["prompt"]) for row in traces_of(folder, ["id", "prompt"]))
+    yield from ((row["id"], row["prompt"]) for _, row in traces(folder, ["id", "prompt"]))
 
 
 def _texts_of(prompt: Prompt, journal: Journal | None) -> Iterator[str]:
@@ -201,7 +168,7 @@ def prompts_that_go(folder: Path, journal: Journal | None, chosen: Selection) ->
     """The prompts by id, from the journal or else the traces."""
     there = {p.id: p for p in _prompts(journal) if p.id in chosen.ids}
     names = ["id", "prompt", "prompt_kind", "group", "source", "licence", "tags"]
-    for row in traces_of(folder, names):
+    for _, row in traces(folder, names):
         if row["id"] in chosen.ids and row["id"] not in there:
             fields = {key: row[key] for key in ("id", "group", "source", "licence")}
             there[row["id"]] = Prompt(

@@ -9,9 +9,9 @@ from cai import files, templates
 from cai.config import Settings, of_version
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
+from cai.dataset.made_by import last_method
 from cai.errors import CaiError
 from cai.generation.ingest import run_folder
-from cai.generation.plan import last_method
 from cai.method import Method, load_method
 from cai.roles import on_its_day
 from cai.runtime.folder import has_journal, reading

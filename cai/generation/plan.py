@@ -8,12 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cai import templates
 from cai.checks.critic_results import with_critic
 from cai.checks.results import with_judge
-from cai.config import stored_settings
 from cai.constitution.change import ConstitutionChange, constitution_change
-from cai.constitution.records import Constitution
+from cai.dataset.made_by import last_method
 from cai.dataset.rows import sft_rows
 from cai.engines import labels
 from cai.engines.base import Engine
@@ -22,7 +20,7 @@ from cai.files import JOURNAL
 from cai.generation.ingest import digest_of_prompts, ingest
 from cai.generation.tombstones import known_tombstones
 from cai.method import Method
-from cai.records import CriticFacts, JudgeFacts, Prompt, Row
+from cai.records import JudgeFacts, Prompt, Row
 from cai.row import replay
 from cai.runtime import servers
 from cai.runtime.calls import Calls
@@ -156,23 +154,6 @@ def make_plan(
         prompts = (prompt for _, prompt in staged.prompts("staged"))
         plan_rows(plan, prompts, (method, calls), old, retry_failed=retry_failed)
         return plan, method
-
-
-def last_method(journal: Journal, *, published: bool = False) -> tuple[Method, Calls]:
-    """The method and calls that the journal was last used for, or last wrote datasets by."""
-    written = journal.meta("published") if published else None
-    fact = written.get if written is not None else journal.meta
-    settings = stored_settings(fact("settings"))
-    method = Method(
-        Constitution.model_validate(fact("constitution")),
-        templates.Templates(fact("templates")),
-        settings,
-        JudgeFacts.model_validate(fact("judge") or {}),
-        CriticFacts.model_validate(fact("critic") or {}),
-        frozenset(fact("dropped") or ()),
-    )
-    picks = labels.from_meta(journal.meta("labels"))
-    return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
 
 
 def changes_since(

@@ -10,12 +10,13 @@ from typing import Any
 
 from cai.checks.critic_results import with_critic
 from cai.checks.results import judge_warning, with_judge
+from cai.dataset.made_by import last_method
 from cai.engines import labels
 from cai.engines.base import Engine
 from cai.engines.labels import Labels
 from cai.errors import CaiError
 from cai.generation.ingest import digest_of_prompts, ingest
-from cai.generation.plan import Plan, changes_since, last_method, plan_rows
+from cai.generation.plan import Plan, changes_since, plan_rows
 from cai.generation.tombstones import known_tombstones
 from cai.method import Method
 from cai.records import Prompt

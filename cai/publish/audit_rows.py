@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cai.dataset.schema import ANSWERS, SPLITS
-from cai.dataset.traces import damaged
+from cai.dataset.traces import rows_of, traces
 from cai.files import replacing
 from cai.personal import personal_spans
 from cai.publish.canonical import canonical
@@ -81,30 +78,17 @@ def write_rows(runs: Mapping[str, Path], path: Path) -> tuple[dict[str, Rows], s
 def _rows(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for dataset in ANSWERS:
         for split in SPLITS:
-            for row in _read(folder / dataset / f"{split}.parquet", None):
+            for row in rows_of(folder / dataset / f"{split}.parquet"):
                 yield dataset, split, row
-
-
-def _read(path: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        return
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH, columns=columns):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path) from error
 
 
 def _origins(folder: Path) -> dict[str, Origin]:
     """By the id of a prompt where it is from; sources and licences are few, their texts shared."""
     shared: dict[str | None, str | None] = {}
     origins = {}
-    for split in SPLITS:
-        path = folder / "traces" / f"{split}.parquet"
-        for row in _read(path, ["id", "prompt", "source", "licence"]):
-            source, licence = (shared.setdefault(row[k], row[k]) for k in ("source", "licence"))
-            origins[row["id"]] = Origin(source, licence, digest(row["prompt"]))
+    for _, row in traces(folder, ["id", "prompt", "source", "licence"]):
+        source, licence = (shared.setdefault(row[k], row[k]) for k in ("source", "licence"))
+        origins[row["id"]] = Origin(source, licence, digest(row["prompt"]))
     return origins
 
 

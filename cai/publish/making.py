@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from cai.constitution.records import Constitution
 from cai.constitution.yaml_file import dumped
 from cai.dataset.run import without_row
 from cai.dataset.schema import Manifest, named
+from cai.dataset.traces import lines_of
 from cai.files import without_folders
 from cai.markdown import fenced, plain
 from cai.records import JudgeFacts
@@ -126,11 +126,7 @@ def missing_rows(folder: Path, manifest: Manifest, left_out: int = 0) -> str:
 
 
 def _failures(folder: Path) -> str:
-    path = folder / "failures.jsonl"
-    if not path.is_file():
-        return ""
-    with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = lines_of(folder / "failures.jsonl")
     reasons = Counter(str(row["error"]) for row in rows if row.get("pair") is None)
     return f": {_listed(dict(reasons.most_common()))}" if reasons else ""
 

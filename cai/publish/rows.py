@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cai.dataset.schema import SPLITS
+from cai.dataset.traces import lines_of
 from cai.errors import CaiError
 
 _BATCH = 2000
@@ -30,7 +31,7 @@ def prompt_ids(run: Path, ids: Iterable[str]) -> frozenset[str]:
     given = {prompt_of(name) for name in ids}
     if not given:
         return frozenset()
-    there = set(_prompts_of_failures(run / "failures.jsonl"))
+    there = {str(line["prompt_id"]) for line in lines_of(run / "failures.jsonl")}
     for name in ("sft", "preferences", "traces"):
         for split in SPLITS:
             path = run / name / f"{split}.parquet"
@@ -42,13 +43,6 @@ def prompt_ids(run: Path, ids: Iterable[str]) -> frozenset[str]:
             f"{run}: no row has the id {missing[0]}", "cai show RUN --ids lists all of them."
         )
     return frozenset(given)
-
-
-def _prompts_of_failures(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return [str(json.loads(line)["prompt_id"]) for line in file]
 
 
 def place(source: Path, target: Path, without: Collection[str] = ()) -> bool:

@@ -16,7 +16,7 @@ from cai.quality import diversity
 from cai.quality.gibberish import is_stuck
 from cai.quality.labels import Preference, TraitReader, length_auc, likes
 from cai.quality.phrases import Recurring, Sample, words
-from cai.quality.records import NAMED, Figure, GateRow, mean, share
+from cai.quality.records import NAMED, Figure, GateRow, geometric_mean, mean, share
 from cai.quality.replies import ReplyClass, any_refusal, reply_class
 from cai.quality.rows import Item
 from cai.quality.style import apologises, closes, emojis, first_person, markdown, praises
@@ -168,16 +168,9 @@ class Answers:
             return {}
         wins = {f"{name}_wins_share": f for name, f in self._preference.figures().items()}
         plain = self._plain_preference.figures()["refusal"]
-        ratio = mean(self._ratios)
-        geometric = Figure(
-            value=math.exp(ratio.value or 0.0),
-            low=math.exp(ratio.low or 0.0),
-            high=math.exp(ratio.high or 0.0),
-            n=ratio.n,
-        )
         return {
             "length_auc": length_auc(self._differences),
-            "length_ratio_chosen": geometric,
+            "length_ratio_chosen": geometric_mean(self._ratios),
             **wins,
             "over_refusal_wins_share": plain,
         }

@@ -5,38 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from cai.dataset.schema import SPLITS
-from cai.dataset.traces import BATCH, damaged
 from cai.quality.diversity import self_bleu
 from cai.quality.phrases import Sample, words
-from cai.quality.records import NAMED, Figure, GateRow, mean, share
+from cai.quality.records import NAMED, Figure, GateRow, geometric_mean, mean, share
 
 _LIKENESS = 200  # prompts whose revisions are held against each other
-
-
-def traces(folder: Path) -> Iterator[dict[str, Any]]:
-    """All traces of a run, one by one, each with its `split`.
-
-    Raises:
-        CaiError: A file is damaged.
-    """
-    for split in SPLITS:
-        path = folder / "traces" / f"{split}.parquet"
-        if not path.is_file():
-            continue
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH):
-                    yield from ({**trace, "split": split} for trace in batch.to_pylist())
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(path) from error
 
 
 class Chains:
@@ -57,7 +33,8 @@ class Chains:
         self._before, self._after = Sample(_LIKENESS), Sample(_LIKENESS)
         self.violating: list[GateRow] = []
 
-    def add(self, trace: Mapping[str, Any]) -> None:
+    def add(self, trace: Mapping[str, Any], split: str) -> None:
+        """Count a trace; rows of it that are named stand in the split."""
         self._licences[trace.get("licence") or "not given"] += 1
         if trace.get("final") is None:
             return
@@ -84,7 +61,7 @@ class Chains:
             if broken and len(self.violating) < NAMED:
                 name, note = trace["id"], ", ".join(broken)
                 self.violating.append(
-                    GateRow(id=name, prompt_id=name, dataset="sft", split=trace["split"], note=note)
+                    GateRow(id=name, prompt_id=name, dataset="sft", split=split, note=note)
                 )
 
     def _add_step(self, step: Mapping[str, Any], text: str, trace: Mapping[str, Any]) -> str:
@@ -112,13 +89,12 @@ class Chains:
 
     def figures(self) -> dict[str, Figure]:
         """The figures of all chains; those of `churn` are of edits after a verdict."""
-        growth = mean(self._growth)
         figures = {
             "changed_share": share(self._changed, self._chains),
             "churn_share": share(self._edits_of_nothing, self._edits),
             "unsure_verdict_share": share(self._unsure, self._verdicts),
             "edit_distance": mean(self._distances),
-            "length_ratio_revision": _exponential(growth),
+            "length_ratio_revision": geometric_mean(self._growth),
             "violation_share": share(self._violating, self._assessed),
         }
         for name, kept in (("response", self._before), ("revision", self._after)):
@@ -152,14 +128,6 @@ def _coverage(counts: Counter[str]) -> dict[str, Any]:
         "by_kind": under("kind "),
         "by_topic": under("topic "),
     }
-
-
-def _exponential(figure: Figure) -> Figure:
-    """A mean of logarithms as the geometric mean that it stands for."""
-    if figure.value is None or figure.low is None or figure.high is None:
-        return figure
-    value, low, high = (math.exp(x) for x in (figure.value, figure.low, figure.high))
-    return Figure(value=value, low=low, high=high, n=figure.n)
 
 
 def failures_by_stage(failures: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

@@ -72,15 +72,19 @@ def near_duplicates(texts: Gathered, threshold: float = THRESHOLD) -> Duplicates
     return _of_all(texts, copies, texts.numbers, texts.numbers, within)
 
 
-def leaks(texts: Gathered, held_out: NDArray[np.bool_], threshold: float = THRESHOLD) -> Duplicates:
+def leaks(
+    texts: Gathered, held_out: NDArray[np.bool_], threshold: float = THRESHOLD, least: int = 0
+) -> Duplicates:
     """For each text that is held out the earliest of the others that it nearly duplicates.
 
     Args:
         texts: Those of all splits, in one collection.
         held_out: Whether each text is, of all that were added.
         threshold: Of the Jaccard similarity.
+        least: Shingles of a text that is compared; shorter ones are not measured.
     """
-    own, others = np.flatnonzero(held_out[texts.numbers]), np.flatnonzero(~held_out[texts.numbers])
+    long, out = texts.sets.sizes >= least, held_out[texts.numbers]
+    own, others = np.flatnonzero(long & out), np.flatnonzero(long & ~out)
     within = duplicates_between(texts.sets.of_rows(others), texts.sets.of_rows(own), threshold)
     copies = np.where(held_out, _first_equal(texts.sums, np.flatnonzero(~held_out)), -1)
     return _of_all(texts, copies, texts.numbers[own], texts.numbers[others], within)

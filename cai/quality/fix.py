@@ -19,7 +19,7 @@ from cai.dataset.traces import damaged
 from cai.errors import CaiError
 from cai.files import publish, replacing
 from cai.quality.gates import OF_CHOSEN
-from cai.quality.measure import Measured, gather, measure
+from cai.quality.measure import Measured, measure
 from cai.quality.phrases import SHARE, sample_key
 from cai.quality.records import Quality
 from cai.quality.rows import Item
@@ -62,7 +62,7 @@ class Fixed(NamedTuple):
 
 
 def fix_run(
-    name: str | Path,
+    measured: Measured,
     out: Path,
     quality: Quality,
     limits: Thresholds,
@@ -76,7 +76,7 @@ def fix_run(
     reason at each row that is none any more.
 
     Args:
-        name: The run folder.
+        measured: The rows of the run folder.
         out: The new one; it must be empty, or not be there.
         quality: What was measured of it.
         limits: The thresholds that it was measured with.
@@ -86,11 +86,10 @@ def fix_run(
     Raises:
         CaiError: It is no finished run, `out` holds something, or a file is damaged.
     """
-    run = Run.load(name)
+    run = Run.load(measured.data.name)
     manifest = run.manifest
     if out.exists() and any(out.iterdir()):
         raise CaiError(f"{out}: not empty", "Choose a new folder for --out.")
-    measured = gather(str(name), against, watch)
     reasons = dict(_reasons(measured, {gate.name for gate in quality.failed}, watch))
     out.mkdir(parents=True, exist_ok=True)
     counts = _write_rows(run, out, {key: rule for key, (rule, _) in reasons.items()})
@@ -103,7 +102,12 @@ def fix_run(
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
     dropped = Counter(rule for rule, _ in reasons.values())
     _write_manifest(out, manifest, counts, dropped)
-    return Fixed(out, out / DROPPED, dict(dropped.most_common()), measure(out, limits))
+    return Fixed(
+        out,
+        out / DROPPED,
+        dict(dropped.most_common()),
+        measure(out, limits, against=against, watch=watch),
+    )
 
 
 def _reasons(

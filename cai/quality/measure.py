@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.dataset.traces import lines_of, traces
 from cai.errors import InputError
 from cai.quality.answers import Answers, Marks
-from cai.quality.chains import Chains, failures_by_stage, traces
+from cai.quality.chains import Chains, failures_by_stage
 from cai.quality.gates import OF_CHOSEN, gates
 from cai.quality.labels_of_run import Labels
 from cai.quality.phrases import Recurring, Sample
 from cai.quality.records import Figure, GateRow, Quality
 from cai.quality.repeats import Repeats, repeats
-from cai.quality.rows import Data, Item, failures
+from cai.quality.rows import Data, Item
 from cai.quality.settings import Thresholds
 from cai.quality.watch import Watch, unwatched
 
@@ -39,7 +40,13 @@ def measure(
     Raises:
         CaiError: There is no such data, it has no row, or more than 5 % of the rows are bad.
     """
-    measured = gather(str(name), against, watch)
+    return quality_of(gather(str(name), against, watch), limits, watch=watch)
+
+
+def quality_of(
+    measured: Measured, limits: Thresholds | None = None, *, watch: Watch = unwatched
+) -> Quality:
+    """As `measure`, of rows that are counted already."""
     data = measured.data
     figures, details, rows, counts = _of_answers(measured)
     if data.folder is not None:
@@ -48,7 +55,7 @@ def measure(
         details["bad_rows"] = [data.bad.summary(), *data.bad.lines()]
     sizes = {dataset: own.rows for dataset, own in measured.answers.items()}
     return Quality(
-        data=str(name),
+        data=data.name,
         rows=sizes,
         figures=figures,
         details=details,
@@ -143,10 +150,10 @@ def _add_run(
 ) -> None:
     """What a run knows besides its rows: chains, labels, failures."""
     chains, labels = Chains(), Labels()
-    for trace in watch("measuring chains", traces(folder)):
-        chains.add(trace)
+    for split, trace in watch("measuring chains", traces(folder)):
+        chains.add(trace, split)
         labels.add(trace)
     figures |= {k: f for k, f in (chains.figures() | labels.figures()).items() if f.n}
     details |= chains.details() | labels.details()
-    details["failures"] = failures_by_stage(failures(folder))
+    details["failures"] = failures_by_stage(lines_of(folder / "failures.jsonl"))
     rows["violation"], counts["violation"] = chains.violating, chains.violations

@@ -48,6 +48,15 @@ def mean(values: Sequence[float]) -> Figure:
     return Figure(value=centre, low=centre - half, high=centre + half, n=n)
 
 
+def geometric_mean(logarithms: Sequence[float]) -> Figure:
+    """The geometric mean of ratios, of their natural logarithms, with the interval of `mean`."""
+    figure = mean(logarithms)
+    if figure.value is None or figure.low is None or figure.high is None:
+        return figure
+    value, low, high = (math.exp(x) for x in (figure.value, figure.low, figure.high))
+    return Figure(value=value, low=low, high=high, n=figure.n)
+
+
 class GateRow(Record):
     """A row that a gate names: where it stands, and what is the matter with it, in words."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cai.quality.answers import Marks, gate_row
 from cai.quality.contamination import Contamination
-from cai.quality.duplicates import Partners, duplicates_between, near_duplicates
+from cai.quality.duplicates import Duplicates, leaks, near_duplicates
 from cai.quality.evaluations import evaluation_texts
 from cai.quality.records import NAMED, Figure, GateRow, share
 from cai.quality.rows import Data
@@ -91,14 +91,14 @@ def _of_dataset(
         "near_duplicate_share": share(earlier.total, len(earlier.measured)),
         "prompt_duplicate_share": share(again.total, len(again.measured)),
     }
-    partners = _pairs(earlier.partners, rows.numbers, rows.numbers)
+    partners = _pairs(earlier, rows.numbers)
     _mark(marks, "near_duplicate", partners)
     if rows.test.any() and not rows.test.all():
-        leaks, sources, measured = _leaks(rows)
-        figures["leak_share"] = share(len(leaks), measured)
-        _mark(marks, "leak", leaks)
+        found, sources, measured = _leaks(rows)
+        figures["leak_share"] = share(len(found), measured)
+        _mark(marks, "leak", found)
         _mark(marks, "leak_train", sources)
-        partners |= leaks | sources
+        partners |= found | sources
     if against:
         own = {int(n): stands[n] for n in rows.numbers if n in stands}
         figures["contaminated_share"] = share(len(own), len(rows.numbers))
@@ -146,31 +146,23 @@ def _leaks(rows: _Rows) -> tuple[dict[int, int], dict[int, int], int]:
 
     Of a sample, the rows in it are looked at.
     """
-    leaks: dict[int, int] = {}
+    found: dict[int, int] = {}
     sources: dict[int, int] = {}
     measured: set[int] = set()
     for texts, least in ((rows.prompts, 1), (rows.answers, LONG)):
-        usable = texts.sets.sizes >= least
-        test = rows.test[texts.numbers]
-        ours, theirs = np.flatnonzero(usable & ~test), np.flatnonzero(usable & test)
-        our_numbers, their_numbers = (
-            rows.numbers[texts.numbers[which]] for which in (ours, theirs)
-        )
-        measured.update(their_numbers.tolist())
-        if not len(ours) or not len(theirs):
-            continue
-        train, held_out = texts.sets.of_rows(ours), texts.sets.of_rows(theirs)
-        found = duplicates_between(train, held_out)
-        leaks |= _pairs(found, their_numbers, our_numbers)
-        if found.total:
-            sources |= _pairs(duplicates_between(held_out, train), our_numbers, their_numbers)
-    return leaks, sources, len(measured)
+        held_out = leaks(texts, rows.test, least=least)
+        measured.update(rows.numbers[held_out.measured].tolist())
+        found |= _pairs(held_out, rows.numbers)
+        if held_out.total:
+            sources |= _pairs(leaks(texts, ~rows.test, least=least), rows.numbers)
+    return found, sources, len(measured)
 
 
-def _pairs(partners: Partners, numbers: Numbers, others: Numbers) -> dict[int, int]:
-    """Numbers of rows with a partner, each with the partner's."""
-    where = np.flatnonzero(partners.rows >= 0)
-    return {int(numbers[i]): int(others[partners.rows[i]]) for i in where}
+def _pairs(duplicates: Duplicates, numbers: Numbers) -> dict[int, int]:
+    """Numbers of the measured rows with a partner, each with the partner's."""
+    partners = duplicates.partners.rows
+    where = duplicates.measured[partners[duplicates.measured] >= 0]
+    return {int(numbers[i]): int(numbers[partners[i]]) for i in where}
 
 
 _PARTS = ("prompt", "conversation", "answer")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.dataset.schema import ANSWERS, SPLITS
-from cai.errors import CaiError, InputError
+from cai.errors import InputError
 from cai.records import KINDS, Kind, Prompt, encodable
 from cai.records.prompt import Message
 from cai.sources.answers import ANSWERS as ANSWER_NAMES
@@ -176,16 +175,3 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
         answer=answer,
         rejected=rejected,
     )
-
-
-def failures(folder: Path) -> Iterator[dict[str, Any]]:
-    """The failures of a run, if it wrote any."""
-    path = folder / "failures.jsonl"
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)
-            except ValueError:
-                raise CaiError(f"{path}:{number}: damaged", "Generate into it again.") from None

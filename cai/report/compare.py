@@ -15,14 +15,14 @@ from cai.dataset.rows import edit_distance
 from cai.dataset.run import Run
 from cai.dataset.run_change import RunDiff
 from cai.dataset.schema import SPLITS
-from cai.dataset.traces import Place, damaged
+from cai.dataset.traces import Place, damaged, traces
 from cai.records import digest
 from cai.report.content import EMPTY, Content
 from cai.report.facts import Facts, facts
 from cai.report.finished import about, settings_of
 from cai.report.listed import Listing, write_rows
 from cai.report.record import whole
-from cai.report.rows import Item, traces
+from cai.report.rows import Item
 from cai.report.words import plural
 
 _CHANGE = (

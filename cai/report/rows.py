@@ -9,12 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cai.dataset.run import Run
-from cai.dataset.schema import SPLITS
-from cai.dataset.traces import damaged
+from cai.dataset.traces import traces
 from cai.errors import CaiError
 from cai.runtime.folder import has_journal, reading
 from cai.runtime.journal import Journal
@@ -47,21 +43,6 @@ class Item(NamedTuple):
     def failed(self) -> bool:
         """Whether the prompt gave no row at all."""
         return not self.split
-
-
-def traces(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All traces of a run with their split, a batch in memory at a time."""
-    for split in SPLITS:
-        path = folder / "traces" / f"{split}.parquet"
-        if not path.is_file():
-            continue
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH):
-                    for row in batch.to_pylist():
-                        yield split, row
-        except (pa.ArrowException, OSError) as error:
-            raise damaged(path) from error
 
 
 def failures(folder: Path) -> dict[str, list[dict[str, Any]]]:

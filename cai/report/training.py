@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from cai.errors import CaiError
+from cai.files import whole_lines
 from cai.report.content import EMPTY, Content, no_rows
 from cai.report.svg import WIDTH, Picture, drawing, legend, line, tag, text
 from cai.report.words import number, plural
@@ -59,9 +60,9 @@ def _values(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "state": " ".join([state, *warnings]).strip(),
         "facts": _about(record),
         "settings": record["settings"],
-        "pictures": list(curves(_lines(folder / "metrics.jsonl"))),
+        "pictures": list(curves(whole_lines(folder / "metrics.jsonl"))),
         "tables": list(_tables(data)),
-        "examples": _lines(folder / EXAMPLES),
+        "examples": whole_lines(folder / EXAMPLES),
     }
 
 
@@ -80,18 +81,6 @@ def _about(record: Mapping[str, Any]) -> dict[str, str]:
         lines["Steps"] = f"{record['steps']:,}"
     if "seconds" in record:
         lines["Took"] = plural(round(record["seconds"]), "second")
-    return lines
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file; one that was half written when the process died ends them."""
-    lines: list[dict[str, Any]] = []
-    if path.is_file():
-        for part in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(part))
-            except ValueError:
-                break
     return lines
 
 

@@ -10,15 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from cai import templates
-from cai.config import stored_settings
-from cai.constitution.records import Constitution
+from cai.dataset.made_by import last_method
 from cai.dataset.rows import trace_row
 from cai.dataset.schema import schema_of, split_of
-from cai.engines import labels
 from cai.errors import CaiError
 from cai.method import Method
-from cai.records import CriticFacts, Failure, JudgeFacts, Prompt
+from cai.records import Failure, Prompt
 from cai.report.content import Content
 from cai.report.finished import RunPage
 from cai.report.rows import Item, without_row
@@ -27,7 +24,6 @@ from cai.report.words import plural
 from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.folder import reading
-from cai.runtime.journal import Journal
 
 _HINT = "Give the folder of cai generate."
 
@@ -42,7 +38,7 @@ class _Replay:
 
     def items(self) -> Iterable[Item]:
         with reading(self.folder, _HINT) as journal:
-            method, calls = _method(journal)
+            method, calls = last_method(journal)
             self.missing = 0
             for failure in journal.ingest_failures():
                 yield _failed(failure.prompt_id, None, [failure])
@@ -78,22 +74,6 @@ def _failed(
     return Item(without_row(prompt_id, record), "", dumped, place)
 
 
-def _method(journal: Journal) -> tuple[Method, Calls]:
-    """The method and the calls that the run goes by."""
-    fact = journal.meta
-    settings = stored_settings(fact("settings"))
-    method = Method(
-        Constitution.model_validate(fact("constitution")),
-        templates.Templates(fact("templates")),
-        settings,
-        JudgeFacts.model_validate(fact("judge") or {}),
-        CriticFacts.model_validate(fact("critic") or {}),
-        frozenset(fact("dropped") or ()),
-    )
-    picks = labels.from_meta(fact("labels"))
-    return method, Calls(journal, settings.seed, fact("identities"), labels=picks)
-
-
 def unfinished_content(folder: Path, *, chains: bool = True) -> Content:
     """The parts of the page of a run that goes on.
 
@@ -105,7 +85,7 @@ def unfinished_content(folder: Path, *, chains: bool = True) -> Content:
             raise CaiError(
                 f"{folder}: this run has not begun yet", "Wait until its prompts have been read."
             )
-        method, _ = _method(journal)
+        method, _ = last_method(journal)
         kinds = journal.kinds()
         started = str(journal.meta("started") or "")[:10]
     about = {

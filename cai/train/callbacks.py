@@ -26,7 +26,7 @@ from rich.progress import (
 from transformers import TrainerCallback
 
 from cai.errors import CaiError
-from cai.files import replacing
+from cai.files import replacing, whole_lines
 from cai.pace import LINE_EVERY, Heartbeat, rate, time_left
 from cai.train.losses import loss_at_reference
 
@@ -70,15 +70,7 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; one that was half written when the process died is left out."""
-    lines: list[dict[str, Any]] = []
-    if not path.is_file():
-        return lines
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+    return whole_lines(path)
 
 
 class Guards(TrainerCallback):  # type: ignore[misc]

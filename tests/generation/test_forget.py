@@ -25,7 +25,7 @@ from cai.generation.forget_plan import Wanted, rows_of
 from cai.generation.merge import merge_shards
 from cai.generation.tombstones import PENDING
 from cai.quality.fix import fix_run
-from cai.quality.measure import measure
+from cai.quality.measure import gather, measure
 from cai.quality.settings import Thresholds
 
 SECRET = 'Ännchen Überall <lives> at Sesame Lane 7 & "sings"'
@@ -253,7 +253,7 @@ def test_a_fixed_run_without_a_journal(go: Callable[..., cai.Run], tmp_path: Pat
     go()
     limits = Thresholds(max_boilerplate=0.0)
     quality = measure("run", limits)
-    fix_run("run", tmp_path / "fixed", quality, limits)
+    fix_run(gather("run"), tmp_path / "fixed", quality, limits)
     folder = tmp_path / "fixed"
     with (folder / "dropped.jsonl").open("a") as file:
         file.write(

@@ -16,7 +16,7 @@ from cai.dataset.run import Run
 from cai.errors import CaiError
 from cai.files import find_constitution
 from cai.quality.fix import fix_run
-from cai.quality.measure import measure
+from cai.quality.measure import gather, measure
 from cai.quality.records import QUALITY, read_quality
 from cai.quality.settings import Thresholds
 from tests.quality.made import rows, written
@@ -79,7 +79,7 @@ def test_fixing_drops_what_fails_and_says_what(run: Run, tmp_path: Path) -> None
     before = measure(bad, limits)
     assert {"boilerplate", "leftovers", "near-duplicates"} <= failed(before)
     out = tmp_path / "fixed"
-    fixed = fix_run(bad, out, before, limits)
+    fixed = fix_run(gather(str(bad)), out, before, limits)
     assert not {"boilerplate", "leftovers", "near-duplicates"} & failed(fixed.after)
     listed = [json.loads(line) for line in fixed.record.read_text().splitlines()]
     assert len(listed) == sum(fixed.dropped.values())
@@ -98,7 +98,7 @@ def test_fixing_drops_what_fails_and_says_what(run: Run, tmp_path: Path) -> None
 def test_a_phrase_is_capped_and_not_struck_out(run: Run, tmp_path: Path) -> None:
     bad = planted(run, tmp_path)
     limits = Thresholds(max_boilerplate=0.1)
-    fix_run(bad, tmp_path / "fixed", measure(bad, limits), limits)
+    fix_run(gather(str(bad)), tmp_path / "fixed", measure(bad, limits), limits)
     files = (tmp_path / "fixed" / "sft").glob("*.parquet")
     data = [row for file in files for row in pq.read_table(file).to_pylist()]
     texts = [row["completion"][0]["content"] for row in data]
@@ -109,7 +109,7 @@ def test_a_phrase_is_capped_and_not_struck_out(run: Run, tmp_path: Path) -> None
 def test_a_run_that_passes_stays_as_it_is(run: Run, tmp_path: Path) -> None:
     quality = read_quality(run.folder / QUALITY)
     assert failed(quality) == set()
-    fixed = fix_run(run.folder, tmp_path / "fixed", quality, Thresholds())
+    fixed = fix_run(gather(str(run.folder)), tmp_path / "fixed", quality, Thresholds())
     assert fixed.dropped == {}
     for name in ("sft", "preferences", "traces"):
         old, new = (
@@ -117,7 +117,7 @@ def test_a_run_that_passes_stays_as_it_is(run: Run, tmp_path: Path) -> None:
         )
         assert old.equals(new)
     with pytest.raises(CaiError, match="not empty"):
-        fix_run(run.folder, tmp_path / "fixed", quality, Thresholds())
+        fix_run(gather(str(run.folder)), tmp_path / "fixed", quality, Thresholds())
 
 
 @pytest.mark.parametrize(

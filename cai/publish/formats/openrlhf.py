@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from cai.publish.formats.records import Format, Shape, Tables
+from cai.publish.formats.records import Format, Tables
 from cai.publish.formats.rows import (
-    PAIR,
-    PROMPT_COMPLETION,
-    SOFT_LABELS,
-    SYSTEM_TURNS,
+    MESSAGE_SHAPES,
     command,
-    pair,
-    prompt_and_completion,
 )
 
 _SOURCE = (
@@ -58,21 +53,6 @@ OPENRLHF = Format(
     name="openrlhf",
     words="prompt, chosen and rejected, or prompt and completion, as messages",
     source=_SOURCE,
-    shapes={
-        "sft": Shape(
-            "sft/{split}.parquet",
-            prompt_and_completion,
-            ("prompt", "completion"),
-            PROMPT_COMPLETION,
-            (SYSTEM_TURNS,),
-        ),
-        "preferences": Shape(
-            "preferences/{split}.parquet",
-            pair,
-            ("prompt", "chosen", "rejected"),
-            PAIR,
-            (SYSTEM_TURNS, SOFT_LABELS),
-        ),
-    },
+    shapes=MESSAGE_SHAPES,
     usage=_usage,
 )

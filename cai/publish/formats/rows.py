@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cai.constitution.yaml_file import dumped
 from cai.dataset.schema import PREFERENCES, SFT
-from cai.publish.formats.records import Data, Loss
+from cai.publish.formats.records import Data, Loss, Shape
 
 MESSAGES = SFT.field("prompt").type
 MESSAGE = MESSAGES.value_type
@@ -68,3 +68,22 @@ def yaml_block(value: Mapping[str, Any]) -> str:
 def command(*lines: str) -> str:
     """A command over several lines."""
     return code("bash", " \\\n    ".join(lines))
+
+
+# The datasets as they are, but for the columns that only we know.
+MESSAGE_SHAPES = {
+    "sft": Shape(
+        "sft/{split}.parquet",
+        prompt_and_completion,
+        ("prompt", "completion"),
+        PROMPT_COMPLETION,
+        (SYSTEM_TURNS,),
+    ),
+    "preferences": Shape(
+        "preferences/{split}.parquet",
+        pair,
+        ("prompt", "chosen", "rejected"),
+        PAIR,
+        (SYSTEM_TURNS, SOFT_LABELS),
+    ),
+}

@@ -7,15 +7,12 @@ import pyarrow as pa
 from cai.publish.formats.records import Data, Format, Shape, Tables
 from cai.publish.formats.rows import (
     EARLIER_ANSWERS,
+    MESSAGE_SHAPES,
     MESSAGES,
-    PAIR,
-    PROMPT_COMPLETION,
     SOFT_LABELS,
     SYSTEM_TURNS,
     code,
     conversation,
-    pair,
-    prompt_and_completion,
     yaml_block,
 )
 
@@ -84,22 +81,7 @@ TRL = Format(
     name="trl",
     words="conversational prompt-completion and preference rows of TRL",
     source=_DATASET_FORMATS,
-    shapes={
-        "sft": Shape(
-            "sft/{split}.parquet",
-            prompt_and_completion,
-            ("prompt", "completion"),
-            PROMPT_COMPLETION,
-            (SYSTEM_TURNS,),
-        ),
-        "preferences": Shape(
-            "preferences/{split}.parquet",
-            pair,
-            ("prompt", "chosen", "rejected"),
-            PAIR,
-            (SYSTEM_TURNS, SOFT_LABELS),
-        ),
-    },
+    shapes=MESSAGE_SHAPES,
     usage=_trl_usage,
 )
 KTO = Format(
