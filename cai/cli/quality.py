@@ -14,6 +14,7 @@ from cai.cli.console import console, plain, stderr
 from cai.cli.options import Config, Json, Set, folder_of, with_settings
 from cai.errors import CaiError, GateFailed
 from cai.quality.settings import Thresholds, thresholds
+from cai.records import KINDS
 from cai.settings import GateAction
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def print_quality(result: Quality) -> None:
 def print_gates(result: Quality) -> None:
     """The verdict in a line, and each gate that fails with its rows and what to do."""
     failed = result.failed
+    _print_unseen(result)
     if not failed:
         stderr.print(plain(f"Quality: all {len(result.gates)} gates passed.", "green"))
         return
@@ -167,6 +169,18 @@ def print_gates(result: Quality) -> None:
         if gate.count > SHOWN:
             stderr.print(plain(f"    … {gate.count:,} rows", "dim"))
         stderr.print(plain(f"    {gate.advice}", "dim"), soft_wrap=True)
+
+
+def _print_unseen(result: Quality) -> None:
+    """Say which gates had nothing to measure, and of which kinds nobody knows anything."""
+    if result.unmeasured:
+        names = ", ".join(gate.name for gate in result.unmeasured)
+        stderr.print(plain(f"Quality: nothing to measure for: {names}."), soft_wrap=True)
+    kinds = result.details.get("other_kinds")
+    if kinds:
+        named = ", ".join(f"{n:,} {kind!r}" for kind, n in kinds.items())
+        words = f"Kinds that are none of ours count as unknown: {named}. Ours: {', '.join(KINDS)}."
+        stderr.print(plain(words, "yellow"), soft_wrap=True)
 
 
 def _finish(fixed: Fixed) -> None:

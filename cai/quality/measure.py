@@ -53,6 +53,8 @@ def quality_of(
         _add_run(data.folder, figures, details, rows, counts, watch)
     if data.bad.bad:
         details["bad_rows"] = [data.bad.summary(), *data.bad.lines()]
+    if data.other_kinds:
+        details["other_kinds"] = dict(data.other_kinds.most_common(20))
     sizes = {dataset: own.rows for dataset, own in measured.answers.items()}
     return Quality(
         data=data.name,

@@ -99,6 +99,11 @@ class Quality(Record):
     def failed(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
 
+    @property
+    def unmeasured(self) -> tuple[Gate, ...]:
+        """Gates that pass because there was nothing to measure."""
+        return tuple(gate for gate in self.gates if gate.value is None)
+
     def plus(self, details: Mapping[str, Any]) -> Quality:
         """With more of what stands behind the figures."""
         return self.model_copy(update={"details": {**self.details, **details}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,7 @@ class Data:
     def __init__(self, name: str) -> None:
         self.name = name
         self.bad = BadRows()
+        self.other_kinds: Counter[str] = Counter()
         path = Path(name).expanduser()
         self.folder = path if not name.startswith("hf:") and path.is_dir() else None
         self._files = list(_files(name, path))
@@ -73,10 +75,12 @@ class Data:
     def items(self) -> Iterator[Item]:
         """Every row that can be used, those of `sft` first; bad ones are counted in `bad`.
 
+        A kind that is none of ours counts as `unknown`, and in `other_kinds`.
+
         Raises:
             CaiError: A file cannot be read, or more than 5 % of the rows cannot be used.
         """
-        self.bad = BadRows()
+        self.bad, self.other_kinds = BadRows(), Counter()
         number, before = 0, ("", "")
         for split, rows in self._sources():
             for where, row in rows:
@@ -88,6 +92,9 @@ class Data:
                 except RowError as error:
                     self.bad.add(error)
                     continue
+                kind = _kind(row)
+                if kind not in (None, "", *KINDS):
+                    self.other_kinds[str(kind)] += 1
                 this = (item.dataset, item.prompt_id)
                 yield item._replace(number=number, extra=this == before)
                 number, before = number + 1, this
@@ -143,6 +150,11 @@ def _columns(names: Sequence[str], where: str) -> list[str]:
     return [name for name in names if name in _COLUMNS]
 
 
+def _kind(row: dict[str, Any]) -> Any:
+    """What a row says of the kind of its prompt."""
+    return row.get("prompt_kind") or row.get("kind")
+
+
 def _item(row: dict[str, Any], where: str, split: str) -> Item:
     column = next((name for name in ANSWER_NAMES if row.get(name) not in (None, "")), None)
     talk = next((name for name in CONVERSATIONS if row.get(name)), None)
@@ -163,7 +175,7 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
     name = str(row.get("id") or where)
     mark = row.get("pair_source") or row.get("step")
     own = name.removesuffix(f"#{mark}") if row.get("id") else ""
-    kind = row.get("prompt_kind") or row.get("kind")
+    kind = _kind(row)
     return Item(
         dataset="sft" if rejected is None else "preferences",
         split=row["split"] if row.get("split") in SPLITS else split,

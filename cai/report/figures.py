@@ -76,11 +76,13 @@ def verdict(quality: Measured | None, folder: Path) -> Verdict:
         return Verdict("none", "Not measured yet", more)
     failed = tuple(gate for gate in quality.gates if not gate.passed)
     passed = tuple(gate for gate in quality.gates if gate.passed)
+    empty = [gate.name for gate in passed if gate.value is None]
+    unseen = f" Nothing to measure for: {', '.join(empty)}." if empty else ""
     if failed:
         names = ", ".join(gate.name for gate in failed)
-        more = f"{plural(len(failed), 'gate')} of {len(quality.gates)} did not pass."
+        more = f"{plural(len(failed), 'gate')} of {len(quality.gates)} did not pass.{unseen}"
         return Verdict("bad", f"Look at this first: {names}", more, failed, passed)
-    more = f"All {plural(len(passed), 'gate')} passed."
+    more = f"All {plural(len(passed), 'gate')} passed.{unseen}"
     return Verdict("good", "Fit to train on", more, (), passed)
 
 

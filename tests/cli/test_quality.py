@@ -99,3 +99,14 @@ def test_training_repeats_the_warning_and_stops_where_it_is_told_to(bad: str) ->
     write_quality(measure(bad, Thresholds(max_boilerplate=0.9)), folder / QUALITY)
     assert gate_warnings(resolve_training("sft", {**given, "gate": "fail"})) == []
     assert read_quality(folder / QUALITY).failed == ()
+
+
+def test_what_could_not_be_measured_is_told(tmp_path: Path) -> None:
+    made = [
+        {"prompt": f"Say {n}.", "response": f"I can't say the number {n} {n * 7}.", "kind": "safe"}
+        for n in range(30)
+    ]
+    code, _, err = result_of("quality", written(tmp_path / "data.jsonl", made))
+    assert code == 0
+    assert "nothing to measure for: over-refusal, helpful rows" in err
+    assert "count as unknown: 30 'safe'" in err
