@@ -110,3 +110,13 @@ def test_what_could_not_be_measured_is_told(tmp_path: Path) -> None:
     assert code == 0
     assert "nothing to measure for: over-refusal, helpful rows" in err
     assert "count as unknown: 30 'safe'" in err
+
+
+def test_the_check_of_a_runs_judge_stands_beside_its_figures() -> None:
+    assert generated()[0] == 0
+    assert "judge_check" not in json.loads((Path("run") / QUALITY).read_text())
+    assert result_of("check", "judge", "--judge", "scripted:", "--limit", "20")[0] == 0
+    result_of("quality", "run")
+    check = json.loads((Path("run") / QUALITY).read_text())["judge_check"]
+    assert check["scored"] == 20
+    assert check["bins"]
