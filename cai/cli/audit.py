@@ -12,7 +12,7 @@ from cai.cli.options import folder_of
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
-    from cai.publish.audit_files import Changes
+    from cai.publish.audit.files import Changes
 
 SHOWN = 10  # files
 
@@ -33,7 +33,7 @@ def audit(
     gates and findings, and a digest of every file. Texts are not copied.
     """
     from cai.checks.of_run import checks_of_run
-    from cai.publish import audit as auditing
+    from cai.publish.audit import document as auditing
 
     if verify:
         _print_changes(auditing.verify(source, out), out)

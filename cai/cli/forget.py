@@ -12,7 +12,7 @@ from cai.cli.console import confirmed, console, plain
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
-    from cai.generation.erasure import Erasure
+    from cai.generation.forget.erasure import Erasure
 
 SHOWN = 5  # ids
 
@@ -46,8 +46,8 @@ def forget(
     A digest of the text keeps it out when prompts are read again. What was pushed, and models that
     were trained, are told and not changed.
     """
-    from cai.generation import forget as forgetting
-    from cai.generation.forget_plan import Wanted
+    from cai.generation.forget import job as forgetting
+    from cai.generation.forget.plan import Wanted
 
     wanted = Wanted(name, source, match)
     if dry_run or not yes:

@@ -18,10 +18,11 @@ import pytest
 import yaml
 
 import cai
+from cai.dataset.traces import rows_of
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError
-from cai.generation.forget import forget, plan_forgetting
-from cai.generation.forget_plan import Wanted, rows_of
+from cai.generation.forget.job import forget, plan_forgetting
+from cai.generation.forget.plan import Wanted
 from cai.generation.merge import merge_shards
 from cai.generation.tombstones import PENDING
 from cai.quality.fix import fix_run
@@ -319,7 +320,7 @@ def test_what_to_forget_is_one_thing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cai.generation import forget as f, forget_files as files
+from cai.generation.forget import job as f, files
 point, n = sys.argv[1], int(sys.argv[2])
 passed = [0]
 def at(name, module, call):

@@ -21,10 +21,10 @@ import cai
 from cai.checks.of_run import checks_of_run
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
-from cai.publish.audit import audit, verify
-from cai.publish.audit_rows import UNKNOWN
-from cai.publish.canonical import canonical
-from cai.publish.training_content import OPEN
+from cai.publish.audit.canonical import canonical
+from cai.publish.audit.document import audit, verify
+from cai.publish.audit.rows import UNKNOWN
+from cai.publish.audit.training_content import OPEN
 
 HOSTILE = "a|b <script>x</script> # [l](http://x) `c`\n---\n\u202e"
 

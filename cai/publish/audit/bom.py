@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cai.publish.audit_rows import UNKNOWN
+from cai.publish.audit.rows import UNKNOWN
 from cai.records import digest
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "constitutional-ai.audit")

@@ -11,7 +11,7 @@ from cai.dataset.schema import DATASETS, SPLITS, Manifest
 from cai.dataset.traces import lines_of, traces
 from cai.dataset.write import counted_as
 from cai.engines.base import CONTROL_TOKENS
-from cai.generation.forget_plan import Selection
+from cai.generation.forget.plan import Selection
 from cai.generation.tombstones import is_forgotten
 from cai.method import Method
 from cai.records import Failure, Prompt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from cai.generation.forget_holders import Holders
+from cai.generation.forget.holders import Holders
 from cai.records import Record
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cai import markdown
-from cai.publish.training_content import OPEN
+from cai.publish.audit.training_content import OPEN
 
 SHOWN = 20  # rows with personal data
 

@@ -13,12 +13,12 @@ from cai.constitution.load import load as load_constitution
 from cai.dataset.run import Run
 from cai.errors import CaiError
 from cai.files import replacing
-from cai.publish.audit_bom import bill_of_materials
-from cai.publish.audit_files import AUDIT, BOM, MARKDOWN, ROWS, Changes, changes_since, files_of
-from cai.publish.audit_page import page
-from cai.publish.audit_rows import Rows, write_rows
-from cai.publish.canonical import canonical
-from cai.publish.training_content import training_content
+from cai.publish.audit.bom import bill_of_materials
+from cai.publish.audit.canonical import canonical
+from cai.publish.audit.files import AUDIT, BOM, MARKDOWN, ROWS, Changes, changes_since, files_of
+from cai.publish.audit.page import page
+from cai.publish.audit.rows import Rows, write_rows
+from cai.publish.audit.training_content import training_content
 from cai.quality.records import QUALITY, read_quality
 from cai.records import digest
 from cai.settings import read_config

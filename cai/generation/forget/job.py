@@ -19,11 +19,11 @@ from cai.dataset.schema import DATASETS, SPLITS
 from cai.dataset.traces import lines_of
 from cai.errors import CaiError
 from cai.files import JOURNAL, Lock, replacing
-from cai.generation.erasure import Erasure
-from cai.generation.forget_counts import failure_goes, manifest_without
-from cai.generation.forget_files import dropped_goes, erase_rows, made_from, write_anew
-from cai.generation.forget_holders import holders_of
-from cai.generation.forget_plan import (
+from cai.generation.forget.counts import failure_goes, manifest_without
+from cai.generation.forget.erasure import Erasure
+from cai.generation.forget.files import dropped_goes, erase_rows, made_from, write_anew
+from cai.generation.forget.holders import holders_of
+from cai.generation.forget.plan import (
     Selection,
     Wanted,
     keep_others,

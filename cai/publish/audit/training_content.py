@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cai.publish.audit_rows import UNKNOWN
+from cai.publish.audit.rows import UNKNOWN
 
 OPEN = "To be filled in by you"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cai.errors import CaiError
 from cai.files import JOURNAL, file_digest
-from cai.publish.canonical import SAFE, canonical
+from cai.publish.audit.canonical import SAFE, canonical
 
 AUDIT, ROWS, MARKDOWN, BOM = "audit.json", "rows.jsonl", "audit.md", "bom.json"
 # They change while the data stays: the journal when it is read, the others by what comes after.

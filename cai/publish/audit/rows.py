@@ -13,7 +13,7 @@ from cai.dataset.schema import ANSWERS, SPLITS
 from cai.dataset.traces import rows_of, traces
 from cai.files import replacing
 from cai.personal import personal_spans
-from cai.publish.canonical import canonical
+from cai.publish.audit.canonical import canonical
 from cai.records import digest
 
 BATCH = 200

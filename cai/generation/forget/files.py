@@ -17,8 +17,8 @@ from cai.dataset.traces import damaged, lines_of
 from cai.dataset.write import rewrite
 from cai.files import replacing
 from cai.generation.end import limits_of
-from cai.generation.erasure import Erasure
-from cai.generation.forget_counts import failure_goes
+from cai.generation.forget.counts import failure_goes
+from cai.generation.forget.erasure import Erasure
 from cai.generation.tombstones import PENDING, is_forgotten
 from cai.publish.card import dataset_card
 from cai.quality.fix import DROPPED
