@@ -232,23 +232,25 @@ def _reach(address: str | None) -> None:
 def _connected(address: str | None) -> Iterator[None]:
     """A connection to a Ray cluster: that of `address` or of the environment, or one made here.
 
-    A connection that the program has already is used and left open.
+    A connection that the program has already is used and left open. Without an address Ray would
+    join whatever cluster somebody last started on this machine, which may end or have no room.
     """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    joined = address or os.environ.get("RAY_ADDRESS")
     try:
-        _reach(address)
+        _reach(joined)
         ray.init(
-            address=address,
-            include_dashboard=None if address else False,
+            address=joined or "local",
+            include_dashboard=None if joined else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise CaiError(
-            f"--address {address}: no Ray cluster answers: {error}",
+            f"--address {joined}: no Ray cluster answers: {error}",
             "Start one (ray start --head), or leave --address out to use this machine. To one that "
             "checks tokens Ray goes by --address auto, or with RAY_AUTH_MODE=token.",
         ) from error
