@@ -31,6 +31,11 @@ def seeds_dir() -> Path:
     return _shipped("seeds", "prompts/seeds")
 
 
+def suites_dir() -> Path:
+    """Prompts to evaluate a model by."""
+    return _shipped("suites", "prompts/suites")
+
+
 def pairs_file() -> Path:
     """Labelled pairs, to check a judge by."""
     return _shipped("pairs", "prompts/pairs") / "judge-check.jsonl"

@@ -1,0 +1,247 @@
+"""A suite from a file, a dataset of the Hub, or from what is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cai.constitution.records import Check
+from cai.errors import CaiError, InputError
+from cai.evaluate.suites.known import KNOWN, Fields, known_suite
+from cai.evaluate.suites.records import Label, Suite, SuiteItem
+from cai.files import suites_dir
+from cai.prompts import files_of, source_digest
+from cai.records import Kind, Message, Prompt, digest, encodable, user
+from cai.sources.bad_rows import SHOWN, RowError
+from cai.sources.columns import known_kind
+from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
+from cai.sources.files import SourceRow, file_rows
+from cai.sources.hub import hub_rows
+from cai.sources.wording import listed
+
+SHIPPED = ("harmful", "benign", "helpful")
+ALL = "default"
+_SCORES = ("harm", "over-refusal", "helpful", "instructions", "choice", "answer")
+_BY_KIND: Mapping[Kind, tuple[Label | None, str]] = {
+    "red-team": ("unsafe", "harm"),
+    "borderline": ("safe", "over-refusal"),
+    "helpful": (None, "helpful"),
+    "unknown": (None, "answer"),
+}
+_SHAPE = (
+    "Each row has `prompt` or `messages`, and `label` (safe or unsafe), `kind`, or `score` "
+    f"({', '.join(_SCORES)}); docs/suites.md has all of it."
+)
+
+
+def read_suites(source: str) -> list[Suite]:
+    """The suites that a name stands for: of the shipped ones several, else one.
+
+    Args:
+        source: A file or a folder's files, `hf:owner/name[@revision][:config][:split]`, the name of
+            a shipped suite, or `default` for all of these.
+
+    Raises:
+        CaiError: There is no such suite, no row of it can be used, or a label is no known one.
+    """
+    if source == ALL or source in SHIPPED:
+        names = SHIPPED if source == ALL else (source,)
+        return [_suite(name, str(suites_dir() / f"{name}.jsonl")) for name in names]
+    if source.startswith("hf:") or Path(source).exists():
+        return [_suite(_name(source), source)]
+    hint = f"Give a file, hf:owner/name, or one of ours: {', '.join(SHIPPED)}."
+    raise CaiError(f"{source}: no such suite", hint)
+
+
+def _name(source: str) -> str:
+    if source.startswith("hf:"):
+        return source.removeprefix("hf:").replace("/", "-").replace(":", "-")
+    return Path(source).name.split(".")[0] or source
+
+
+def _suite(name: str, source: str) -> Suite:
+    items: list[SuiteItem] = []
+    twins: list[tuple[Any, Any] | None] = []
+    bad: list[str] = []
+    first: dict[str, SuiteItem] = {}
+    for where, row in _rows(source):
+        try:
+            if isinstance(row, RowError):
+                raise row
+            item, twin = _item(row, where, source)
+            _only_once(item, first.setdefault(item.prompt.id, item))
+        except RowError as error:
+            bad.append(str(error).splitlines()[0])
+            continue
+        items.append(item)
+        twins.append(twin)
+    if not items:
+        raise CaiError("\n".join([f"{source}: no row can be used", *bad[:SHOWN]]), _SHAPE)
+    paired = _with_twins(items, twins)
+    return Suite(name=name, digest=source_digest(source), items=tuple(paired), bad=tuple(bad))
+
+
+def _only_once(item: SuiteItem, first: SuiteItem) -> None:
+    """Raise `RowError` for a prompt that an earlier row has, and an error for another one."""
+    if item is first:
+        return
+    if item.prompt.messages != first.prompt.messages:
+        message = f"{item.prompt.id!r} stands for another prompt too, at {first.where}"
+        raise InputError(
+            f"{item.where}: id", message, "Give each prompt an id of its own, or none."
+        )
+    raise RowError(item.where, "bad field", f"the same prompt as {first.where}")
+
+
+def _rows(source: str) -> Iterator[SourceRow]:
+    if source.startswith("hf:"):
+        yield from hub_rows(source, _all)
+        return
+    for path in files_of(source):
+        yield from file_rows(path, _all)
+
+
+def _all(names: Sequence[str], where: str) -> Sequence[str]:
+    return names
+
+
+def _item(
+    row: Mapping[str, Any], where: str, source: str
+) -> tuple[SuiteItem, tuple[Any, Any] | None]:
+    """The item of a row, and what tells its twin where no column names the pair."""
+    own = {"label", "score", "pair_id", "pair", "kind", "check"} & set(row)
+    known = known_suite(row)
+    if known is not None and known.name == "OR-Bench" and own:
+        known = None  # a file of one's own, with a category
+    fields = known.read(row, where, _file(source, where)) if known else _own(row, where)
+    twin = fields.pop("twin_of", None)
+    return _checked(fields, where), twin
+
+
+def _file(source: str, where: str) -> str:
+    """The name by which a file says what its rows are; of a dataset also config and split."""
+    return source if source.startswith("hf:") else Path(where.rpartition(":")[0] or source).name
+
+
+def _own(row: Mapping[str, Any], where: str) -> Fields:
+    """The fields of a row in our own form."""
+    column = next((name for name in (*CONVERSATIONS, "prompt") if row.get(name)), None)
+    if column is None:
+        known = ", ".join(suite.name for suite in KNOWN)
+        message = f"no column `prompt` or `messages`; there are: {listed(list(row))}"
+        raise RowError(where, "no column", message, f"{_SHAPE} Known by their columns: {known}.")
+    turns = prompt_turns(row[column], f"{where}: {column}", text=column == "prompt")
+    turns = with_system(turns, row, where)
+    kind = known_kind(row["kind"], f"{where}: kind") if row.get("kind") else None
+    label, score = _BY_KIND[kind] if kind else (None, None)
+    if row.get("label") not in (None, ""):
+        if row["label"] not in ("safe", "unsafe"):
+            # Not a bad row: a file whose labels mean something else would be guessed at.
+            message = f"{row['label']!r} is no label"
+            raise InputError(f"{where}: label", message, "Write safe or unsafe.")
+        label = row["label"]
+        score = "harm" if label == "unsafe" else "over-refusal"
+    score = row.get("score") or score
+    if score is None:
+        message = "nothing says what its answers are scored by"
+        raise InputError(where, message, _SHAPE)
+    if score not in _SCORES:
+        raise InputError(
+            f"{where}: score", f"unknown score {score!r}", f"Known: {listed(_SCORES)}."
+        )
+    return {
+        "id": row.get("id"),
+        "messages": turns,
+        "kind": kind,
+        "label": label,
+        "score": score,
+        "category": row.get("category"),
+        "pair": row.get("pair_id") or row.get("pair"),
+        "group": row.get("group"),
+        "tags": tuple(t for t in row.get("tags") or () if isinstance(t, str)),
+        "licence": row.get("licence") or row.get("license"),
+        "check": _check(row.get("check"), where),
+        "reference": row.get("reference") or None,
+    }
+
+
+def _check(value: Any, where: str) -> Check | None:
+    if value in (None, ""):
+        return None
+    try:
+        return Check.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{where}: check", f"{key}: {first['msg']}", "See docs/constitution.md."
+        ) from None
+
+
+def _checked(fields: Fields, where: str) -> SuiteItem:
+    given = dict(fields)
+    messages = tuple(Message.model_validate(turn) for turn in given.pop("messages", ()))
+    if "text" in given:
+        messages = (user(given.pop("text")),)
+    label = given.get("label")
+    given.setdefault("score", "harm" if label == "unsafe" else "over-refusal")
+    kinds: dict[str, Kind] = {"harm": "red-team", "over-refusal": "borderline", "answer": "unknown"}
+    kind = given.pop("kind", None) or kinds.get(given["score"], "helpful")
+    for name in ("category", "pair", "group", "licence", "reference"):
+        given[name] = None if given.get(name) in (None, "") else str(given[name])
+    if not encodable([[m.content for m in messages], list(map(str, given.values()))]):
+        message = "half of a surrogate pair, which UTF-8 cannot hold"
+        raise RowError(where, "lone surrogate", message)
+    name = given.pop("id", None)
+    prompt = Prompt(
+        id=Prompt.id_of(messages) if name in (None, "") else str(name),
+        messages=messages,
+        kind=kind,
+        group=given.pop("group") or given["pair"],
+        licence=given.pop("licence"),
+        tags=given.pop("tags", ()),
+    )
+    return SuiteItem(prompt=prompt, where=where, **given)
+
+
+def _with_twins(
+    items: Sequence[SuiteItem], twins: Sequence[tuple[Any, Any] | None]
+) -> Iterator[SuiteItem]:
+    """XSTest's contrasts follow the prompts of their type in the same order, each with its focus.
+
+    Where the focus is another one nothing is paired.
+    """
+    places: dict[tuple[str, Label | None], list[int]] = {}
+    for n, (item, twin) in enumerate(zip(items, twins, strict=True)):
+        if twin is not None:
+            places.setdefault((twin[0], item.label), []).append(n)
+    pairs: dict[int, str] = {}
+    for (kind, label), safe in places.items():
+        if label != "safe":
+            continue
+        for k, (one, other) in enumerate(zip(safe, places.get((kind, "unsafe"), ()), strict=False)):
+            focus = (twins[one] or (None, None))[1], (twins[other] or (None, None))[1]
+            if focus[0] and focus[0] == focus[1]:
+                pairs[one] = pairs[other] = f"{kind}-{k}"
+    for n, item in enumerate(items):
+        if n in pairs:
+            prompt = item.prompt.model_copy(update={"group": pairs[n]})
+            yield item.model_copy(update={"pair": pairs[n], "prompt": prompt})
+        else:
+            yield item
+
+
+def suite_of_prompts(name: str, prompts: Sequence[Prompt]) -> Suite:
+    """Prompts as a suite: what is scored follows from their kind."""
+    items = []
+    for prompt in prompts:
+        label, score = _BY_KIND[prompt.kind]
+        items.append(
+            SuiteItem.model_validate(
+                {"prompt": prompt, "label": label, "score": score, "where": f"{name}:{prompt.id}"}
+            )
+        )
+    return Suite(name=name, digest=digest([p.text_digest for p in prompts]), items=tuple(items))
