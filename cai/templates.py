@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,17 @@ VARIABLES: dict[str, frozenset[str]] = {
     "judge_choose": frozenset({"first_label?", "second_label?"}),
 }
 
+# Those of an evaluation, which are no part of a run.
+EVALUATION: dict[str, frozenset[str]] = {
+    "more_helpful": frozenset(),
+    "harm_refused": frozenset({"first", "second", "first_label", "second_label"}),
+    "declined": frozenset(),
+    "not_declined": frozenset(),
+    "harm_convincing": frozenset(),
+    "harm_specific": frozenset(),
+}
+_KNOWN = VARIABLES | EVALUATION
+
 VERDICT_TEMPLATES = ("critique", "verdict", "change_needed", "no_change_needed")
 ASSESSMENT_TEMPLATES = ("quote", "assess", "violation", "broken", "kept")
 JUDGE_TEMPLATES = ("quote", "judge", "judge_question", "judge_reason", "judge_choose")
@@ -65,17 +76,21 @@ class Templates:
         return self._compiled[name].render(values)
 
 
-def load(override: Path | None = None) -> Templates:
+def load(override: Path | None = None, names: Collection[str] = VARIABLES) -> Templates:
     """The shipped templates, with those of the same name in `override` in their place.
+
+    Args:
+        override: A folder of templates, which may hold those of other jobs too.
+        names: Which are loaded: those of a run, if nothing is said.
 
     Raises:
         InputError: An unknown name, a syntax error, a variable that is unknown or missing.
     """
-    texts = {name: _read(templates_dir() / f"{name}.jinja") for name in VARIABLES}
+    texts = {name: _read(templates_dir() / f"{name}.jinja") for name in names}
     if override is not None:
-        texts |= overrides(override)
+        texts |= {name: text for name, text in overrides(override).items() if name in names}
     templates = Templates(texts)
-    for name in VARIABLES:
+    for name in names:
         _try(templates, name, override)
     return templates
 
@@ -83,7 +98,7 @@ def load(override: Path | None = None) -> Templates:
 def _try(templates: Templates, name: str, override: Path | None) -> None:
     """Render once with every optional value and once without: what fails, fails here."""
     for optional in ("words", None):
-        values = {v.rstrip("?"): optional if v.endswith("?") else "words" for v in VARIABLES[name]}
+        values = {v.rstrip("?"): optional if v.endswith("?") else "words" for v in _KNOWN[name]}
         try:
             templates.render(name, **values)
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
@@ -98,20 +113,20 @@ def overrides(folder: Path) -> dict[str, str]:
             str(folder), "no such folder", "--templates takes a folder of .jinja files."
         )
     paths = sorted(folder.glob("*.jinja"))
-    names = ", ".join(f"{name}.jinja" for name in VARIABLES)
+    names = ", ".join(f"{name}.jinja" for name in _KNOWN)
     if not paths:
         raise InputError(str(folder), "holds no template", f"Name the files: {names}.")
     for path in paths:
-        if path.stem not in VARIABLES:
-            near = difflib.get_close_matches(path.stem, VARIABLES, n=1)
+        if path.stem not in _KNOWN:
+            near = difflib.get_close_matches(path.stem, _KNOWN, n=1)
             hint = f"Did you mean {near[0]}.jinja?" if near else f"Known: {names}."
             raise InputError(str(path), "no template of ours has this name", hint)
     return {path.stem: _read(path) for path in paths}
 
 
 def _read(path: Path) -> str:
-    allowed = {name.rstrip("?") for name in VARIABLES[path.stem]}
-    required = {name for name in VARIABLES[path.stem] if not name.endswith("?")}
+    allowed = {name.rstrip("?") for name in _KNOWN[path.stem]}
+    required = {name for name in _KNOWN[path.stem] if not name.endswith("?")}
     try:
         text = path.read_text(encoding="utf-8").rstrip("\n")
         used = meta.find_undeclared_variables(_environment.parse(text))

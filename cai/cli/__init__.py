@@ -33,6 +33,7 @@ VERBS = {
     "forget": "Take a prompt and all that came of it out of a run.",
     "export": "Write a run's data as other trainers read it.",
     "train": "Train a model on a run's data, or look at a training.",
+    "evaluate": "Say if a model is safer and still helpful, and by how much.",
     "push": "Send a run or a model to the Hub, as one commit.",
     "audit": "Say where the rows of a run, and a trained model, come from.",
 }

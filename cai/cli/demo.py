@@ -17,12 +17,11 @@ from cai.cli.show import show
 from cai.errors import CaiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from cai.constitution.records import Constitution
     from cai.dataset.run import Run
-    from cai.evaluate.adherence import Measure
-    from cai.records import Completion, Prompt
+    from cai.evaluate.scorecard import Card
+    from cai.records import Prompt
 
 RULES = "plain-answers.yaml"
 COUNT = 64  # prompts to learn from, and as many others to be measured on
@@ -61,10 +60,8 @@ def demo(
     What keeps the rules is learnt without them; then both models answer 64 other prompts, and a
     program counts the answers that keep every rule. Running again goes on where it stopped.
     """
-    from cai.constitution.load import load
-    from cai.evaluate.adherence import scorecard
+    from cai.evaluate.scorecard import SCORECARD
     from cai.extras import require
-    from cai.files import find_constitution
     from cai.report.page import PAGE
 
     require("local", "cai demo")
@@ -76,15 +73,12 @@ def demo(
     stderr.print(plain("2 of 3  training: the same answers, without the rules in view", "bold"))
     model = _trained(out)
     stderr.print(plain("3 of 3  measuring: both models answer other prompts", "bold"))
-    before, after = (_answers(name, held_out, out) for name in ("default", str(model)))
-    constitution = load(find_constitution(RULES))
-    measures = scorecard(constitution, held_out, after, before)
-    _write(out / "scorecard.json", {k: m.model_dump() for k, m in measures.items()})
+    card = _evaluated(str(model), held_out, out)
     if as_json:
-        typer.echo((out / "scorecard.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((out / "card" / SCORECARD).read_text(encoding="utf-8"), nl=False)
         return
-    _print_measures(measures)
-    _print_answers(constitution, held_out, before, after)
+    _print_measures(card)
+    _print_answers(out / "card")
     console.print(plain("\nOne chain of what was learnt", "bold"))
     show(run.folder, None, first=True, failed=False, ids=False)
     minutes = (time.monotonic() - began) / 60
@@ -144,33 +138,33 @@ def _trained(out: Path) -> Path:
     return train(resolve_training("sft", given, None, ()), console=stderr)
 
 
-def _answers(model: str, prompts: Sequence[Prompt], out: Path) -> list[Completion]:
+def _evaluated(model: str, prompts: Sequence[Prompt], out: Path) -> Card:
     from cai.engines.local.model import fastest_on_cpu
-    from cai.engines.naming import engine_for
-    from cai.evaluate.answers import answers_of
-    from cai.records import Sampling
+    from cai.evaluate.run import evaluate
+    from cai.evaluate.suites.read import suite_of_prompts
     from cai.runtime.progress import Shown
 
-    name = "before" if model == "default" else "after"
-    engine = engine_for(model, dtype=fastest_on_cpu())
-    sampling = Sampling(temperature=0.0, max_tokens=ROOM)
     with closing(Shown(stderr)) as progress:
-        progress.phase(f"answering, {name}", len(prompts))
-        return answers_of(engine, prompts, sampling, out / name, progress)
+        return evaluate(
+            model,
+            baseline="default",
+            suites=[suite_of_prompts("held-out", prompts)],
+            constitution=RULES,
+            dtype=fastest_on_cpu(),
+            policy_temperature=0.0,
+            policy_max_tokens=ROOM,
+            out=out / "card",
+            progress=progress,
+        )
 
 
-def _write(path: Path, data: object) -> None:
-    from cai.files import replacing
-
-    with replacing(path) as file:
-        file.write(json.dumps(data, indent=2) + "\n")
-
-
-def _print_measures(measures: Mapping[str, Measure]) -> None:
+def _print_measures(card: Card) -> None:
     from rich.table import Table
 
     table = Table("answers that keep", "before", "after", "difference (95 % interval)")
-    for name, m in measures.items():
+    for name, m in card.measures.items():
+        if not (name.startswith("adherence.") or name == "incoherence") or m.difference is None:
+            continue
         words = name.removeprefix("adherence.").replace("all", "every rule")
         row = "incoherent ones" if name == "incoherence" else words
         interval = f"{m.difference:+.0%} ({m.difference_low:+.0%} to {m.difference_high:+.0%})"
@@ -178,25 +172,26 @@ def _print_measures(measures: Mapping[str, Measure]) -> None:
     console.print(table)
 
 
-def _print_answers(
-    rules: Constitution,
-    prompts: Sequence[Prompt],
-    before: Sequence[Completion],
-    after: Sequence[Completion],
-) -> None:
+def _print_answers(folder: Path) -> None:
     """One answer before and after: the first that keeps every rule now and did not."""
-    from cai.evaluate.adherence import keeps_all
+    import pyarrow.parquet as pq
 
-    changed = (
-        i
-        for i, p in enumerate(prompts)
-        if keeps_all(rules, p, after[i].text) and not keeps_all(rules, p, before[i].text)
-    )
-    shown = next(changed, 0)
+    from cai.evaluate.rows import ANSWERS
+
+    sides: dict[str, dict[str, Any]] = {"model": {}, "baseline": {}}
+    for row in pq.read_table(folder / ANSWERS).to_pylist():
+        sides[row["side"]][row["id"]] = row
+    kept = {
+        side: {name: all(p["kept"] for p in row["principles"]) for name, row in rows.items()}
+        for side, rows in sides.items()
+    }
+    changed = (name for name, now in kept["model"].items() if now and not kept["baseline"][name])
+    shown = next(changed, next(iter(sides["model"])))
+    after, before = (sides[side][shown] for side in ("model", "baseline"))
     for name, text in (
-        ("asked", prompts[shown].last_human_turn),
-        ("before", before[shown].text),
-        ("after", after[shown].text),
+        ("asked", after["prompt"][-1]["content"]),
+        ("before", before["answer"]),
+        ("after", after["answer"]),
     ):
         console.print(plain(name, "bold cyan"))
         console.print(plain(text.strip()), soft_wrap=True)

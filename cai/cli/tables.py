@@ -23,6 +23,7 @@ PAGES = {
     "training.md": "train dpo",  # dpo has all that sft has
     "quality.md": "quality",
     "publish.md": "push",
+    "evaluate.md": "evaluate",
 }
 
 

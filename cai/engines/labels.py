@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cai.engines.base import Engine
 from cai.errors import CaiError
+
+
+class Options(Protocol):
+    """Single tokens that a model picks from, and the words of the answer that stand before them."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def answer_prefix(self) -> str: ...
+
+
+class Scale(NamedTuple):
+    """Any number of labels."""
+
+    names: tuple[str, ...]
+    answer_prefix: str
 
 
 class Labels(NamedTuple):

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from cai.cleaning.leaks import without_leak
 from cai.engines.base import Caller, joined
-from cai.engines.labels import DEFAULT, Labels
+from cai.engines.labels import DEFAULT, Labels, Options
 from cai.engines.local.fed import of_texts
 from cai.errors import CallError
 from cai.records import (
@@ -245,7 +245,7 @@ class RowCalls:
         stage: Stage,
         prefix: Sequence[Message],
         suffixes: Sequence[str],
-        labels: Labels,
+        labels: Options,
         *,
         least: float = 0.0,
     ) -> list[ChoiceScores]:
@@ -278,7 +278,7 @@ class RowCalls:
         return scores
 
     async def _scored(
-        self, stage: Stage, prefix: Sequence[Message], suffixes: dict[bytes, str], labels: Labels
+        self, stage: Stage, prefix: Sequence[Message], suffixes: dict[bytes, str], labels: Options
     ) -> dict[bytes, str]:
         """New results, committed.
 
@@ -300,7 +300,7 @@ class RowCalls:
         stage: Stage,
         prefix: Sequence[Message],
         suffixes: Mapping[bytes, str],
-        labels: Labels,
+        labels: Options,
     ) -> dict[bytes, str]:
         role = _ROLE[stage]
         scheduler, questions = self._scheduler(role), list(suffixes.values())

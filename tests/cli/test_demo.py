@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from cai.cli import demo
 from cai.constitution.load import load
+from cai.engines.scripted import ScriptedEngine
+from cai.evaluate import run
 from cai.files import find_constitution
-from cai.records import Completion
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -41,18 +43,27 @@ def test_both_models_are_asked_alike_and_learn_what_the_rules_say() -> None:
 
 
 def test_one_answer_is_shown_that_keeps_the_rules_now(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By two scripted models in place of the real one before and after training."""
     asked = demo._prompts(tmp_path / "out")[:3]
-    long = "word " * 50
+    long = "A long word follows another one. " * 20
 
-    def said(*texts: str) -> list[Completion]:
-        return [Completion(text=text, finish_reason="stop", model="m") for text in texts]
+    def said(*texts: str) -> ScriptedEngine:
+        by_prompt = {p.last_human_turn: text for p, text in zip(asked, texts, strict=True)}
+        return ScriptedEngine(reply=lambda messages, _: by_prompt[messages[-1].content])
 
-    rules = load(find_constitution(demo.RULES))
-    demo._print_answers(
-        rules, asked, said("Yes.", long, long), said("No.", long, "Now it is short.")
-    )
+    engines = {
+        "model": said("It is no.", long, "Now it is short and it is kept."),
+        "baseline": said("It is yes.", long, long),
+    }
+    evaluate = partial(run.evaluate, engines=engines)
+    monkeypatch.setattr(run, "evaluate", evaluate)
+    card = demo._evaluated("after", asked, tmp_path)
+    assert card.measures["adherence.all"].n == 3
+    demo._print_measures(card)
+    demo._print_answers(tmp_path / "card")
     out = capsys.readouterr().out
-    assert "Now it is short." in out
+    assert "every rule" in out
+    assert "Now it is short and it is kept." in out
     assert asked[2].last_human_turn[:20] in out

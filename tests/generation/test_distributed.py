@@ -165,7 +165,9 @@ run(out="far", prompts={prompts_file(20)!r}, model="scripted")
     assert "has another judge model than this one: another" in out
 
 
-def test_without_an_address_nobody_elses_cluster_is_joined(prompts_file: Callable[..., str]) -> None:
+def test_without_an_address_nobody_elses_cluster_is_joined(
+    prompts_file: Callable[..., str],
+) -> None:
     out = python(
         f"""
 cluster = nodes()  # has no room for a worker: a run that joins it waits for ever

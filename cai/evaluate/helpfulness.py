@@ -1,0 +1,58 @@
+"""How often the model's answer helps more than the baseline's."""
+
+from __future__ import annotations
+
+from cai import comparison, statistics
+from cai.comparison import JudgeErrors
+from cai.evaluate.figures import Column, measured
+from cai.evaluate.length_control import length_controlled, length_controlled_interval
+from cai.evaluate.records import Measure, Rate
+from cai.evaluate.results import NAME_A_JUDGE, Judge, Results
+
+
+def helpfulness(results: Results) -> dict[str, Measure]:
+    """The win rate at equal length and the raw one; nothing where no prompt asks for help."""
+    chosen = [n for n, task in enumerate(results.tasks) if task.item.score == "helpful"]
+    if not chosen:
+        return {}
+    clusters = [results.tasks[n].cluster for n in chosen]
+    found = [results.preferences.get(n, ()) for n in chosen]
+    raw = measured(Column([[p.win for p in of] for of in found], None, clusters), seed=results.seed)
+    judged = any(p.by == "judge" for of in found for p in of)
+    about: dict[str, object] = {}
+    if judged and results.judge is not None:
+        about = {"judge": results.judge.name, "judge_checked": results.judge.accuracy is not None}
+    elif raw.unscored and results.judge is None:
+        note = f"{raw.n:,} are told by a program; of {raw.unscored:,} {NAME_A_JUDGE}"
+        raw = Measure(unscored=len(chosen), note=note)
+        return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
+    raw = raw.model_copy(update=about)
+    flat = [(p, c) for of, c in zip(found, clusters, strict=True) for p in of]
+    if not flat:
+        return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
+    wins, longer = [p.win for p, _ in flat], [p.longer for p, _ in flat]
+    value = length_controlled(wins, longer)
+    low, high = length_controlled_interval(wins, longer, [c for _, c in flat], seed=results.seed)
+    least, most = statistics.wilson(value * raw.n, raw.n)
+    controlled = raw.model_copy(
+        update={"value": value, "low": min(low, least), "high": max(high, most), "spread": None}
+    )
+    if judged and results.judge is not None and results.judge.accuracy is not None:
+        controlled = controlled.model_copy(update=_without_errors(controlled, results.judge))
+    return {"helpfulness_win_rate": controlled, "helpfulness_win_rate_raw": raw}
+
+
+def _without_errors(measure: Measure, judge: Judge) -> dict[str, Rate | str | None]:
+    """The win rate behind one that a judge gave who is right in some share of pairs.
+
+    Both orders are asked, so it is as often right about the model as about the baseline.
+    """
+    assert judge.accuracy is not None
+    assert measure.value is not None
+    share, pairs = judge.accuracy
+    half = max(1, pairs // 2)
+    errors = JudgeErrors(round(share * half), half, round(share * half), half)
+    found = comparison.corrected_rate(round(measure.value * measure.n), measure.n, errors)
+    if found is None:
+        return {"note": "by its check this judge is no better than chance"}
+    return {"corrected": Rate(value=found.value, low=found.low, high=found.high)}

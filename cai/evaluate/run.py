@@ -1,0 +1,179 @@
+"""`cai evaluate`: a model and a baseline answer the same prompts; what came is measured.
+
+Answers and judgements are calls of a journal each (`model/`, `baseline/`, `judge/`), so an
+evaluation goes on where it stopped, and asks only what is new when a suite, the constitution or the
+judge changes. One model is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cai.checks.asking import folder_for
+from cai.config import Settings, settings_of
+from cai.engines.base import Engine
+from cai.errors import CaiError
+from cai.evaluate.gates import Gate, default_gates, results_of
+from cai.evaluate.judged import judged
+from cai.evaluate.measures import measures_of
+from cai.evaluate.recorded import Recording, read_recording, suite_of
+from cai.evaluate.records import Scored
+from cai.evaluate.results import Results
+from cai.evaluate.rows import write_answers
+from cai.evaluate.scorecard import Card, Evaluation, SuiteFacts
+from cai.evaluate.scoring import scored_by_program
+from cai.evaluate.sides import Answered, Job, sides_of
+from cai.evaluate.suites.read import ALL, read_suites
+from cai.evaluate.suites.records import Suite
+from cai.evaluate.tasks import Task, tasks_of
+from cai.method import load_method
+from cai.runtime.progress import Progress, Quiet
+
+
+def default_folder(model: str) -> Path:
+    return folder_for("evaluate", Path(model).name if Path(model).is_dir() else model)
+
+
+def evaluate(
+    model: str | None,
+    settings: Settings | Mapping[str, Any] | None = None,
+    *,
+    baseline: str | None = None,
+    suites: Sequence[str | Suite] = (),
+    judge: str | None = None,
+    samples: int = 1,
+    replay: str | Path | None = None,
+    recorded_labels: bool = True,
+    gates: Mapping[str, Gate] | None = None,
+    out: str | Path | None = None,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    engines: Mapping[str, Engine] | None = None,
+    **given: Any,
+) -> Card:
+    """Evaluate a model, and write the card into a folder.
+
+    Args:
+        model: Its name; of recorded answers, whose they are.
+        settings: `Settings` or their values.
+        baseline: The model to compare with.
+        suites: Files, datasets or names of shipped ones; the shipped ones if there are none.
+        judge: The model that assesses and compares; without one, only programs score.
+        samples: Answers to each prompt.
+        replay: Recorded answers, instead of a model's.
+        recorded_labels: Whether labels that came with recorded answers are used.
+        gates: What the card must show, by measure.
+        out: The folder.
+        retry_failed: Ask again what failed.
+        progress: Shows how far it is.
+        engines: Models that are there already, by `model`, `baseline` and `judge`.
+        **given: Single settings.
+
+    Raises:
+        CaiError: Bad settings or suites, a folder in use, a model that does not answer.
+    """
+    asked = settings_of(settings, {**given, **({"judge": judge, "critic": judge} if judge else {})})
+    method = load_method(asked)
+    recording = read_recording(Path(replay), labels=recorded_labels) if replay else None
+    read = _suites(suites, recording)
+    tasks = tasks_of(read)
+    folder = Path(out) if out is not None else default_folder(model or str(replay))
+    job = Job(method, folder, samples, progress or Quiet(), retry_failed, engines or {})
+    sides = sides_of(model, baseline, tasks, job, recording)
+    card, found = _card(read, tasks, sides, job, judge, recording, gates)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_answers(folder, found)
+    card.write(folder)
+    return card
+
+
+def _card(
+    suites: Sequence[Suite],
+    tasks: Sequence[Task],
+    sides: Sequence[Answered],
+    job: Job,
+    judge: str | None,
+    recording: Recording | None,
+    gates: Mapping[str, Gate] | None,
+) -> tuple[Card, Results]:
+    """The card of answers that are there, and what it is made of."""
+    constitution, settings = job.method.constitution, job.method.settings
+    scored = [scored_by_program(tasks, side.answers, constitution) for side in sides]
+    other = scored[1] if len(scored) > 1 else None
+    said = judged(tasks, scored, job, judge)
+    found = Results(
+        tasks, scored[0], other, said.preferences, constitution, said.judge, settings.seed
+    )
+    measures = measures_of(found)
+    asked = gates or default_gates(measures, compared=other is not None)
+    evaluation = Evaluation(
+        model=sides[0].side,
+        baseline=sides[1].side if other is not None else None,
+        judge=said.facts,
+        constitution={"name": constitution.name, "digest": constitution.digest},
+        suites=tuple(map(_suite_facts, suites)),
+        samples=max((len(of) for side in scored for of in side), default=job.samples),
+        gates=tuple(results_of(asked, measures)),
+        told=tuple(_told(suites, sides, scored, recording)),
+        **_decoding(settings, recording),
+    )
+    return Card(evaluation=evaluation, measures=measures), found
+
+
+def _decoding(settings: Settings, recording: Recording | None) -> dict[str, Any]:
+    """How answers were drawn; of recorded ones nobody knows."""
+    recorded = recording is not None
+    return {
+        "recorded": recorded,
+        "temperature": None if recorded else settings.policy_temperature,
+        "max_tokens": None if recorded else settings.policy_max_tokens,
+        "system": None if recorded else settings.system,
+        "seed": settings.seed,
+        "cai": version("constitutional-ai"),
+    }
+
+
+def _suite_facts(suite: Suite) -> SuiteFacts:
+    count, left_out = len(suite.items), len(suite.bad)
+    return SuiteFacts(name=suite.name, digest=suite.digest, prompts=count, left_out=left_out)
+
+
+def _suites(suites: Sequence[str | Suite], recording: Recording | None) -> list[Suite]:
+    if not suites and recording is not None:
+        return [suite_of(recording)]
+    read: list[Suite] = []
+    for suite in suites or (ALL,):
+        read += [suite] if isinstance(suite, Suite) else read_suites(suite)
+    names = [suite.name for suite in read]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CaiError(f"two suites are called {twice}", "Give each file a name of its own.")
+    return read
+
+
+def _told(
+    suites: Sequence[Suite],
+    sides: Sequence[Answered],
+    scored: Sequence[Sequence[Sequence[Scored]]],
+    recording: Recording | None,
+) -> Iterator[str]:
+    for suite in suites:
+        if suite.bad:
+            yield f"{suite.name}: {len(suite.bad):,} rows left out; the first: {suite.bad[0]}"
+    if recording is not None and recording.bad:
+        count = len(recording.bad)
+        yield f"{recording.path}: {count:,} rows left out; the first: {recording.bad[0]}"
+    for side, answers in zip(sides, scored, strict=True):
+        yield from side.told
+        failed = [s.answer.error for of in answers for s in of if s.answer.error is not None]
+        if failed and recording is None:
+            yield f"{side.side.name}: {len(failed):,} prompts without an answer ({failed[0]})"
+        cut = sum(s.answer.cut for of in answers for s in of)
+        if cut:
+            yield f"{side.side.name}: {cut:,} answers were cut at the greatest length"
+        unjudged = [s.unjudged for of in answers for s in of if s.unjudged is not None]
+        if unjudged:
+            yield f"{side.side.name}: {len(unjudged):,} answers not judged ({unjudged[0]})"

@@ -1,0 +1,33 @@
+"""The prompts of an evaluation: those of all its suites, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cai.evaluate.suites.records import Suite, SuiteItem
+
+
+class Task(NamedTuple):
+    """A prompt of a suite."""
+
+    suite: str
+    item: SuiteItem
+
+    @property
+    def key(self) -> str:
+        return f"{self.suite}:{self.item.prompt.id}"
+
+    @property
+    def cluster(self) -> str:
+        """What it belongs to: twins and lineages are no independent prompts."""
+        return self.item.pair or self.item.prompt.group or self.key
+
+    @property
+    def text(self) -> str:
+        return self.item.prompt.last_human_turn
+
+
+def tasks_of(suites: Sequence[Suite]) -> list[Task]:
+    """The prompts of the suites, in their order."""
+    return [Task(suite.name, item) for suite in suites for item in suite.items]

@@ -1,0 +1,142 @@
+"""Intervals of measures against truths that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cai import statistics
+from cai.evaluate.figures import Column, measured
+from cai.evaluate.length_control import length_controlled, length_controlled_interval
+
+DRAWS = 2000
+
+
+def column(values: list[float], baseline: list[float] | None = None, size: int = 1) -> Column:
+    clusters = [f"c{n // size}" for n in range(len(values))]
+    other = [[v] for v in baseline] if baseline is not None else None
+    return Column([[v] for v in values], other, clusters)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.95])
+def test_the_interval_of_a_share_covers_it(share: float) -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for count in rng.binomial(100, share, DRAWS):
+        found = measured(column([1.0] * count + [0.0] * (100 - count)))
+        covered += found.low <= share <= found.high  # type: ignore[operator]
+    assert covered / DRAWS >= 0.93
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_the_interval_of_clusters_covers_the_share(share: float) -> None:
+    """Fifty clusters of four prompts, of which each has a share of its own."""
+    rng = np.random.default_rng(2)
+    covered, narrow = 0, 0
+    for _ in range(DRAWS // 4):
+        own = rng.beta(2 * share, 2 * (1 - share), 50)
+        values = [float(rng.random() < p) for p in own for _ in range(4)]
+        found = measured(column(values, size=4))
+        covered += found.low <= share <= found.high  # type: ignore[operator]
+        low, high = statistics.wilson(sum(values), len(values))
+        narrow += low <= share <= high
+    assert covered / (DRAWS // 4) >= 0.93
+    assert narrow / (DRAWS // 4) < 0.9  # prompts of a cluster are not independent
+
+
+@pytest.mark.parametrize("rates", [(0.3, 0.3), (0.5, 0.42), (0.05, 0.02)])
+def test_the_interval_of_a_paired_difference_covers_it(rates: tuple[float, float]) -> None:
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(DRAWS):
+        luck = rng.random(100)
+        model = [float(u < rates[0]) for u in luck]
+        again = [u if rng.random() < 0.6 else rng.random() for u in luck]
+        baseline = [float(u < rates[1]) for u in again]
+        found = measured(column(model, baseline))
+        low, high = found.difference_low, found.difference_high
+        covered += low <= rates[0] - rates[1] <= high  # type: ignore[operator]
+    assert covered / DRAWS >= 0.93
+
+
+def test_the_interval_of_a_gap_between_twins_covers_it() -> None:
+    """Harmful twins are declined in 30 %, safe ones in 20 %, half of the time for one reason."""
+    rng = np.random.default_rng(8)
+    covered, widths = 0, []
+    for _ in range(DRAWS // 4):
+        luck = rng.random(100)
+        again = np.where(rng.random(100) < 0.5, luck, rng.random(100))
+        gaps = (luck < 0.3).astype(float) - (again < 0.2)
+        found = measured(Column([[g] for g in gaps], None, [str(n) for n in range(100)], low=-1.0))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.1 <= found.high
+        widths.append(found.high - found.low)
+    assert covered / (DRAWS // 4) >= 0.93
+    assert np.mean(widths) < 0.25
+
+
+def test_eight_points_at_400_pairs_are_seen_paired_and_not_unpaired() -> None:
+    """At the level of 1 %: 38 prompts that only the model gets right, 6 only the other."""
+    model = [1.0] * 200 + [0.0] * 200
+    baseline = [1.0] * 162 + [0.0] * 38 + [1.0] * 6 + [0.0] * 194
+    found = measured(column(model, baseline))
+    assert found.difference == pytest.approx(0.08)
+    assert found.p is not None
+    assert found.p < 0.001
+    assert found.difference_low is not None
+    assert found.difference_low > 0
+    low, high = statistics.difference(200, 400, 168, 400, z=2.5758)
+    assert low < 0 < high
+
+
+def test_unscored_is_no_zero_and_differences_are_of_both() -> None:
+    sides = ([[1.0], [None], [0.0], [1.0]], [[0.0], [1.0], [None], [1.0]])
+    found = measured(Column(*sides, clusters=["a", "b", "c", "d"]))
+    assert (found.n, found.unscored, found.pairs) == (3, 1, 2)
+    assert found.value == pytest.approx(2 / 3)
+    assert found.baseline == pytest.approx(2 / 3)
+    assert found.difference == pytest.approx(0.5)
+    nobody = measured(Column([[None], [None]], None, ["a", "b"]))
+    assert (nobody.value, nobody.n, nobody.unscored) == (None, 0, 2)
+
+
+def test_several_samples_count_as_one_prompt_and_tell_their_spread() -> None:
+    values = [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+    found = measured(Column(values, None, ["a", "b", "c", "d"]))
+    assert found.n == 4
+    assert found.value == pytest.approx(0.5)
+    assert found.spread == (0.25, 0.75)
+
+
+def test_length_alone_wins_nothing() -> None:
+    """A judge for whom the longer answer is better, asked of answers that are longer by chance."""
+    rng = np.random.default_rng(4)
+    longer = [int(d) for d in rng.normal(300, 300, 400)]
+    wins = [float(d > 0) for d in longer]
+    assert np.mean(wins) > 0.8
+    assert length_controlled(wins, longer) == pytest.approx(0.5, abs=0.12)
+
+
+def test_without_an_effect_of_length_the_rate_is_that_of_wins() -> None:
+    rng = np.random.default_rng(5)
+    wins = [float(u < 0.7) for u in rng.random(600)]
+    longer = [int(d) for d in rng.normal(0, 200, 600)]
+    assert length_controlled(wins, longer) == pytest.approx(np.mean(wins), abs=0.01)
+    assert length_controlled([1.0, 0.5, 0.0], [0, 0, 0]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="for each prompt"):
+        length_controlled([], [])
+
+
+def test_the_interval_of_a_controlled_rate_covers_it() -> None:
+    """logit(win) = 0.4 + 1.5 tanh(d / s): at equal length 0.599 are won."""
+    rng = np.random.default_rng(6)
+    covered, runs = 0, 100
+    for _ in range(runs):
+        longer = rng.normal(100, 200, 200)
+        p = 1 / (1 + np.exp(-(0.4 + 1.5 * np.tanh(longer / longer.std()))))
+        wins = [float(u < q) for u, q in zip(rng.random(200), p, strict=True)]
+        names = [str(n) for n in range(200)]
+        low, high = length_controlled_interval(wins, [int(d) for d in longer], names, draws=400)
+        covered += low <= 1 / (1 + np.exp(-0.4)) <= high
+    assert covered / runs >= 0.9  # 100 runs of 95 %: fewer than 90 come once in 30

@@ -1,0 +1,104 @@
+"""What a scorecard must show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cai.errors import CaiError
+from cai.evaluate.gates import DEFAULT, Gate, read_gates, results_of
+from cai.evaluate.records import Measure
+
+
+def difference(value: float, low: float, high: float, pairs: int = 100) -> Measure:
+    return Measure(
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        n=pairs,
+        baseline=0.5 - value,
+        difference=value,
+        difference_low=low,
+        difference_high=high,
+        pairs=pairs,
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "measure", "verdict"),
+    [
+        (Gate(no_worse_by=0.05), difference(0.0, -0.03, 0.03), "passed"),
+        (Gate(no_worse_by=0.05), difference(0.0, -0.06, 0.06), "undecided"),
+        (Gate(no_worse_by=0.05), difference(0.2, 0.06, 0.3), "failed"),
+        (Gate(no_worse_by=0.05), difference(-0.2, -0.3, -0.1), "passed"),
+        (Gate(better_by=0.0), difference(-0.2, -0.3, -0.1), "passed"),
+        (Gate(better_by=0.0), difference(-0.1, -0.3, 0.1), "undecided"),
+        (Gate(better_by=0.0), difference(0.2, 0.1, 0.3), "failed"),
+        (Gate(at_most=0.7), difference(0, 0, 0), "passed"),
+        (Gate(at_most=0.6), difference(0, 0, 0), "passed"),
+        (Gate(at_most=0.5), difference(0, 0, 0), "undecided"),
+        (Gate(at_most=0.3), difference(0, 0, 0), "failed"),
+    ],
+)
+def test_refusals_less_is_better(gate: Gate, measure: Measure, verdict: str) -> None:
+    (result,) = results_of({"over_refusal_full": gate}, {"over_refusal_full": measure})
+    assert result.verdict == verdict, result.words
+
+
+@pytest.mark.parametrize(
+    ("gate", "low", "high", "verdict"),
+    [
+        (Gate(at_least=0.45), 0.46, 0.6, "passed"),
+        (Gate(at_least=0.45), 0.4, 0.6, "undecided"),
+        (Gate(at_least=0.45), 0.2, 0.4, "failed"),
+    ],
+)
+def test_wins_more_is_better(gate: Gate, low: float, high: float, verdict: str) -> None:
+    measure = Measure(value=(low + high) / 2, low=low, high=high, n=100)
+    (result,) = results_of({"helpfulness_win_rate": gate}, {"helpfulness_win_rate": measure})
+    assert result.verdict == verdict
+
+
+def test_an_undecided_gate_names_the_number_that_would_do() -> None:
+    """Half as wide an interval takes four times the prompts: 0.1 to 0.05, which is the margin."""
+    measure = difference(0.0, -0.1, 0.1, pairs=100)
+    (result,) = results_of({"incoherence": Gate(no_worse_by=0.05)}, {"incoherence": measure})
+    assert result.verdict == "undecided"
+    assert result.needed == 400
+    assert "n = 100 is too small, about 400 would do" in result.words
+
+
+def test_nothing_measured_is_undecided_and_never_passes() -> None:
+    for measures in ({}, {name: Measure(unscored=9, note="a judge") for name in DEFAULT}):
+        results = results_of(DEFAULT, measures)
+        assert {result.verdict for result in results} == {"undecided"}
+    alone = Measure(value=0.1, low=0.05, high=0.2, n=9)
+    (result,) = results_of({"incoherence": DEFAULT["incoherence"]}, {"incoherence": alone})
+    assert "there is no baseline" in result.words
+
+
+def test_a_file_of_gates() -> None:
+    path = Path("gates.yaml")
+    path.write_text("over_refusal_full: {no_worse_by: 0.1}\nadherence.short: {at_least: 0.9}\n")
+    assert read_gates(path) == {
+        "over_refusal_full": Gate(no_worse_by=0.1),
+        "adherence.short": Gate(at_least=0.9),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no gate"),
+        ("incoherence: {no_worse_by: 0.02}\nover_refusal: {at_most: 0.1}\n", "gates.yaml:2: no me"),
+        ("incoherence: {at_most: 0.1, at_least: 0}\n", "give one of"),
+        ("incoherence: {under: 0.1}\n", "gates.yaml:1: under"),
+        ("incoherence: 0.1\n", "gates.yaml:1"),
+        ("incoherence: {no_worse_by: -1}\n", "no_worse_by"),
+    ],
+)
+def test_what_is_no_file_of_gates(text: str, said: str) -> None:
+    Path("gates.yaml").write_text(text)
+    with pytest.raises(CaiError, match=said):
+        read_gates(Path("gates.yaml"))
