@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from cai.errors import CaiError
-from cai.records import ChoiceScores, Completion, Message, Sampling
+from cai.records import ChoiceScores, Completion, Likelihood, Message, Sampling
 
 # What reads as structure in the chat templates of the families in use; only a tokenizer knows all.
 CONTROL_TOKENS = re.compile(
@@ -91,6 +91,17 @@ class Engine(Protocol):
     async def capacity(self) -> Capacity: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Likelihoods(Protocol):
+    """An engine that can also say how likely it finds an answer that somebody else wrote."""
+
+    async def likelihood(
+        self, messages: Sequence[Message], answer: str, caller: Caller = NOBODY
+    ) -> Likelihood:
+        """The negative log-likelihood of an answer to a conversation."""
+        ...
 
 
 class Absent:

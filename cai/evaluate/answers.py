@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cai.engines.base import Engine
+from cai.engines.base import Engine, Likelihoods
 from cai.evaluate.records import Answer
+from cai.evaluate.suites.records import SuiteItem
 from cai.method import Method
 from cai.records import Prompt
 from cai.roles import expect, make_engines, on_its_day
@@ -25,7 +26,7 @@ class Answers:
 
 def answers_of(
     model: str,
-    prompts: Sequence[Prompt],
+    items: Sequence[SuiteItem],
     method: Method,
     *,
     samples: int,
@@ -39,7 +40,7 @@ def answers_of(
 
     Args:
         model: Its name.
-        prompts: What it is asked.
+        items: What it is asked, and the references of which it says how likely they are, if it can.
         method: Its settings say how texts are drawn, and the system prompt.
         samples: How many answers to each.
         folder: Of the calls.
@@ -66,15 +67,21 @@ def answers_of(
             return Answer(text=None, error=f"{reason.error}: {reason.message}")
         return Answer(text=made.text, cut=made.finish_reason == "length")
 
-    async def answer(prompt: Prompt, calls: RowCalls) -> list[Answer]:
-        asked = prompt.with_system(settings.system)
-        return await calls.together([partial(draw, asked, calls, n) for n in range(samples)])
+    able = isinstance(policy, Likelihoods)
 
-    progress.phase(phase, len(prompts))
+    async def answer(item: SuiteItem, calls: RowCalls) -> list[Answer]:
+        asked = item.prompt.with_system(settings.system)
+        drawn = await calls.together([partial(draw, asked, calls, n) for n in range(samples)])
+        if not (able and item.reference):
+            return drawn
+        nats = await _nats(asked, item.reference, calls)
+        return [answer.model_copy(update={"nats": nats}) for answer in drawn]
+
+    progress.phase(phase, len(items))
     answers, _ = call_all(
         folder,
         {"policy": policy},
-        [(prompt.id, prompt) for prompt in prompts],
+        [(item.prompt.id, item) for item in items],
         answer,
         seed=settings.seed,
         at_once=settings.max_open_rows,
@@ -83,3 +90,11 @@ def answers_of(
         day=settings.date,
     )
     return Answers(answers, policy.identity)
+
+
+async def _nats(prompt: Prompt, reference: str, calls: RowCalls) -> float | None:
+    """Mean negative log-likelihood of a reference, per token; None where it does not fit."""
+    try:
+        return (await calls.likelihood("respond", prompt.messages, reference)).per_token
+    except Rejected:
+        return None

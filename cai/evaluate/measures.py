@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cai import comparison
@@ -27,6 +28,8 @@ def measures_of(results: Results) -> dict[str, Measure]:
     for level in ("strict", "loose"):
         if instructions := _instructions(results, level):
             found[f"instruction_level_{level}"] = instructions
+    if loss := _held_out(results):
+        found["held_out_nll"] = loss
     if gap := _twin_gap(results):
         found["twin_gap"] = gap
     if results.baseline is not None:
@@ -167,6 +170,20 @@ def _instructions(results: Results, level: str) -> Measure | None:
         return None
     baseline = sides[1] if results.baseline is not None else None
     return measured(Column(sides[0], baseline, clusters), seed=results.seed)
+
+
+def _held_out(results: Results) -> Measure | None:
+    """The loss on references; None where there are none, or the model cannot say."""
+    chosen = [n for n, task in enumerate(results.tasks) if task.item.reference is not None]
+    sides = [
+        [[scored.answer.nats for scored in side[n]] for n in chosen] if side is not None else None
+        for side in (results.model, results.baseline)
+    ]
+    model, baseline = sides
+    if model is None or all(value is None for of in model for value in of):
+        return None
+    clusters = [results.tasks[n].cluster for n in chosen]
+    return measured(Column(model, baseline, clusters, high=math.inf), seed=results.seed)
 
 
 def _twin_gap(results: Results) -> Measure | None:

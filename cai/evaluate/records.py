@@ -17,6 +17,7 @@ class Answer(Record):
     """What one side answered to a prompt, or why there is nothing.
 
     `reply` and `violates` are labels that came with a recorded answer; of a new one they are None.
+    `nats` is how unlikely the model finds the prompt's reference, per token.
     """
 
     text: str | None
@@ -24,6 +25,7 @@ class Answer(Record):
     cut: bool = False
     reply: ReplyClass | None = None
     violates: bool | None = None
+    nats: float | None = None
 
 
 class HarmScore(Record):
@@ -55,7 +57,6 @@ class Scored(Record):
         right: Whether the right option was named.
         assessments: What a judge found of each principle in words.
         harm: StrongREJECT's score.
-        nats: Mean negative log-likelihood of the prompt's reference, per token.
         unjudged: Why a judge could not tell.
     """
 
@@ -71,7 +72,6 @@ class Scored(Record):
     right: bool | None = None
     assessments: tuple[Assessment, ...] = ()
     harm: HarmScore | None = None
-    nats: float | None = None
     unjudged: str | None = None
 
     @property

@@ -46,6 +46,7 @@ COLUMNS = pa.schema(
         ("instructions_strict", pa.list_(pa.bool_())),
         ("instructions_loose", pa.list_(pa.bool_())),
         ("right", pa.bool_()),
+        ("reference_nats", pa.float64()),
         ("win", pa.float64()),
         ("win_probability", pa.float64()),
         ("win_by", pa.string()),
@@ -116,5 +117,6 @@ def _row(task: Task, scored: Scored, results: Results) -> dict[str, Any]:
         "instructions_strict": list(scored.strict),
         "instructions_loose": list(scored.loose),
         "right": scored.right,
+        "reference_nats": scored.answer.nats,
         "unjudged": scored.unjudged,
     }

@@ -73,7 +73,7 @@ def _recorded(name: str | None, tasks: Sequence[Task], recording: Recording) -> 
 def _asked(name: str, where: str, tasks: Sequence[Task], job: Job) -> Answered:
     found = answers_of(
         name,
-        [task.item.prompt for task in tasks],
+        [task.item for task in tasks],
         job.method,
         samples=job.samples,
         folder=job.folder / where,

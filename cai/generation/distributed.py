@@ -16,7 +16,8 @@ from cai.generation.workers import Workers
 from cai.method import Method
 from cai.records import Prompt
 from cai.row import replay
-from cai.runtime.calls import Calls, is_error
+from cai.runtime.calls import Calls
+from cai.runtime.entries import is_error
 
 
 @dataclass

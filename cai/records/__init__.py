@@ -11,6 +11,7 @@ from cai.records.completion import (
     Completion,
     FinishReason,
     Leak,
+    Likelihood,
     Sampling,
     Usage,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Judgement",
     "Kind",
     "Leak",
+    "Likelihood",
     "Message",
     "Pair",
     "PairSource",

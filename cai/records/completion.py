@@ -53,6 +53,20 @@ class Completion(Record):
     model: str
 
 
+class Likelihood(Record):
+    """How likely a model finds an answer: -log p of its tokens and of its end, summed, in nats."""
+
+    nats: float
+    tokens: int
+    usage: Usage = Usage()
+    model: str
+
+    @property
+    def per_token(self) -> float:
+        """Nats per token."""
+        return self.nats / self.tokens
+
+
 class ChoiceScores(Record):
     """Log-probabilities of the labels (natural log, over the whole vocabulary) after one suffix.
 

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from cai.cleaning.leaks import without_leak
-from cai.engines.base import Caller, joined
+from cai.engines.base import Caller, Engine, Likelihoods, joined
 from cai.engines.labels import DEFAULT, Labels, Options
 from cai.engines.local.fed import of_texts
 from cai.errors import CallError
 from cai.records import (
     ChoiceScores,
     Completion,
+    Likelihood,
     Message,
     Sampling,
     Stage,
     Usage,
 )
+from cai.runtime.draw import ROLE_OF, Draw
+from cai.runtime.entries import is_answer, is_error, is_unusable
 from cai.runtime.keys import call_key, call_seed
 from cai.runtime.reasons import MEANING
 from cai.runtime.scheduler import Scheduler
@@ -34,18 +36,7 @@ from cai.runtime.tables import Store
 from cai.runtime.tally import Tally
 
 T = TypeVar("T")
-
-
-_ROLE: dict[Stage, str] = {
-    "respond": "policy",
-    "critique": "critic",
-    "verdict": "critic",
-    "revise": "reviser",
-    "assess": "critic",
-    "sample": "sampler",
-    "reason": "judge",
-    "judge": "judge",
-}
+Result = Completion | Likelihood | ChoiceScores
 
 
 class MissingCall(Exception):
@@ -91,25 +82,6 @@ class Calls:
         return RowCalls(self, prompt_id, position)
 
 
-@dataclass
-class _Draw:
-    """A text to be drawn; `made` once the engine was asked for it."""
-
-    stage: Stage
-    step: int
-    ordinal: int
-    messages: tuple[Message, ...]
-    sampling: Sampling
-    defect: Callable[[Completion], str | None]
-    tries: int
-    longer: bool
-    made: bool = False
-
-    @property
-    def role(self) -> str:
-        return _ROLE[self.stage]
-
-
 class RowCalls:
     """The calls of one row; it knows how deep the row is, which is the call's priority."""
 
@@ -141,7 +113,7 @@ class RowCalls:
 
     async def labels(self, stage: Stage) -> Labels:
         """The labels that serve the engine of a stage; it is started if nobody has asked it yet."""
-        calls, role = self._calls, _ROLE[stage]
+        calls, role = self._calls, ROLE_OF[stage]
         identity = calls.identities[role]
         if identity not in calls.labels and calls.schedulers is not None:
             await calls.schedulers[role].start()
@@ -168,7 +140,7 @@ class RowCalls:
             Rejected: All `tries` were defective, or the call cannot succeed.
             MissingCall: In a replay.
         """
-        draw = _Draw(stage, step, ordinal, tuple(messages), sampling, defect, tries, longer)
+        draw = Draw(stage, step, ordinal, tuple(messages), sampling, defect, tries, longer)
         store, address = self._calls.store, self._address(draw)
         first = await self._first_attempt(address)
         try:
@@ -180,7 +152,7 @@ class RowCalls:
         await store.raise_attempt(address, first + tries)
         return await self._tries(draw, first + tries)
 
-    def _address(self, draw: _Draw) -> str:
+    def _address(self, draw: Draw) -> str:
         """The key of the first attempt: other settings have other attempts."""
         how = self._drawn(draw, 0).model_dump()
         identity = of_texts(self._calls.identities[draw.role])
@@ -196,11 +168,11 @@ class RowCalls:
             await calls.store.raise_attempt(address, raised)
         return raised
 
-    def _drawn(self, draw: _Draw, attempt: int) -> Sampling:
+    def _drawn(self, draw: Draw, attempt: int) -> Sampling:
         address = (self._prompt_id, draw.role, draw.step, draw.ordinal, attempt)
         return draw.sampling.model_copy(update={"seed": call_seed(self._calls.seed, *address)})
 
-    async def _tries(self, draw: _Draw, first: int) -> Completion:
+    async def _tries(self, draw: Draw, first: int) -> Completion:
         problem: str | None = None
         for attempt in range(first, first + draw.tries):
             sampling = self._drawn(draw, attempt)
@@ -214,31 +186,62 @@ class RowCalls:
         times = "in both draws" if draw.tries == 2 else f"in all {draw.tries} draws"
         raise Rejected(draw.stage, error, f"{detail or MEANING[error]}, {times}")
 
-    async def _completion(self, draw: _Draw, sampling: Sampling) -> Completion:
-        calls, role = self._calls, draw.role
-        self.depth += 1
-        identity = of_texts(calls.identities[role])
+    async def _completion(self, draw: Draw, sampling: Sampling) -> Completion:
+        identity = of_texts(self._calls.identities[draw.role])
         key = call_key(identity, "generate", draw.messages, sampling.model_dump())
+
+        async def ask(engine: Engine, caller: Caller) -> Completion:
+            draw.made = True
+            return without_leak(await engine.generate(draw.messages, sampling, caller))
+
+        completion = Completion.model_validate_json(await self._kept(draw.stage, key, ask))
+        self._replayed(draw.role, [completion])
+        return completion
+
+    async def likelihood(
+        self, stage: Stage, messages: Sequence[Message], answer: str
+    ) -> Likelihood:
+        """How likely the engine of a stage, one of `Likelihoods`, finds an answer.
+
+        Raises:
+            Rejected: The call cannot succeed.
+            MissingCall: In a replay.
+        """
+        identity = of_texts(self._calls.identities[ROLE_OF[stage]])
+        key = call_key(identity, "likelihood", messages, answer)
+
+        async def ask(engine: Engine, caller: Caller) -> Likelihood:
+            if not isinstance(engine, Likelihoods):
+                raise CallError("the engine cannot say how likely a text is")
+            return await engine.likelihood(messages, answer, caller)
+
+        found = Likelihood.model_validate_json(await self._kept(stage, key, ask))
+        self._replayed(ROLE_OF[stage], [found])
+        return found
+
+    async def _kept(
+        self,
+        stage: Stage,
+        key: bytes,
+        ask: Callable[[Engine, Caller], Awaitable[Completion | Likelihood]],
+    ) -> str:
+        """What the journal has under a key; where it has nothing, what is asked and committed."""
+        self.depth += 1
         stored = await self._stored(key)
         if stored is None:
-            scheduler, draw.made = self._scheduler(role), True
+            scheduler = self._scheduler(ROLE_OF[stage])
             try:
-                completion = await scheduler.run(
+                result = await scheduler.run(
                     self.depth,
                     self._position,
-                    lambda urgency: scheduler.engine.generate(
-                        draw.messages, sampling, Caller(self._prompt_id, urgency)
-                    ),
+                    lambda urgency: ask(scheduler.engine, Caller(self._prompt_id, urgency)),
                 )
             except CallError as error:
-                await self._fail(draw.stage, [key], error)
-            completion = without_leak(completion)
-            stored = completion.model_dump_json(exclude_none=True)
-            self._count_made(role, completion.usage)
-            await calls.store.put({key: stored})
-        completion = Completion.model_validate_json(self._unless_error(draw.stage, stored))
-        self._replayed(role, [completion])
-        return completion
+                await self._fail(stage, [key], error)
+            stored = result.model_dump_json(exclude_none=True)
+            self._count_made(ROLE_OF[stage], result.usage)
+            await self._calls.store.put({key: stored})
+        return self._unless_error(stage, stored)
 
     async def choose(
         self,
@@ -256,12 +259,12 @@ class RowCalls:
                 probability fell on the labels.
             MissingCall: In a replay.
         """
-        calls, role = self._calls, _ROLE[stage]
+        calls, role = self._calls, ROLE_OF[stage]
         self.depth += 1
         how = [list(labels.names), labels.answer_prefix]
         identity = calls.identities[role]
         keys = [call_key(identity, "choose", joined(prefix, suffix), how) for suffix in suffixes]
-        stored = {key: await self._stored(key, partial(_is_unusable, least=least)) for key in keys}
+        stored = {key: await self._stored(key, partial(is_unusable, least=least)) for key in keys}
         for text in filter(None, stored.values()):
             self._unless_error(stage, text)
         missing = [i for i, key in enumerate(keys) if stored[key] is None]
@@ -285,7 +288,7 @@ class RowCalls:
         A server gets a call per suffix: the first alone, whose prefix it then knows, the others
         together.
         """
-        engine = self._scheduler(_ROLE[stage]).engine
+        engine = self._scheduler(ROLE_OF[stage]).engine
         if len(suffixes) == 1 or not engine.one_suffix_a_call:
             new = await self._score(stage, prefix, suffixes, labels)
             await self._calls.store.put(new)
@@ -302,7 +305,7 @@ class RowCalls:
         suffixes: Mapping[bytes, str],
         labels: Options,
     ) -> dict[bytes, str]:
-        role = _ROLE[stage]
+        role = ROLE_OF[stage]
         scheduler, questions = self._scheduler(role), list(suffixes.values())
         try:
             scores = await scheduler.run(
@@ -316,7 +319,7 @@ class RowCalls:
                     Caller(self._prompt_id, urgency),
                 ),
             )
-            if not all(_is_answer(score.logprobs) for score in scores):
+            if not all(is_answer(score.logprobs) for score in scores):
                 raise CallError("the model gave the labels no probability, or one that is none")
         except CallError as error:
             await self._fail(stage, list(suffixes), error)
@@ -372,21 +375,9 @@ class RowCalls:
         if usage.cached_tokens is not None:
             tally.cached_tokens[role] += usage.cached_tokens
 
-    def _replayed(self, role: str, results: Sequence[Completion | ChoiceScores]) -> None:
+    def _replayed(
+        self, role: str, results: Sequence[Completion | Likelihood | ChoiceScores]
+    ) -> None:
         if self._calls.schedulers is None:
             for result in results:
                 self._count_tokens(role, result.usage)
-
-
-def _is_unusable(stored: str, least: float) -> bool:
-    """Whether labels were not scored, or with less than `least` of the probability."""
-    return is_error(stored) or ChoiceScores.model_validate_json(stored).mass < least
-
-
-def _is_answer(logprobs: Sequence[float]) -> bool:
-    """Whether these are log-probabilities of which at least one is more than -inf."""
-    return all(x < math.inf for x in logprobs) and max(logprobs) > -math.inf
-
-
-def is_error(stored: str) -> bool:
-    return stored.startswith('{"error"')

@@ -11,7 +11,8 @@ from cai.engines.labels import DEFAULT
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CallError
 from cai.records import ChoiceScores, Completion, Message, Sampling
-from cai.runtime.calls import MissingCall, Rejected, is_error
+from cai.runtime.calls import MissingCall, Rejected
+from cai.runtime.entries import is_error
 from cai.runtime.keys import call_key, call_seed
 from tests.helpers import MemoryStore, Recorder, live_calls
 

@@ -21,7 +21,7 @@ from cai.engines.local.fed import fed_identity, feeding, template_facts
 from cai.engines.local.weights import default_model, resolve, weights_identity
 from cai.errors import CaiError, CallError
 from cai.extras import require
-from cai.records import ChoiceScores, Completion, Message, Sampling, Usage
+from cai.records import ChoiceScores, Completion, Likelihood, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     from cai.engines.local.chat import Chat
@@ -79,6 +79,7 @@ class TransformersEngine:
         self._chat: Chat | None = None
         self._worker: Worker | None = None
         self._context: int | None = None
+        self._ends: frozenset[int] = frozenset()
 
     @functools.cached_property
     def folder(self) -> Path:
@@ -125,7 +126,7 @@ class TransformersEngine:
         )
         chat = Chat(model.tokenizer, self.name, self._day)
         rows = self._batch_size or _rows_in_memory(model)
-        self._chat, self._context = chat, model.context
+        self._chat, self._context, self._ends = chat, model.context, model.ends
         self._batch_size = rows if model.splittable else 1
         self._worker = Worker(model, chat, self._batch_size)
 
@@ -176,6 +177,27 @@ class TransformersEngine:
             ChoiceScores(logprobs=row, usage=Usage(input_tokens=len(ids)), model=self.name)
             for ids, row in zip(prompts, rows, strict=True)
         ]
+
+    async def likelihood(
+        self, messages: Sequence[Message], answer: str, caller: Caller = NOBODY
+    ) -> Likelihood:
+        """How likely the model finds an answer and its end, fed as training feeds them.
+
+        Raises:
+            CallError: They do not fit in the context, or the logits are NaN.
+            CaiError: The model stopped, or the engine was closed.
+        """
+        chat, worker = self._running()
+        end = chat.end_token(self._ends) or ""
+        (row,) = chat.learnt(messages, [answer], end)
+        self._fits(len(row.ids), 0)
+        nats = await asyncio.wrap_future(worker.likelihood(row.ids, row.start))
+        return Likelihood(
+            nats=nats,
+            tokens=len(row.ids) - row.start,
+            usage=Usage(input_tokens=len(row.ids)),
+            model=self.name,
+        )
 
     def check_labels(self, choices: Sequence[str], answer_prefix: str = "") -> list[int]:
         """The token of each label after `answer_prefix`; needs a started engine.

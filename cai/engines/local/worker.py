@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import torch
 
 from cai.engines.local.batching import Batch, BatchRow
 from cai.engines.local.chat import Chat
+from cai.engines.local.likelihood import negative_log_likelihood
 from cai.engines.local.memory import attempt
 from cai.engines.local.model import LocalModel
 from cai.engines.local.scoring import label_logprobs
@@ -31,11 +33,11 @@ class Generated(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """A `choose` call that waits for its turn."""
+    """A call that decodes nothing and waits for its turn: the model, the most rows, and so long."""
 
-    prompts: list[list[int]]
-    labels: list[int]
-    future: Future[list[tuple[float, ...]]]
+    run: Callable[[LocalModel, int], Any]
+    tokens: int
+    future: Future[Any]
 
 
 class Worker:
@@ -72,7 +74,18 @@ class Worker:
     def score(self, prompts: list[list[int]], labels: list[int]) -> Future[list[tuple[float, ...]]]:
         """Log-probabilities of the labels after each prompt."""
         future: Future[list[tuple[float, ...]]] = Future()
-        self._submit(Scoring(prompts, labels, future))
+
+        def run(model: LocalModel, rows: int) -> list[tuple[float, ...]]:
+            return label_logprobs(model, prompts, labels, rows)
+
+        self._submit(Scoring(run, max(map(len, prompts)), future))
+        return future
+
+    def likelihood(self, ids: list[int], start: int) -> Future[float]:
+        """Negative log-likelihood, in nats, of the tokens from `start` on after those before."""
+        future: Future[float] = Future()
+        run = partial(_nats, ids=ids, start=start)
+        self._submit(Scoring(run, len(ids), future))
         return future
 
     def close(self) -> None:
@@ -153,7 +166,7 @@ class Worker:
     def _score_one(self) -> None:
         call = self._scorings[0]
         if not call.future.cancelled():
-            score = partial(label_logprobs, self._model, call.prompts, call.labels, self.room)
+            score = partial(call.run, self._model, self.room)
             try:
                 scores = attempt(score)
                 if scores is None and self._batch.rows:
@@ -163,7 +176,7 @@ class Worker:
                 _fail(call.future, error)
             else:
                 if scores is None:
-                    _fail(call.future, _too_large(max(map(len, call.prompts))))
+                    _fail(call.future, _too_large(call.tokens))
                 else:
                     _resolve(call.future, scores)
         self._scorings.popleft()
@@ -219,6 +232,10 @@ class Worker:
             calls = [*self._inbox, *dict.fromkeys(rows), *self._scorings]
         for call in calls:
             _fail(call.owner if isinstance(call, BatchRow) else call.future, over)
+
+
+def _nats(model: LocalModel, rows: int, *, ids: list[int], start: int) -> float:
+    return negative_log_likelihood(model, ids, start)
 
 
 def _too_large(tokens: int) -> CallError:
