@@ -134,6 +134,7 @@ def evaluate(
     """
     from cai.evaluate import run
     from cai.evaluate.gates import read_gates
+    from cai.report.page import write_report
     from cai.runtime.progress import Shown
 
     if list_suites:
@@ -162,10 +163,13 @@ def evaluate(
             retry_failed=retry_failed,
             progress=progress,
         )
+        progress.phase("writing the page")
+        page = write_report(folder)
     if as_json:
         typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
     else:
         print_card(card, folder)
+        console.print(plain(f"A page to look at: {page}"), soft_wrap=True)
     _stop_where_a_gate_fails(card, folder, strict=strict)
 
 

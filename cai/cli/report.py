@@ -12,7 +12,8 @@ from cai.cli.console import console, plain
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, or the folder of a training.")
+        Path,
+        typer.Argument(metavar="RUN", help="The folder of a run, a training or an evaluation."),
     ],
     other: Annotated[
         Path | None,

@@ -76,6 +76,8 @@ def evaluate(
         CaiError: Bad settings or suites, a folder in use, a model that does not answer.
     """
     asked = settings_of(settings, {**given, **({"judge": judge, "critic": judge} if judge else {})})
+    if "policy_temperature" not in asked.model_fields_set:
+        asked = asked.model_copy(update={"policy_temperature": 0.0})
     method = load_method(asked)
     recording = read_recording(Path(replay), labels=recorded_labels) if replay else None
     read = _suites(suites, recording)

@@ -14,7 +14,10 @@ from cai.report.words import shown
 
 _FOLDER = Path(__file__).parent / "files"
 # In the order in which they need each other.
-_SCRIPTS = ("data.js", "text.js", "diff.js", "chain.js", "notes.js", "list.js", "main.js")
+_SCRIPTS = (
+    *("data.js", "text.js", "diff.js", "chain.js", "evaluation.js", "notes.js", "list.js"),
+    "main.js",
+)
 
 
 @cache

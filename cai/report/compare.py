@@ -53,6 +53,7 @@ def compare_content(before: Path, after: Path) -> Content:
             "settings": settings_of(after),
             "tables": [table for table in _tables(diff) if table["rows"]],
             "rows": True,
+            "labels": True,
             "surprise": _CHANGE,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,14 +39,25 @@ class Shown(NamedTuple):
     n: str
 
 
+@dataclass(frozen=True)
+class ShownGate:
+    """A gate that names no rows."""
+
+    name: str
+    words: str
+    advice: str = ""
+    rows: tuple[()] = ()
+    count: int = 0
+
+
 class Verdict(NamedTuple):
     """What is said at the top: a state (`good`, `bad`, `none`), words, and gates to look at."""
 
     state: str
     words: str
     more: str
-    failed: tuple[Gate, ...] = ()
-    passed: tuple[Gate, ...] = ()
+    failed: tuple[Gate | ShownGate, ...] = ()
+    passed: tuple[Gate | ShownGate, ...] = ()
 
 
 class Measured(NamedTuple):
@@ -138,11 +150,11 @@ def as_shown(figures: Mapping[str, Figure]) -> Iterator[Shown]:
         if figure.low is not None and figure.high is not None:
             interval = f"{write(figure.low)} to {write(figure.high)}"
         words = f"{meaning.words} ({meaning.usual})" if meaning.usual else meaning.words
-        picture = _interval(figure)
+        picture = interval_picture(figure)
         yield Shown(meaning.title, words, write(figure.value), interval, picture, f"{figure.n:,}")
 
 
-def _interval(figure: Figure) -> Markup:
+def interval_picture(figure: Figure) -> Markup:
     """The interval on a line from 0 to 1, or to what holds it."""
     value = figure.value or 0.0
     low, high = figure.low if figure.low is not None else value, figure.high or value

@@ -68,6 +68,7 @@ class RunPage:
                 "agreement": principles.agreement(self.tally),
                 "details": _details(quality.details) if quality and self.chains else {},
                 "rows": True,
+                "labels": True,
                 "surprise": SURPRISE,
             }
 

@@ -6,14 +6,29 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from cai.quality.records import Gate
 from cai.report.blocks import Blocks, Columns, Sizes, drawn, element, encoded, packed
-from cai.report.facts import Facts
 from cai.report.rows import Item
 
 Marks = Mapping[str, Sequence[tuple[str, str]]]  # by prompt: the gates that name it, with a note
+
+
+class Known(Protocol):
+    """What the list knows of a row, whatever the page is about; `None` numbers come last."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def edit(self) -> float | None: ...
+    @property
+    def margin(self) -> float | None: ...
+    @property
+    def surprise(self) -> float | None: ...
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -27,33 +42,33 @@ class Listing:
         marks: The gates that name a prompt.
         limit: Bytes that the rows may take.
         tell: Called with every row of the first pass.
+        names: Facts that are one word of a row.
+        lists: Facts that are several.
     """
 
     items: Callable[[], Iterable[Item]]
-    facts: Callable[[Item], Facts]
+    facts: Callable[[Item], Known]
     record: Callable[[Item, Sequence[tuple[str, str]]], dict[str, Any]]
     marks: Marks
     limit: int
     tell: Callable[[Item], None] = lambda item: None
+    names: Sequence[str] = ("kind", "split", "outcome")
+    lists: Sequence[str] = ("verdicts", "principles", "violations")
 
 
 @dataclass
 class _Index:
     """The columns of the list."""
 
+    columns: Columns
     ids: list[str] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     places: list[int | None] = field(default_factory=list)
     numbers: dict[str, list[int]] = field(
         default_factory=lambda: {name: [] for name in ("length", "edit", "margin", "surprise")}
     )
-    columns: Columns = field(
-        default_factory=lambda: Columns(
-            ("kind", "split", "outcome"), ("verdicts", "principles", "violations", "gates")
-        )
-    )
 
-    def add(self, item: Item, known: Facts, gates: Sequence[str]) -> None:
+    def add(self, item: Item, known: Known, gates: Sequence[str]) -> None:
         self.ids.append(item.id)
         self.prompts.append(known.prompt)
         self.places.append(item.place)
@@ -62,6 +77,10 @@ class _Index:
         for name in ("edit", "margin", "surprise"):
             value = getattr(known, name)
             self.numbers[name].append(-1 if value is None else round(1000 * value))
+
+
+def _index(listing: Listing) -> _Index:
+    return _Index(Columns(listing.names, (*listing.lists, "gates")))
 
 
 def gate_rows(gates: Iterable[Gate]) -> dict[str, list[tuple[str, str]]]:
@@ -80,7 +99,7 @@ def write_rows(file: IO[str], listing: Listing) -> dict[str, Any]:
     again and a sample is written: what failed first, then what gates name, then a draw by hash.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as whole:
-        blocks, index = Blocks(whole, listing.limit), _Index()
+        blocks, index = Blocks(whole, listing.limit), _index(listing)
         sizes = Sizes()
         for item in listing.items():
             listing.tell(item)
@@ -94,7 +113,7 @@ def write_rows(file: IO[str], listing: Listing) -> dict[str, Any]:
             whole.seek(0)
             whole.truncate()
             ratio = blocks.written / max(blocks.raw, 1)
-            blocks, index = Blocks(whole, listing.limit), _Index()
+            blocks, index = Blocks(whole, listing.limit), _index(listing)
             _sample(blocks, index, listing, sizes.shares(listing.limit, ratio))
         whole.seek(0)
         shutil.copyfileobj(whole, file, 1 << 20)

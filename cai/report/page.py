@@ -1,4 +1,4 @@
-"""One self-contained HTML file of a run, of two runs, or of a training."""
+"""One self-contained HTML file of a run, of two runs, of a training, or of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from cai.errors import CaiError
+from cai.evaluate.scorecard import EVALUATION
 from cai.files import JOURNAL, replacing
 from cai.report.assets import environment
 from cai.report.blocks import LIMIT, element, encoded, packed
 from cai.report.compare import compare_content
 from cai.report.content import Content
+from cai.report.evaluation import evaluation_content
 from cai.report.finished import run_content
 from cai.report.training import TRAINING, training_content
 from cai.report.unfinished import unfinished_content
@@ -33,7 +35,7 @@ def write_report(
     """Write the page of a folder and return where it is.
 
     Args:
-        run_folder: A run, finished or not, or a training.
+        run_folder: A run, finished or not, a training, or an evaluation.
         other: A later run: the page then shows what is different in it.
         out: The file; `report.html` in the folder by default, of two runs `report-<other>.html`.
         chains: Whether first answers, critiques and all else that is not published are in it.
@@ -71,12 +73,15 @@ def _content(folder: Path, other: Path | None, chains: bool) -> Content:
         return compare_content(folder, other)
     if (folder / TRAINING).is_file():
         return training_content(folder)
+    if (folder / EVALUATION).is_file():
+        return evaluation_content(folder)
     if (folder / "manifest.json").is_file():
         return run_content(folder, chains=chains)
     if (folder / JOURNAL).is_file():
         return unfinished_content(folder, chains=chains)
     raise CaiError(
-        f"{folder}: neither a run nor a training", "Give the folder of cai generate or cai train."
+        f"{folder}: no run, no training and no evaluation",
+        "Give the folder of cai generate, cai train or cai evaluate.",
     )
 
 

@@ -58,6 +58,7 @@ def _values(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         **EMPTY,
         "title": folder.resolve().name,
         "state": " ".join([state, *warnings]).strip(),
+        "pictures_title": "What the training did",
         "facts": _about(record),
         "settings": record["settings"],
         "pictures": list(curves(whole_lines(folder / "metrics.jsonl"))),

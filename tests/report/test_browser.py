@@ -287,22 +287,25 @@ def test_hostile_rows_do_nothing(show: Open, tmp_path: Path) -> None:
     until(page, "/^2 of/.test(document.querySelector('#status').textContent)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(show: Open, scheme: str) -> None:
+def serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds in a page with all its details open, and where."""
     from axe_playwright_python.sync_playwright import Axe
 
+    page.click("#filter-box summary")
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    return [
+        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(show: Open, scheme: str) -> None:
     page = show(scheme=scheme)
     page.keyboard.press("j")
     page.wait_for_selector("#detail .id")
-    page.click("#filter-box summary")
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious(page) == []
 
 
 def test_a_diff_of_long_texts_is_quick_and_right(show: Open, tmp_path: Path) -> None:
@@ -356,3 +359,41 @@ def test_how_long_many_rows_take(browser: Browser, tmp_path: Path, count: int) -
         f"a row in {shown:.2f} s, all texts searched in {found:.1f} s"
     )
     page.close()
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.report.test_evaluation import evaluated
+
+    return write_report(evaluated(tmp_path_factory.mktemp("evaluation") / "card"))
+
+
+def test_an_evaluation_is_filtered_and_read_side_by_side(show: Open, evaluation: Path) -> None:
+    page = show(evaluation)
+    assert status(page) == "30 rows"
+    page.click("#filter-box summary")
+    page.select_option("select[name=reply]", "refuse")
+    assert status(page) == "10 of 30 rows"
+    page.click(".item")
+    page.wait_for_selector(".sides .side >> nth=1")
+    sides = page.locator(".side .text").all_inner_texts()
+    assert "can't help" in sides[0]
+    assert "HARM" in sides[1]
+    assert "reply=refuse" in page.url
+    assert page.locator("#export-labels").count() == 0
+
+
+def test_an_address_opens_a_prompt_of_an_evaluation(show: Open, evaluation: Path) -> None:
+    page = show(evaluation, "#row=known:u3", width=380, scheme="dark")
+    assert page.inner_text("#detail .id") == "known:u3"
+    assert "p = " in page.inner_text("#detail")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_an_evaluation(
+    show: Open, evaluation: Path, scheme: str
+) -> None:
+    page = show(evaluation, "#row=known:u3", scheme=scheme)
+    page.wait_for_selector("#detail .id")
+    assert serious(page) == []

@@ -219,7 +219,7 @@ def test_what_is_no_run_or_broken_is_told(tmp_path: Path, run: Path) -> None:
     with pytest.raises(CaiError, match="no such folder"):
         write_report(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CaiError, match="neither a run nor a training"):
+    with pytest.raises(CaiError, match="no run, no training and no evaluation"):
         write_report(tmp_path / "empty")
     with pytest.raises(CaiError, match=r"nowhere.page\.html"):
         write_report(run, out=tmp_path / "nowhere" / "page.html")

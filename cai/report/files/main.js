@@ -1,6 +1,6 @@
 // The browser of rows: filters, sorts, search, keys, and an address for each of them.
 
-const FILTERS = {
+const RUN_FILTERS = {
   kind: ['kind', 'Kind of prompt'],
   outcome: ['outcome', 'Outcome'],
   verdict: ['verdicts', 'Verdict'],
@@ -9,7 +9,7 @@ const FILTERS = {
   gate: ['gates', 'Gate'],
   split: ['split', 'Split'],
 };
-const SORTS = {
+const ALL_SORTS = {
   run: ['order of the run', null, 1],
   surprise: ['surprise', 'surprise', -1],
   edit: ['most changed', 'edit', -1],
@@ -35,6 +35,9 @@ function theme() {
 
 async function browse(meta, index) {
   const state = { row: null, q: '', sort: 'run', filters: {} };
+  const FILTERS = meta.filters || RUN_FILTERS;
+  const SORTS = Object.fromEntries(Object.entries(ALL_SORTS).filter(([name]) => !meta.sorts || meta.sorts.includes(name)));
+  const changed = meta.kind === 'evaluation' ? 'different' : 'changed';
   const notes = notesOf(meta.notes);
   labels = labelsOf(meta.notes);
   const numbers = new Map(index.ids.map((id, row) => [id, row]));
@@ -53,14 +56,15 @@ async function browse(meta, index) {
   function describe(row) {
     const note = notes.get(index.ids[row]);
     const facts = [];
-    if (state.sort === 'edit' && index.numbers.edit[row] >= 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % changed`);
+    if (state.sort === 'edit' && index.numbers.edit[row] >= 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % ${changed}`);
     if (state.sort === 'surprise') facts.push(`surprise ${fixed(index.numbers.surprise[row] / 1000)}`);
     if (state.sort === 'margin' && index.numbers.margin[row] >= 0) facts.push(`margin ${fixed(index.numbers.margin[row] / 1000)}`);
     if (state.sort === 'long' || state.sort === 'short') facts.push(`${count(index.numbers.length[row])} words`);
-    const outcome = cells('outcome', row)[0];
-    facts.push(cells('kind', row)[0], outcome);
-    if (state.sort !== 'edit' && index.numbers.edit[row] > 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % changed`);
-    const good = outcome.startsWith('in sft') ? 'good' : /^(failed|not in)/.test(outcome) ? 'bad' : '';
+    const told = (meta.told || ['kind', 'outcome']).map((column) => cells(column, row)[0]);
+    const outcome = told[told.length - 1];
+    facts.push(...told.filter((word) => word !== 'none'));
+    if (state.sort !== 'edit' && index.numbers.edit[row] > 0) facts.push(`${Math.round(index.numbers.edit[row] / 10)} % ${changed}`);
+    const good = outcome.startsWith('in sft') ? 'good' : /^(failed|not in|harm)/.test(outcome) ? 'bad' : '';
     return h('div', { class: 'item ' + good + (note.flag ? ' flagged' : '') },
       h('p', { class: 'start', dir: 'auto' }, index.prompts[row] || index.ids[row]),
       h('p', { class: 'facts' }, note.flag ? '⚑ ' : '', note.note ? '✎ ' : '', facts.join(' · ')));
@@ -130,12 +134,13 @@ async function browse(meta, index) {
     const box = byId('detail');
     if (remember) writeHash();
     if (row === null) {
-      box.replaceChildren(h('p', { class: 'empty' }, 'Choose a row to see its chain.'));
+      box.replaceChildren(h('p', { class: 'empty' }, 'Choose a row to read it.'));
       return;
     }
     const data = await rowData(index, row);
     if (mine !== opening) return;
-    const body = meta.kind === 'compare' ? compared(data) : rowBody(data, meta);
+    const bodies = { compare: compared, evaluation: evaluated };
+    const body = bodies[meta.kind] ? bodies[meta.kind](data, meta) : rowBody(data, meta);
     box.replaceChildren(...head(row), ...body);
     box.scrollTop = 0;
     if (narrow.matches) byId('rows').scrollIntoView();
@@ -258,7 +263,7 @@ async function browse(meta, index) {
     if (notes.size()) download(notes.lines(), 'review.jsonl');
     else byId('status').textContent = 'No row has a flag or a note yet.';
   });
-  byId('export-labels').addEventListener('click', () => {
+  byId('export-labels')?.addEventListener('click', () => {
     if (labels.size()) download(labels.lines(), 'labels.jsonl');
     else byId('status').textContent = 'No pair has a label of yours yet.';
   });
