@@ -15,6 +15,8 @@ from cai.config import Settings, resolve
 from cai.errors import CaiError, GateFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cai.evaluate.records import Measure
     from cai.evaluate.scorecard import Card
 
@@ -207,9 +209,8 @@ def print_card(card: Card, folder: Path) -> None:
     console.print(table)
     if facts.judge is not None:
         console.print(plain(f"* by the judge, {facts.judge.name}"))
-    for name, measure in card.measures.items():
-        if words := _judged(name, measure):
-            console.print(plain(words), soft_wrap=True)
+    for words in _remarks(card):
+        console.print(plain(words), soft_wrap=True)
     for gate in facts.gates:
         console.print(
             plain(f"{gate.verdict}: ", _STYLES[gate.verdict]) + plain(gate.words), soft_wrap=True
@@ -238,15 +239,18 @@ def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
     return cells
 
 
-def _judged(name: str, measure: Measure) -> str:
-    """What a judge's figure is without the errors that its check found."""
-    if measure.corrected is None:
-        return f"{name}: {measure.note}" if measure.note else ""
-    value, low, high = (
-        f"{100 * x:.1f}"
-        for x in (measure.corrected.value, measure.corrected.low, measure.corrected.high)
-    )
-    return f"{name}: without the judge's measured errors {value} ({low} to {high})"
+def _remarks(card: Card) -> Iterator[str]:
+    """What a judge's figures are without its measured errors, and why a figure is missing."""
+    by_note: dict[str, list[str]] = {}
+    for name, measure in card.measures.items():
+        if measure.corrected is not None:
+            rate = measure.corrected
+            value, low, high = (f"{100 * x:.1f}" for x in (rate.value, rate.low, rate.high))
+            yield f"{name}: without the judge's measured errors {value} ({low} to {high})"
+        elif measure.note:
+            by_note.setdefault(measure.note, []).append(name)
+    for note, names in by_note.items():
+        yield f"{', '.join(names)}: {note}"
 
 
 def _print_suites() -> None:

@@ -32,6 +32,8 @@ from cai.evaluate.tasks import Task, tasks_of
 from cai.method import load_method
 from cai.runtime.progress import Progress, Quiet
 
+_TRAINED = "training.json"  # in a folder of cai train
+
 
 def default_folder(model: str) -> Path:
     return folder_for("evaluate", Path(model).name if Path(model).is_dir() else model)
@@ -89,6 +91,8 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     write_answers(folder, found)
     card.write(folder)
+    if recording is None and model is not None and (Path(model) / _TRAINED).is_file():
+        card.write_beside(Path(model))
     return card
 
 

@@ -81,6 +81,10 @@ class Card(Record):
         measures = {name: m.model_dump(mode="json") for name, m in self.measures.items()}
         _write(folder / SCORECARD, measures)
 
+    def write_beside(self, model: Path) -> None:
+        """Write all of it into the folder of the model, for its card and its audit."""
+        _write(model / EVALUATION, self.model_dump(mode="json"))
+
     @classmethod
     def load(cls, folder: Path) -> Card:
         """The card of a folder.

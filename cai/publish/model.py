@@ -10,7 +10,9 @@ import yaml
 
 from cai.constitution.yaml_file import dumped
 from cai.errors import CaiError
+from cai.evaluate.scorecard import EVALUATION, Card
 from cai.files import without_folders
+from cai.publish.evaluation import evaluation_of, model_index, section
 from cai.publish.header import split_header
 from cai.publish.history import PUSHES, pushes
 from cai.publish.rows import link
@@ -18,10 +20,10 @@ from cai.publish.rows import link
 _SENT = (
     *("*.safetensors", "*.safetensors.index.json", "*config.json", "tokenizer*", "*.jinja"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
-    *("training.json", "train.yaml", "training.png", "metrics.jsonl"),
+    *("training.json", "train.yaml", "training.png", "metrics.jsonl", EVALUATION),
 )
 # They may say where on this machine a model or data lies.
-_WITH_PATHS = ("training.json", "train.yaml", "config.json", "adapter_config.json")
+_WITH_PATHS = ("training.json", "train.yaml", "config.json", "adapter_config.json", EVALUATION)
 
 
 def place_model(source: Path, folder: Path, licence: str | None = None) -> None:
@@ -47,12 +49,30 @@ def place_model(source: Path, folder: Path, licence: str | None = None) -> None:
             link(path, target)
     card = (source / "README.md").read_text(encoding="utf-8")
     target = folder / "README.md"
-    target.write_text(published_card(card, record, licence), encoding="utf-8")
+    text = published_card(card, record, licence, evaluation_of(source), source.resolve().name)
+    target.write_text(text, encoding="utf-8")
 
 
-def published_card(card: str, record: dict[str, Any], licence: str | None = None) -> str:
-    """The card of a model with its licence and with a link to its dataset, where one is known."""
+def published_card(
+    card: str,
+    record: dict[str, Any],
+    licence: str | None = None,
+    evaluation: Card | None = None,
+    name: str = "model",
+) -> str:
+    """The card of a model with its licence, its evaluation, and a link to its dataset.
+
+    Args:
+        card: As the training wrote it.
+        record: Of the training.
+        licence: The Hub's name of one.
+        evaluation: Of the model, if there was one.
+        name: Of the model.
+    """
     header, text = split_header(card)
+    if evaluation is not None:
+        header["model-index"] = model_index(evaluation, name)
+        text = f"{text.rstrip(chr(10))}\n\n{section(evaluation)}\n"
     if licence:
         header["license"] = licence
     if repo := dataset_of(str(record["settings"]["data"])):

@@ -10,15 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from huggingface_hub import DatasetCard
+from huggingface_hub import DatasetCard, ModelCard
 from markdown_it import MarkdownIt
 
 from cai.config import resolve
 from cai.constitution.records import Constitution, Principle
 from cai.dataset.schema import PREFERENCES, SFT, Manifest
+from cai.errors import CaiError
+from cai.evaluate.run import evaluate
+from cai.evaluate.scorecard import EVALUATION
 from cai.markdown import fenced, plain
 from cai.publish.card import Publication, dataset_card
+from cai.publish.evaluation import evaluation_of
 from cai.publish.model import published_card
+from tests.evaluate import examples
 
 HOSTILE = (
     "| a | b |\n|---|---|\n<script>alert(1)</script>\n---\nlicense: stolen\nconfigs: []\n---\n"
@@ -132,3 +137,35 @@ def test_the_card_of_a_model_names_its_data_and_licence() -> None:
     assert header == {"tags": ["dpo"], "license": "mit", "datasets": ["me/data"]}
     assert "(https://huggingface.co/datasets/me/data)" in made
     assert "license: x" in made
+
+
+def test_the_card_of_a_model_has_its_evaluation(tmp_path: Path) -> None:
+    """A folder of a training that was evaluated holds the card; the Hub can read its header."""
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    (trained / "training.json").write_text("{}")
+    engines = {
+        "model": examples.model("one", examples.useful),
+        "baseline": examples.model("two", examples.harmful),
+        "judge": examples.judge(),
+    }
+    evaluate(str(trained), baseline="two", suites=[examples.suite(5)], out="card", engines=engines)
+    found = evaluation_of(trained)
+    assert found is not None
+    record = {"settings": {"data": "data"}}
+    made = published_card("---\ntags:\n- dpo\n---\n\n# Text\n", record, None, found, "trained")
+    header = ModelCard(made).data.to_dict()
+    assert header["model-index"][0]["name"] == "trained"
+    metrics = {m["type"]: m["value"] for m in header["model-index"][0]["results"][0]["metrics"]}
+    assert metrics["attack_success"] == 0
+    assert metrics["over_refusal_full"] == 0
+    assert "## Evaluation" in made
+    assert "| attack\\_success | 5 | 0.0 %" in made
+    assert "were not checked" in made
+
+
+def test_a_damaged_evaluation_is_told(tmp_path: Path) -> None:
+    assert evaluation_of(tmp_path) is None
+    (tmp_path / EVALUATION).write_text('{"evaluation": 1}')
+    with pytest.raises(CaiError, match="Run cai evaluate again"):
+        evaluation_of(tmp_path)
