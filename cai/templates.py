@@ -47,7 +47,18 @@ EVALUATION: dict[str, frozenset[str]] = {
     "harm_convincing": frozenset(),
     "harm_specific": frozenset(),
 }
-_KNOWN = VARIABLES | EVALUATION
+# Those by which prompts are written.
+WRITING: dict[str, frozenset[str]] = {
+    "situations": frozenset(
+        {"domain?", "principle", "why?", "examples?", "rule?", "number", "known?", "language?"}
+    ),
+    "write_red_team": frozenset({"domain?", "principle", "situation", "examples?", "style"}),
+    "write_borderline": frozenset({"quoted", "principle", "style"}),
+    "write_helpful": frozenset({"domain?", "situation", "examples?", "style"}),
+    "writing_style": frozenset({"length", "mood", "register", "persona", "language?", "turns?"}),
+}
+RUN_AND_WRITING = ("quote", *WRITING)
+_KNOWN = VARIABLES | EVALUATION | WRITING
 
 VERDICT_TEMPLATES = ("critique", "verdict", "change_needed", "no_change_needed")
 ASSESSMENT_TEMPLATES = ("quote", "assess", "violation", "broken", "kept")

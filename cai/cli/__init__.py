@@ -30,6 +30,7 @@ VERBS = {
     "assess": "Say which principles answers break, of any data.",
     "quality": "Say whether data is fit to train on, and why.",
     "constitution": "Check a constitution, look at one, see what an edit changed.",
+    "prompts": "Write prompts for a constitution, or check a file of prompts.",
     "forget": "Take a prompt and all that came of it out of a run.",
     "export": "Write a run's data as other trainers read it.",
     "train": "Train a model on a run's data, or look at a training.",

@@ -117,11 +117,11 @@ def cautions(card: Card) -> Iterator[str]:
         yield "No judge was named, so what only a judge can say is unscored: --judge NAME"
     if facts.judge is not None:
         for what, verdict, check in (
-            ("assessments", facts.judge.assessments, "critic --critic"),
-            ("comparisons", facts.judge.comparisons, "judge --judge"),
+            ("assessments", facts.judge.assessments, "critic --critic NAME"),
+            ("comparisons", facts.judge.comparisons, "judge --judge NAME"),
         ):
             if verdict is None:
-                command = f"cai check {check} {facts.judge.name}"
+                command = f"cai check {check} with this judge"
                 yield f"The judge's {what} were not checked; they may mean nothing ({command})"
             elif verdict != "usable":
                 yield f"The judge's {what} are {verdict} by its check: do not rely on its figures"

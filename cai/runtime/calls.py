@@ -91,6 +91,15 @@ class RowCalls:
         self._position = position
         self.depth = 0
 
+    @property
+    def is_live(self) -> bool:
+        """Whether calls may be made; else it is a replay."""
+        return self._calls.schedulers is not None
+
+    def beside(self, name: str) -> RowCalls:
+        """The calls of another row of the same job, by its name."""
+        return RowCalls(self._calls, name, self._position)
+
     async def together(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
         """The results of calls that do not wait for each other; a replay makes them in order.
 

@@ -1,0 +1,228 @@
+"""`cai prompts`: write prompts for a constitution, and check a file of prompts."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cai.cli.console import console, plain, stderr
+from cai.cli.help import Verb, Verbs
+from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, with_settings
+from cai.config import Settings, resolve
+
+if TYPE_CHECKING:
+    from cai.prompting.check import PromptCheck
+    from cai.prompting.write import Request, Result
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+ASKED = ("constitution", "model", "templates", "policy_temperature", "policy_max_tokens")
+
+Count = Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in the file.")]
+Out = Annotated[Path, typer.Option(metavar="FILE", help="The file, `.jsonl`.")]
+Domain = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Where the assistant works: 'support chat of a web shop'."),
+]
+Language = Annotated[
+    str | None, typer.Option(metavar="CODE", help="Language of the prompts, as `de`.")
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FILE", help="Prompts in whose manner these are written."),
+]
+Avoid = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Prompts that none may be near to, beside the shipped suites; may be repeated.",
+    ),
+]
+Price = Annotated[
+    str | None,
+    typer.Option(metavar="PRICE", help="`IN,OUT` per million tokens, for --dry-run."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would take; ask nobody, write nothing.")
+]
+
+
+@app.command("write", cls=Verb)
+@with_settings(Settings, only={*ASKED, *SERVED})
+def write(
+    given: dict[str, Any],
+    count: Count = 100,
+    out: Out = Path("prompts.jsonl"),
+    domain: Domain = None,
+    language: Language = None,
+    manner: From = None,
+    avoid: Avoid = None,
+    price: Price = None,
+    dry_run: DryRun = False,
+    config: Config = None,
+    set_: Set = None,
+    retry_failed: RetryFailed = False,
+    as_json: Json = False,
+) -> None:
+    """A model lists situations for each principle, and writes prompts in them.
+
+    There are three kinds: red-team, a borderline twin of each, and helpful. What is no prompt is
+    drawn again, and counted. The same command again goes on; with a greater --count the lines that
+    are there stay.
+    """
+    from cai.prompting.write import request_of, write_prompts
+    from cai.runtime.progress import Shown
+
+    settings = resolve({"policy_temperature": 1.0, **given}, config, tuple(set_ or ()))
+    request = request_of(
+        settings,
+        count=count,
+        out=out,
+        domain=domain,
+        language=language,
+        manner=manner,
+        avoid=tuple(avoid or ()),
+    )
+    if dry_run:
+        _print_estimate(request, price)
+        return
+    with closing(Shown(stderr)) as progress:
+        result = write_prompts(request, progress=progress, retry_failed=retry_failed)
+    if as_json:
+        typer.echo(json.dumps(_summary(result), indent=2, ensure_ascii=False))
+    else:
+        _print(result)
+
+
+def _print_estimate(request: Request, price: str | None) -> None:
+    from cai.prompting.write import estimate
+    from cai.runtime.price import Price
+
+    found = estimate(request)
+    least, most = found.calls
+    console.print(plain(f"calls: {least:,} to {most:,}, if all is drawn {most // least} times"))
+    read, written = found.read, found.written
+    words = (
+        f"about {read[0]:,} to {read[1]:,} tokens read, {written[0]:,} to {written[1]:,} written"
+    )
+    console.print(plain(words), soft_wrap=True)
+    if price is not None:
+        cost = Price.parse(price)
+        sums = [cost.of(r, w, 0.0) for r, w in zip(read, written, strict=True)]
+        console.print(plain(f"cost: {sums[0]:,.4g} to {sums[1]:,.4g}"))
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    outcome = result.outcome
+    return {
+        "file": str(result.request.out),
+        "prompts": len(result.written),
+        "asked": result.request.count,
+        "writer": result.writer,
+        "principles": dict(result.by_principle),
+        "refused": dict(outcome.refused.most_common()),
+        "mended": dict(outcome.mended.most_common()),
+        "saturated": dict(outcome.saturated.most_common()),
+        "left": outcome.left,
+    }
+
+
+def _print(result: Result) -> None:
+    from rich.table import Table
+
+    from cai.prompting.records import KINDS
+
+    table = Table("principle", *KINDS, title_justify="left")
+    for name, counts in result.by_principle:
+        table.add_row(plain(name), *(f"{n:,}" for n in counts))
+    console.print(table)
+    outcome = result.outcome
+    tallies: dict[str, dict[str, int]] = {
+        "no prompt, and drawn again": dict(outcome.refused.most_common()),
+        "taken off": dict(outcome.mended.most_common()),
+        "situations that brought nothing new (saturated)": dict(outcome.saturated.most_common()),
+    }
+    for words, tally in tallies.items():
+        if tally:
+            listed = ", ".join(f"{n:,} {name}" for name, n in tally.items())
+            console.print(plain(f"{words}: {listed}"), soft_wrap=True)
+    for name, why in outcome.left.items():
+        console.print(plain(f"{name}: no more prompts, as {why}", "yellow"), soft_wrap=True)
+    done, count = len(result.written), result.request.count
+    if done < count:
+        words = f"{done:,} of {count:,} prompts: the writer has no others"
+        stderr.print(plain(words, "bold yellow"), soft_wrap=True)
+    console.print(plain(f"{done:,} prompts in {result.request.out}"), soft_wrap=True)
+
+
+@app.command("check", cls=Verb)
+def check(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMPTS",
+            help="A file, a folder, hf:owner/name, or `seeds`.",
+            show_default=False,
+        ),
+    ],
+    constitution: Annotated[
+        str, typer.Option(metavar="FILE", help="The constitution that they are for.")
+    ] = "default.yaml",
+    as_json: Json = False,
+) -> None:
+    """Say which principles the prompts meet, what they lack, and what stands there twice.
+
+    No model is asked: a prompt meets a principle that it was written for, or whose tag it has.
+    """
+    from cai.constitution.load import load
+    from cai.files import find_constitution
+    from cai.prompting.check import advice, check_prompts
+
+    found = check_prompts(source, load(find_constitution(constitution)))
+    if as_json:
+        data = found.model_dump(mode="json")
+        data |= {"not_met": found.not_met, "gaps": found.gaps}
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    _print_check(found)
+    if command := advice(found, source, constitution):
+        console.print(plain("To fill the gaps:"))
+        console.print(plain(f"  {command}"), soft_wrap=True)
+
+
+def _print_check(found: PromptCheck) -> None:
+    from rich.table import Table
+
+    from cai.prompting.records import KINDS
+
+    table = Table("principle", *KINDS, "all", "by", title_justify="left")
+    for one in found.principles:
+        cells = (f"{one.of_kind.get(kind, 0):,}" for kind in KINDS)
+        table.add_row(plain(one.principle), *cells, f"{one.met:,}", plain(one.by))
+    console.print(table)
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
+    low, middle, high, most = found.lengths
+    spoken = ", ".join(f"{n:,} {code}" for code, n in found.languages.items())
+    topics = ", ".join(f"{n:,} {topic}" for topic, n in found.topics.items())
+    lines = [
+        f"{found.prompts:,} prompts: {kinds}; {found.multi_turn:,} of several turns",
+        f"words: {low:,} to {most:,}, half have at most {middle:,}, 95 % at most {high:,}",
+        f"languages: {spoken}",
+        f"topics: {topics or 'none is named'}",
+    ]
+    if found.unusable:
+        lines.append(f"rows that are no prompt: {found.unusable:,}")
+    for what, count, ids in (
+        ("near an earlier prompt", found.near_duplicates, found.near_duplicate_ids),
+        ("near a prompt of the shipped suites", found.in_suites, found.in_suite_ids),
+        ("with personal data", found.personal_data, found.personal_data_ids),
+    ):
+        named = f": {', '.join(ids)}" if ids else ""
+        lines.append(f"{what}: {count:,}{named}")
+    if found.not_met:
+        lines.append(f"met by no prompt: {', '.join(found.not_met)}")
+    for line in lines:
+        console.print(plain(line), soft_wrap=True)

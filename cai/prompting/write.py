@@ -1,0 +1,297 @@
+"""`cai prompts write`: prompts for a constitution, into a file that can be gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cai.config import Settings, settings_of
+from cai.constitution.language import languages
+from cai.constitution.load import load as load_constitution
+from cai.constitution.records import Constitution, Principle
+from cai.engines.base import Engine
+from cai.engines.naming import display_name
+from cai.engines.server.abilities import Trial
+from cai.errors import CaiError
+from cai.evaluate.suites.read import ALL, read_suites
+from cai.files import find_constitution, replacing
+from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
+from cai.prompting.situations import BATCH
+from cai.prompting.words import Words
+from cai.prompting.writing import Writing
+from cai.prompts import Intake
+from cai.records import Prompt, digest, messages_as_data
+from cai.roles import make_engines, on_its_day
+from cai.runtime.calls import RowCalls
+from cai.runtime.progress import Progress, Quiet
+from cai.runtime.servers import Server
+from cai.runtime.small_jobs import call_all
+
+CALLS = ".calls"  # the folder of the calls is the file's name and this
+_CHARACTERS = 4  # of a token, about
+_ANSWER = 60  # tokens of a prompt, about
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written.
+
+    Attributes:
+        settings: The writer and how it draws; the constitution.
+        constitution: Whose principles.
+        count: Prompts in the file.
+        out: The file.
+        domain: Where the assistant works.
+        language: Of the prompts, ISO 639.
+        manner: Prompts of other people.
+        avoid: Texts that no prompt may be near to, with the shipped suites.
+    """
+
+    settings: Settings
+    constitution: Constitution
+    count: int
+    out: Path
+    domain: str | None
+    language: str | None
+    manner: tuple[str, ...]
+    avoid: tuple[str, ...]
+
+    @property
+    def calls(self) -> Path:
+        return self.out.with_name(f"{self.out.name}{CALLS}")
+
+
+class Result(NamedTuple):
+    """The prompts of a file and what came of the others."""
+
+    written: list[Written]
+    outcome: Outcome
+    request: Request
+    writer: str
+
+    @property
+    def by_principle(self) -> list[tuple[str, list[int]]]:
+        """Prompts in the file, by principle and kind."""
+        counts = Counter((one.slot.principle.id, one.kind) for one in self.written)
+        principles = self.request.constitution.principles
+        return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in principles]
+
+
+class Estimate(NamedTuple):
+    """What a job takes: calls, and tokens read and written, at least and at most."""
+
+    calls: tuple[int, int]
+    read: tuple[int, int]
+    written: tuple[int, int]
+
+
+def request_of(
+    settings: Settings | Mapping[str, Any] | None,
+    *,
+    count: int,
+    out: str | Path,
+    domain: str | None = None,
+    language: str | None = None,
+    manner: str | None = None,
+    avoid: Sequence[str] = (),
+    **given: Any,
+) -> Request:
+    """What is to be written, checked.
+
+    Args:
+        settings: `Settings` or their values.
+        count: Prompts in the file.
+        out: The file, `.jsonl`.
+        domain: Where the assistant works, in a few words.
+        language: ISO 639.
+        manner: A source of prompts, in whose manner these are written.
+        avoid: Sources of prompts that none may be near to.
+        **given: Single settings.
+
+    Raises:
+        CaiError: No such constitution, language or file.
+    """
+    asked = settings_of(settings, given)
+    if language is not None and language not in languages():
+        known = ", ".join(languages())
+        raise CaiError(f"--language {language}: no such code", f"Known: {known}.")
+    if not str(out).endswith(".jsonl"):
+        raise CaiError(f"{out}: not a .jsonl file", "Let the name of the file end in .jsonl.")
+    suites = [i.prompt for suite in read_suites(ALL) for i in suite.items]
+    return Request(
+        settings=asked,
+        constitution=load_constitution(find_constitution(asked.constitution)),
+        count=count,
+        out=Path(out),
+        domain=domain,
+        language=language,
+        manner=tuple(texts_of(manner)) if manner else (),
+        avoid=(*(said(p) for p in suites), *(text for name in avoid for text in texts_of(name))),
+    )
+
+
+def texts_of(source: str) -> list[str]:
+    """What users say in the prompts of a source."""
+    return [said(prompt) for prompt in Intake(source) if isinstance(prompt, Prompt)]
+
+
+def said(prompt: Prompt) -> str:
+    """All that the user says in a prompt."""
+    return "\n".join(m.content for m in prompt.messages if m.role == "user")
+
+
+def write_prompts(
+    request: Request,
+    *,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+    engine: Engine | None = None,
+) -> Result:
+    """Write the prompts, or go on with the file that is there.
+
+    The calls are kept beside the file; the same request again makes none, and a larger count only
+    those that are new. The lines that stand in the file stay.
+
+    Raises:
+        CaiError: Nothing came, the file holds other lines, or the writer does not answer.
+    """
+    settings = on_its_day(request.settings, request.calls)
+    writer = make_engines(settings, engine)["policy"]
+    sampling = settings.sampling("policy")
+    if isinstance(writer, Server):
+        writer.trial = Trial((sampling,), ())
+    words = Words(settings, request.domain, request.language, request.manner)
+    progress = progress or Quiet()
+    jobs: list[Writing] = []
+
+    async def whole(_: None, row: RowCalls) -> list[Written]:
+        # A replay, which tells whether anything is missing, is told to nobody.
+        told = progress if row.is_live else Quiet()
+        principles = _principles(request.constitution)
+        job = Writing(principles, words, sampling, request.avoid, request.language, told)
+        jobs.append(job)
+        return await job.write(request.count, row)
+
+    progress.phase("writing", request.count)
+    (written,), _ = call_all(
+        request.calls,
+        {"policy": writer},
+        [("prompts", None)],
+        whole,
+        seed=settings.seed,
+        at_once=1,
+        retry_failed=retry_failed,
+        progress=Unheard(progress),
+        day=settings.date,
+    )
+    result = Result(written, jobs[-1].outcome, request, _name(settings, writer))
+    if not written:
+        reasons = ", ".join(f"{n:,} {why}" for why, n in result.outcome.refused.most_common())
+        left = "; ".join(f"{name}: {why}" for name, why in result.outcome.left.items())
+        hint = "Try another writer (--model), or look at its calls."
+        raise CaiError(f"no prompt came of it ({reasons or left})", hint)
+    _write(result)
+    return result
+
+
+class Unheard:
+    """Progress that is told of prompts, and not of the one job that writes all of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self._progress.phase(name, total)
+
+    def advance(self, *, failed: bool = False, tally: object = None) -> None:
+        """Say nothing: the job is not a prompt."""
+
+    def warn(self, message: str) -> None:
+        self._progress.warn(message)
+
+    def close(self) -> None:
+        self._progress.close()
+
+
+def _principles(constitution: Constitution) -> list[Principle]:
+    """The principles, those of a lower order first."""
+    return sorted(constitution.principles, key=lambda p: p.order)
+
+
+def _name(settings: Settings, writer: Engine) -> str:
+    named = display_name(settings.model_of("policy"))
+    return f"{named} ({digest(writer.identity)[:12]})"
+
+
+def rows_of(result: Result) -> Iterator[dict[str, Any]]:
+    """The lines of the file."""
+    name = result.request.constitution.name
+    for one in result.written:
+        slot = one.slot
+        yield {
+            "id": f"{name}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
+            **_messages(one),
+            "kind": one.kind,
+            "tags": [*(slot.principle.tags or (slot.principle.id,)), *map(_style, one.style)],
+            "group": f"{name}/{slot.principle.id}/{slot.place}",
+            "source": f"written by {result.writer}",
+            "principle": slot.principle.id,
+            "situation": slot.situation,
+            **({} if slot.helpful else {"pair_id": f"{name}/{slot.name}"}),
+        }
+
+
+def _messages(one: Written) -> dict[str, Any]:
+    if len(one.messages) == 1:
+        return {"prompt": one.messages[0].content}
+    return {"messages": messages_as_data(one.messages)}
+
+
+def _style(words: str) -> str:
+    return words if words == "multi-turn" else f"style: {words}"
+
+
+def _write(result: Result) -> None:
+    """Write the file; lines that stand in it are the first ones of those, or it is left alone."""
+    out = result.request.out
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows_of(result)]
+    if out.is_file():
+        there = out.read_text(encoding="utf-8").splitlines()
+        same = min(len(there), len(lines))
+        if there[:same] != lines[:same]:
+            first = next(n for n in range(same) if there[n] != lines[n])
+            raise CaiError(
+                f"{out}:{first + 1}: other lines stand in this file than would be written",
+                "Nothing is written over: choose another --out, or move the file away.",
+            )
+        lines += there[same:]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def estimate(request: Request) -> Estimate:
+    """What the job takes if nothing is drawn again, and if everything is; from its first requests.
+
+    Tokens are counted as four characters each.
+    """
+    words = Words(request.settings, request.domain, request.language, request.manner)
+    principles = _principles(request.constitution)
+    firsts = [Slot(p, False, 0, "x " * 15, 0) for p in principles]
+    sizes = [len(words.prompt(slot, 0)[0].content) for slot in firsts]
+    read = sum(sizes) // len(sizes) // _CHARACTERS
+    slots = -(-request.count * 2 // 3)
+    batches = max(len(principles), -(-slots // (PER_SITUATION * BATCH)))
+    calls = (request.count + batches, request.count * TRIES + batches * BARREN)
+    return Estimate(
+        calls,
+        (calls[0] * read, calls[1] * read),
+        (calls[0] * _ANSWER, calls[1] * _ANSWER),
+    )
+
+
+__all__ = ["KINDS", "Request", "Result", "estimate", "request_of", "rows_of", "write_prompts"]

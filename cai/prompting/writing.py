@@ -1,0 +1,185 @@
+"""The writing itself: slots in blocks, a draw for each, and what is no prompt drawn again.
+
+Draws of a block go to the writer together; what they are is decided one after the other, in the
+order of the slots. So the prompts do not depend on which call came back first, nor on how many are
+wanted: more of them are the same ones and then others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, repeat
+from typing import NamedTuple
+
+from cai.constitution.records import Principle
+from cai.prompting.filters import Reason, cut, problem
+from cai.prompting.nearness import Nearness
+from cai.prompting.records import TRIES, Outcome, Slot, Written
+from cai.prompting.situations import Situations
+from cai.prompting.turns import conversation, single
+from cai.prompting.words import Words, own_words
+from cai.quality.gibberish import is_gibberish
+from cai.records import Kind, Message, Sampling
+from cai.runtime.calls import Rejected, RowCalls
+from cai.runtime.progress import Progress
+
+_FIRST, _LARGEST = (16, 16, 32, 64), 128  # slots of a block
+
+
+class Draft(NamedTuple):
+    """What the writer gave for a slot, or that a call failed."""
+
+    text: str | None
+    style: tuple[str, ...]
+
+
+class Writing:
+    """A job of writing.
+
+    Args:
+        principles: Those to write for.
+        words: What the writer reads.
+        sampling: How it draws.
+        avoid: Texts that no prompt may be near to.
+        language: That every prompt is to be in.
+        progress: Told of each prompt.
+    """
+
+    def __init__(
+        self,
+        principles: Sequence[Principle],
+        words: Words,
+        sampling: Sampling,
+        avoid: Sequence[str],
+        language: str | None,
+        progress: Progress,
+    ) -> None:
+        self._principles, self._words, self._sampling = principles, words, sampling
+        self._language, self._progress = language, progress
+        self._avoided, self._near = Nearness(avoid), Nearness()
+        self.situations = Situations(words, sampling)
+        self.outcome = Outcome()
+
+    async def write(self, count: int, row: RowCalls) -> list[Written]:
+        """So many prompts, or as many as there are."""
+        written: list[Written] = []
+        for size in chain(_FIRST, repeat(_LARGEST)):
+            if len(written) >= count:
+                break
+            slots = await self._plan(size, row)
+            if not slots:
+                break
+            written += await self._fill(slots, row)
+        self.outcome.saturated = self.situations.saturated
+        self.outcome.left = self.situations.left
+        return written[:count]
+
+    async def _plan(self, size: int, row: RowCalls) -> list[Slot]:
+        """The next slots: always of the sort that has least for its weight."""
+        slots: list[Slot] = []
+        planned: dict[tuple[str, bool], int] = {}
+        sorts = [(p, helpful) for p in self._principles for helpful in (False, True)]
+        while len(slots) < size:
+            alive = [s for s in sorts if self.situations.alive(s[0], helpful=s[1])]
+            if not alive:
+                break
+            principle, helpful = min(
+                alive, key=lambda s: self._has(s[0], s[1], planned) / s[0].weight
+            )
+            slot = await self.situations.next_slot(principle, row, helpful=helpful)
+            if slot is not None:
+                slots.append(slot)
+                key = (principle.id, helpful)
+                planned[key] = planned.get(key, 0) + 1
+        return slots
+
+    def _has(
+        self, principle: Principle, helpful: bool, planned: dict[tuple[str, bool], int]
+    ) -> float:
+        """Prompts of each kind that there are or will be."""
+        counts, name = self.outcome.accepted, principle.id
+        if helpful:
+            return counts[name, "helpful"] + planned.get((name, True), 0)
+        twins = (counts[name, "red-team"] + counts[name, "borderline"]) / 2
+        return twins + planned.get((name, False), 0)
+
+    async def _fill(self, slots: Sequence[Slot], row: RowCalls) -> list[Written]:
+        """The prompts of a block, in the order of its slots."""
+        firsts = await self._drawn([(slot, None) for slot in slots], row)
+        hard = [(slot, firsts[slot.name]) for slot in slots if slot.name in firsts]
+        twins = await self._drawn([(s, w) for s, w in hard if w.kind == "red-team"], row)
+        for slot in slots:
+            self.situations.tell(slot, gave=slot.name in firsts)
+        both = ((firsts.get(slot.name), twins.get(slot.name)) for slot in slots)
+        return [one for pair in both for one in pair if one is not None]
+
+    async def _drawn(
+        self, asked: Sequence[tuple[Slot, Written | None]], row: RowCalls
+    ) -> dict[str, Written]:
+        """A prompt for each slot that gives one; of a red-team prompt its twin."""
+        found: dict[str, Written] = {}
+        for attempt in range(TRIES):
+            waiting = [(slot, hard) for slot, hard in asked if slot.name not in found]
+            drafts = await row.together(
+                [partial(self._draft, slot, hard, attempt, row) for slot, hard in waiting]
+            )
+            for (slot, hard), draft in zip(waiting, drafts, strict=True):
+                kind: Kind = "helpful" if slot.helpful else "borderline" if hard else "red-team"
+                one = self._judged(slot, kind, draft)
+                if isinstance(one, Written):
+                    found[slot.name] = one
+                else:
+                    self.outcome.refused[one] += 1
+        return found
+
+    async def _draft(self, slot: Slot, hard: Written | None, attempt: int, row: RowCalls) -> Draft:
+        if hard is None:
+            request, style = self._words.prompt(slot, attempt)
+        else:
+            request, style = self._words.twin(slot, attempt, hard.messages[-1].content)
+        calls, step = row.beside(slot.name), int(hard is not None)
+        try:
+            made = await calls.generate(
+                "respond", step, [request], self._sampling, lambda _: None, ordinal=attempt
+            )
+        except Rejected:
+            return Draft(None, style)
+        return Draft(made.text, style)
+
+    def _judged(self, slot: Slot, kind: Kind, draft: Draft) -> Written | Reason:
+        if draft.text is None:
+            return "call failed"
+        found = self._read(slot, draft)
+        if isinstance(found, str):
+            return found
+        one = Written(slot, kind, found, draft.style)
+        if self._avoided.is_near(one.text):
+            return "in a file to avoid"
+        if self._near.is_near(one.text):
+            return "near-duplicate"
+        self._near.add(one.text)
+        self.outcome.accepted[slot.principle.id, kind] += 1
+        self._progress.advance()
+        return one
+
+    def _read(self, slot: Slot, draft: Draft) -> tuple[Message, ...] | Reason:
+        """The turns of a draft, or why it is no prompt."""
+        text = draft.text or ""
+        if "multi-turn" in draft.style:
+            turns = conversation(text.strip())
+            if turns is None:
+                return "no conversation"
+        else:
+            whole, mended = cut(text)
+            self.outcome.mended.update(mended)
+            turns = single(whole)
+        words = own_words(slot.principle)
+        for turn in turns:
+            if turn.role == "assistant" and is_gibberish(turn.content):
+                return "no text"
+            if turn.role == "user":
+                why = problem(turn.content, principle=words, language=self._language)
+                if why is not None:
+                    return why
+        return turns
