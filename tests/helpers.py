@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from cai import templates
@@ -14,6 +15,12 @@ from cai.records import Message, Prompt, RevisionChain, Sampling
 from cai.revision import revise
 from cai.runtime.calls import Calls
 from cai.runtime.scheduler import Scheduler
+
+
+def take_ctrl_c() -> None:
+    """In a new process: Ctrl-C as in a terminal, though the tests may run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class MemoryStore:

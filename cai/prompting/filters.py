@@ -124,7 +124,7 @@ def problem(text: str, *, principle: Sequence[str], language: str | None) -> Rea
         return "copied"
     if language is not None and other_language(text, language) is not None:
         return "language"
-    if _PLACEHOLDER.search(text):
+    if _PLACEHOLDER.search(text.replace("[sic]", "")):
         return "placeholder"
     return "personal data" if personal_spans(text) else None
 

