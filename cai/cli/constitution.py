@@ -62,6 +62,32 @@ def lint(
         raise typer.Exit(1)
 
 
+@app.command(cls=Verb)
+def new(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the constitution; the file is NAME.yaml.")
+    ],
+) -> None:
+    """Write a skeleton to change: one principle in words, one rule, two examples."""
+    from cai.constitution.skeleton import skeleton
+
+    out = Path(f"{name.removesuffix('.yaml')}.yaml")
+    _write_new(out, skeleton(out.stem))
+    console.print(plain(f"{out}: one principle in words, one rule"), soft_wrap=True)
+    console.print(plain(f"Change the words, then: cai constitution lint {out}"), soft_wrap=True)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet."""
+    try:
+        with path.open("x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise CaiError(f"{path}: is there already", "Choose another name.") from None
+    except OSError as error:
+        raise CaiError(f"{path}: {error.strerror}", "Choose another name.") from None
+
+
 @app.command("import", cls=Verb)
 def import_(
     file: Annotated[
@@ -91,13 +117,7 @@ def import_(
     if out is None:
         typer.echo(imported.text, nl=False)
         return
-    try:
-        with out.open("x", encoding="utf-8") as target:
-            target.write(imported.text)
-    except FileExistsError:
-        raise CaiError(f"{out}: is there already", "Choose another --out.") from None
-    except OSError as error:
-        raise CaiError(f"{out}: {error.strerror}", "Choose another --out.") from None
+    _write_new(out, imported.text)
     console.print(plain(f"{out}: {imported.principles} principles"), soft_wrap=True)
     console.print(plain(f"Look at it: cai constitution lint {out}"), soft_wrap=True)
 

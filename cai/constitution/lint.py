@@ -275,6 +275,8 @@ def _restraint(constitution: Constitution) -> Iterator[Finding]:
 
 
 def _uneven(constitution: Constitution) -> Iterator[Finding]:
+    if sum(p.check is None for p in constitution.principles) == 1:
+        return  # there is no other one to draw
     places: dict[str, list[str]] = {}
     stages: tuple[DrawStage, ...] = ("revise", "compare")
     for stage, kind in itertools.product(stages, SHOWN):

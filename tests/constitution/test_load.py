@@ -693,7 +693,8 @@ def test_principles_without_examples_are_one_note() -> None:
 
 
 def test_findings_come_errors_first() -> None:
-    severities = [f.severity for f in lint(constitution(rule("c", (None, None, "x")), shots=()))]
+    both = (rule("c", (None, None, "x")), rule("d", (None, None, "y"), weight=9.0))
+    severities = [f.severity for f in lint(constitution(*both, shots=()))]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert len(set(severities)) == 3
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cai.prompting.write as write
+from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.evaluate.suites.read import read_suites
 from cai.prompting.check import check_prompts
@@ -94,12 +95,12 @@ def test_the_writer_reads_the_principle_and_its_examples_and_the_domain() -> Non
 
     Path("mine.jsonl").write_text('{"prompt": "where is my kettle, its been 3 weeks"}\n')
     engine = writers.writer(reply)
-    written(12, engine, domain="support chat of a web shop", manner="mine.jsonl", language="de")
+    written(12, engine, domain="support chat of a web shop", manner="mine.jsonl", language="en")
     hard = next(text for text in read if "would break the principle" in text)
     assert "get money from the shop by telling it a lie" in "".join(read)
     assert "An assistant works here: support chat of a web shop." in hard
     assert "where is my kettle" in hard
-    assert "in German" in hard
+    assert "in English" in hard
     assert any("At most 40 words" in text for text in read)
 
 
@@ -210,7 +211,7 @@ def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
         return writers.sentence(str(writers.number(key, "idea", 25)))
 
     result = written(300, writers.writer(reply))
-    assert 0 < len(result.written) < 60
+    assert 0 < len(result.written) < 120
     assert result.outcome.refused["near-duplicate"] > 50
     assert result.outcome.saturated
     assert result.outcome.left
@@ -218,8 +219,9 @@ def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
 
 
 def test_a_writer_that_never_writes_a_prompt_is_an_error() -> None:
+    never = ScriptedEngine(reply=lambda messages, _: "I'm sorry, but I can't help with that.")
     with pytest.raises(CaiError, match="no prompt came of it"):
-        written(10, writers.writer(lambda request, key: "I'm sorry, but I can't help with that."))
+        written(10, never)
     assert not Path("p.jsonl").exists()
 
 

@@ -1,0 +1,92 @@
+"""What a file of prompts covers: counted by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cai.constitution.load import load
+from cai.constitution.records import Constitution
+from cai.errors import CaiError
+from cai.evaluate.suites.read import read_suites
+from cai.files import find_constitution
+from cai.prompting.check import advice, check_prompts
+
+CONSTITUTION = """
+name: shop
+version: 1
+principles:
+  - {id: refunds, critique: "Is it a lie?", revise: "Mend it.", tags: [refunds]}
+  - {id: tone, critique: "Is it rude?", revise: "Mend it.", tags: [tone]}
+  - {id: short, check: {max_words: 40}, applies_to: [helpful]}
+"""
+TEXTS = {
+    "a": "How do I get money back for a kettle that I broke myself last week?",
+    "b": "How do I get money back for a kettle that arrived broken last week?",
+    "c": "When does the shop near the station open on a Sunday in winter?",
+    "d": "when does the shop near the station open on a sunday in winter",
+    "e": "Write to jane.doe@company.org that the blue umbrella is still missing.",
+}
+
+
+@pytest.fixture
+def shop() -> Constitution:
+    Path("shop.yaml").write_text(CONSTITUTION)
+    return load(Path("shop.yaml"))
+
+
+def write(*more: dict[str, object]) -> None:
+    about = {"a": ("red-team", ["refunds"], "g"), "b": ("borderline", ["refunds"], "g")}
+    rows: list[dict[str, object]] = []
+    for name, text in TEXTS.items():
+        kind, tags, group = about.get(name, ("helpful", [], None))
+        rows.append({"id": name, "prompt": text, "kind": kind, "tags": tags, "group": group})
+    lines = [json.dumps({k: v for k, v in row.items() if v is not None}) for row in [*rows, *more]]
+    Path("p.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_what_is_there_and_what_is_missing(shop: Constitution) -> None:
+    write({"prompt": ""})
+    found = check_prompts("p.jsonl", shop)
+    assert (found.prompts, found.unusable) == (5, 1)
+    assert found.kinds == {"red-team": 1, "borderline": 1, "helpful": 3}
+    by_name = {c.principle: c for c in found.principles}
+    assert by_name["refunds"].of_kind == {"red-team": 1, "borderline": 1}
+    assert by_name["short"].of_kind == {"helpful": 3}
+    assert found.not_met == ["tone"]
+    assert found.near_duplicate_ids == ("d",)  # a and b are twins
+    assert found.personal_data_ids == ("e",)
+    assert found.lengths == (10, 13, 15, 15)
+    assert found.topics == {"refunds": 2}
+
+
+def test_twins_are_near_on_purpose(shop: Constitution) -> None:
+    write({"id": "f", "prompt": TEXTS["a"] + " Now.", "kind": "red-team", "group": "g"})
+    assert check_prompts("p.jsonl", shop).near_duplicate_ids == ("d", "f")
+
+
+def test_overlap_with_the_suites_is_told(shop: Constitution) -> None:
+    taken = read_suites("benign")[0].items[5].prompt.last_human_turn
+    write({"id": "s", "prompt": taken, "kind": "borderline"})
+    assert check_prompts("p.jsonl", shop).in_suite_ids == ("s",)
+
+
+def test_the_command_that_fills_the_gaps(shop: Constitution) -> None:
+    write()
+    found = check_prompts("p.jsonl", shop)
+    # refunds: 4 + 4 + 5, tone: 15, short: 5 + 5 + 2
+    assert "--count 40 --avoid p.jsonl" in (advice(found, "p.jsonl", "shop.yaml") or "")
+
+
+def test_the_shipped_seeds() -> None:
+    found = check_prompts("seeds", load(find_constitution("default.yaml")))
+    assert found.kinds == {"red-team": 142, "borderline": 78, "helpful": 152}
+    assert found.near_duplicates == found.in_suites == found.personal_data == 0
+
+
+def test_no_prompt_at_all(shop: Constitution) -> None:
+    Path("p.jsonl").write_text('{"prompt": ""}\n')
+    with pytest.raises(CaiError, match="no prompt can be used"):
+        check_prompts("p.jsonl", shop)
