@@ -86,8 +86,13 @@ Temperature = Annotated[
     ),
 ]
 MaxTokens = Annotated[
-    int,
-    typer.Option(metavar="N", min=1, help="Longest answer, in tokens.", rich_help_panel="Sampling"),
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Longest answer, in tokens. [default: 512]",
+        rich_help_panel="Sampling",
+    ),
 ]
 Gates = Annotated[
     Path | None,
@@ -119,7 +124,7 @@ def evaluate(
     relabel: Relabel = False,
     samples: Samples = 1,
     temperature: Temperature = None,
-    max_tokens: MaxTokens = 512,
+    max_tokens: MaxTokens = None,
     gates: Gates = None,
     strict: Strict = False,
     list_suites: ListSuites = False,
@@ -142,13 +147,10 @@ def evaluate(
     if list_suites:
         _print_suites()
         return
-    if model is None and replay is None:
-        raise CaiError("no model is given", "cai evaluate outputs/default-dpo --baseline default")
-    if samples > 1 and temperature is None:
-        hint = "Several greedy answers are one answer: --temperature 0.7, for example."
-        raise CaiError(f"--samples {samples} without --temperature", hint)
-    drawn = {"policy_temperature": temperature or 0.0, "policy_max_tokens": max_tokens}
-    settings = resolve({**given, **drawn}, config, tuple(set_ or ()))
+    drawn = {"policy_temperature": temperature, "policy_max_tokens": max_tokens}
+    given |= {key: value for key, value in drawn.items() if value is not None}
+    settings = resolve(given, config, tuple(set_ or ()))
+    _check(model, replay, samples, settings)
     folder = out or run.default_folder(model or str(replay))
     with closing(Shown(stderr)) as progress:
         card = run.evaluate(
@@ -173,6 +175,17 @@ def evaluate(
         print_card(card, folder)
         console.print(plain(f"A page to look at: {page}"), soft_wrap=True)
     _stop_where_a_gate_fails(card, folder, strict=strict)
+
+
+def _check(model: str | None, replay: Path | None, samples: int, settings: Settings) -> None:
+    if model is None and replay is None:
+        raise CaiError("no model is given", "cai evaluate outputs/default-dpo --baseline default")
+    greedy = (
+        "policy_temperature" not in settings.model_fields_set or not settings.policy_temperature
+    )
+    if samples > 1 and greedy:
+        hint = "Several greedy answers are one answer: --temperature 0.7, for example."
+        raise CaiError(f"--samples {samples} without --temperature", hint)
 
 
 def _stop_where_a_gate_fails(card: Card, folder: Path, *, strict: bool) -> None:

@@ -10,7 +10,7 @@ from cai.engines.base import Engine, Likelihoods
 from cai.evaluate.records import Answer
 from cai.evaluate.suites.records import SuiteItem
 from cai.method import Method
-from cai.records import Prompt
+from cai.records import Prompt, Sampling
 from cai.roles import expect, make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
@@ -58,20 +58,12 @@ def answers_of(
     policy = make_engines(settings, engine)["policy"]
     expect({"policy": policy}, method)
 
-    async def draw(prompt: Prompt, calls: RowCalls, ordinal: int) -> Answer:
-        try:
-            made = await calls.generate(
-                "respond", 0, prompt.messages, sampling, lambda _: None, ordinal=ordinal
-            )
-        except Rejected as reason:
-            return Answer(text=None, error=f"{reason.error}: {reason.message}")
-        return Answer(text=made.text, cut=made.finish_reason == "length")
-
     able = isinstance(policy, Likelihoods)
 
     async def answer(item: SuiteItem, calls: RowCalls) -> list[Answer]:
         asked = item.prompt.with_system(settings.system)
-        drawn = await calls.together([partial(draw, asked, calls, n) for n in range(samples)])
+        draw = partial(_draw, asked, sampling, calls)
+        drawn = await calls.together([partial(draw, n) for n in range(samples)])
         if not (able and item.reference):
             return drawn
         nats = await _nats(asked, item.reference, calls)
@@ -90,6 +82,16 @@ def answers_of(
         day=settings.date,
     )
     return Answers(answers, policy.identity)
+
+
+async def _draw(prompt: Prompt, sampling: Sampling, calls: RowCalls, ordinal: int) -> Answer:
+    try:
+        made = await calls.generate(
+            "respond", 0, prompt.messages, sampling, lambda _: None, ordinal=ordinal
+        )
+    except Rejected as reason:
+        return Answer(text=None, error=f"{reason.error}: {reason.message}")
+    return Answer(text=made.text, cut=made.finish_reason == "length")
 
 
 async def _nats(prompt: Prompt, reference: str, calls: RowCalls) -> float | None:
