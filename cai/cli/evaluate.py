@@ -162,7 +162,7 @@ def evaluate(
             samples=samples,
             replay=replay,
             recorded_labels=not relabel,
-            gates=read_gates(gates) if gates is not None else None,
+            gates=read_gates(gates) if gates else None,
             out=folder,
             retry_failed=retry_failed,
             progress=progress,
@@ -172,18 +172,15 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
     else:
-        print_card(card, folder)
-        console.print(plain(f"A page to look at: {page}"), soft_wrap=True)
+        print_card(card, folder, page)
     _stop_where_a_gate_fails(card, folder, strict=strict)
 
 
 def _check(model: str | None, replay: Path | None, samples: int, settings: Settings) -> None:
     if model is None and replay is None:
         raise CaiError("no model is given", "cai evaluate outputs/default-dpo --baseline default")
-    greedy = (
-        "policy_temperature" not in settings.model_fields_set or not settings.policy_temperature
-    )
-    if samples > 1 and greedy:
+    given = "policy_temperature" in settings.model_fields_set
+    if samples > 1 and not (given and settings.policy_temperature):
         hint = "Several greedy answers are one answer: --temperature 0.7, for example."
         raise CaiError(f"--samples {samples} without --temperature", hint)
 
@@ -195,7 +192,7 @@ def _stop_where_a_gate_fails(card: Card, folder: Path, *, strict: bool) -> None:
         raise GateFailed(f"{count} not passed\n{words}", f"The answers: {folder}")
 
 
-def print_card(card: Card, folder: Path) -> None:
+def print_card(card: Card, folder: Path, page: Path) -> None:
     """Print the measures by subject, the gates, and what to know before they are believed."""
     from rich.table import Table
 
@@ -231,6 +228,7 @@ def print_card(card: Card, folder: Path) -> None:
     for caution in cautions(card):
         console.print(plain(caution, "yellow"), soft_wrap=True)
     console.print(plain(f"Scorecard and answers: {folder}"), soft_wrap=True)
+    console.print(plain(f"A page to look at: {page}"), soft_wrap=True)
 
 
 def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
