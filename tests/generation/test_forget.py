@@ -121,6 +121,19 @@ def test_reuse_and_other_folders_do_not_take_it_in(
     assert holding(tmp_path / "other") == set()
 
 
+def test_a_text_is_found_whatever_its_case_in_prompts_and_in_what_models_wrote(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    go()
+    assert plan_forgetting(tmp_path / "run", Wanted(match="QUESTION  9,")).ids == ("q9",)
+    traces = {row["id"]: row for row in rows(tmp_path / "run")[FILES[4]]}
+    name, trace = next(iter(traces.items()))
+    for path in (tmp_path / "run").glob("*/*.parquet"):
+        path.unlink()  # the calls alone have it now
+    written = trace["response"].upper()
+    assert name in plan_forgetting(tmp_path / "run", Wanted(match=written)).ids
+
+
 def test_limit_and_shards_keep_their_prompts(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     for part in (1, 2):
         go(out=f"s{part}", shard=f"{part}/2", limit=20)

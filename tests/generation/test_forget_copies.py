@@ -144,6 +144,29 @@ def test_an_export_of_which_nothing_is_left_is_gone(
     assert holding(Path("run")) == set()
 
 
+def test_a_split_of_which_nothing_is_left_is_gone(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    go()
+    splits = {
+        row["id"]: split
+        for split in ("train", "test")
+        for row in pq.read_table(f"run/sft/{split}.parquet").to_pylist()
+    }
+    other = next(name for name, split in splits.items() if split != splits["q7"])
+    lines = Path("prompts.jsonl").read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["id"] in ("q7", other)]
+    Path("prompts.jsonl").write_text("\n".join(kept) + "\n")
+    go(out="small")
+    export_run("small", "trl", "data")
+    done = forget(Path("small"), Wanted(id="q7"))
+    assert done is not None
+    assert done.exports == (str(tmp_path / "data"),)
+    files = {path.name for path in Path("data").rglob("*.parquet")}
+    assert files == {f"{splits[other]}.parquet"}
+    assert holding(Path("data")) == set()
+
+
 def test_a_dry_run_is_no_run(go: Callable[..., cai.Run]) -> None:
     go()
     dry_run("run", Choice("me/data"), Path("look"))
