@@ -19,7 +19,11 @@ SHOWN = 10  # files
 
 def audit(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A run folder, or the folder of cai train.")
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A run folder, the folder of cai train, or hf:owner/name[@revision][:config].",
+        ),
     ],
     out: Annotated[Path, folder_of("Folder of the audit.", "none; it has to be given")],
     verify: Annotated[

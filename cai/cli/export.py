@@ -61,4 +61,7 @@ def _print_export(result: Export) -> None:
     stderr.print(plain("Not in it:", "bold"))
     for sentence in result.lost:
         stderr.print(plain(f"  {sentence}"), soft_wrap=True)
+    if not result.noted:
+        words = "The run cannot be written to and has no note of it: cai forget will not find it."
+        stderr.print(plain(words, "yellow"), soft_wrap=True)
     console.print(plain(f"How to train on it: {result.folder / 'README.md'}"), soft_wrap=True)

@@ -41,7 +41,7 @@ def forget(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
-    """The journal is written anew without it, and so are datasets, figures and card.
+    """The journal is written anew without it, and so are datasets, figures, card, page, exports.
 
     A digest of the text keeps it out when prompts are read again. What was pushed, and models that
     were trained, are told and not changed.
@@ -50,13 +50,18 @@ def forget(
     from cai.generation.forget.plan import Wanted
 
     wanted = Wanted(name, source, match)
-    if dry_run or not yes:
-        _print(forgetting.plan_forgetting(run, wanted), "would go")
     if dry_run:
+        _print(forgetting.plan_forgetting(run, wanted), "would go")
         return
-    if not yes and not (sys.stdin.isatty() and confirmed("Take all this out, for good?")):
+    done = forgetting.forget(run, wanted, lambda plan: yes or _approved(plan))
+    if done is None:
         raise CaiError(f"{run}: nothing was taken out", "Say --yes to do it without a question.")
-    _print(forgetting.forget(run, wanted), "taken out")
+    _print(done, "taken out")
+
+
+def _approved(plan: Erasure) -> bool:
+    _print(plan, "would go")
+    return sys.stdin.isatty() and confirmed("Take all this out, for good?")
 
 
 def _print(plan: Erasure, done: str) -> None:
@@ -65,7 +70,15 @@ def _print(plan: Erasure, done: str) -> None:
     ids = [*plan.ids, *plan.failed]
     more = f" … and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
     console.print(plain(f"prompts: {', '.join(ids[:SHOWN])}{more}"), soft_wrap=True)
+    for export in plan.exports:
+        console.print(plain(f"export written anew from the run: {export}"), soft_wrap=True)
     holders = plan.holders
+    for copy in holders.copies:
+        words = f"may still hold it: {copy.path}: {copy.why}"
+        console.print(plain(words, "yellow"), soft_wrap=True)
+    for folder in holders.gone:
+        words = f"not where it was; look whether it was moved: {folder}"
+        console.print(plain(words, "yellow"), soft_wrap=True)
     for push in holders.pushes:
         where = " ".join(value for value in push.values() if value)
         console.print(plain(f"pushed, and still there: {where}", "yellow"), soft_wrap=True)

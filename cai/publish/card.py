@@ -26,7 +26,7 @@ class Publication(NamedTuple):
         repo: Under which name they will be found.
         configs: The datasets that are sent.
         licence: The Hub's name of a licence, if the user gave one.
-        quality: What was measured of the run.
+        quality: What was measured of the run, without the rows that are left out.
         left_out: Prompts whose rows were left out.
     """
 
@@ -75,7 +75,7 @@ def dataset_card(
         _made(settings, constitution, manifest, published=publication is not None),
     ]
     if publication is not None:
-        parts += [measures(publication.quality), spending(manifest)]
+        parts += [measures(publication.quality, publication.left_out), spending(manifest)]
     parts += [
         how_to_use(publication.repo if publication else ".", configs),
         _limits(configs, publication.licence if publication else None),

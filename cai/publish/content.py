@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Literal, NamedTuple, get_args
 from cai.config import stored_settings
 from cai.constitution.load import load
 from cai.dataset.run import Run
-from cai.dataset.schema import SPLITS
+from cai.dataset.schema import SPLITS, Manifest
 from cai.errors import CaiError
 from cai.files import JOURNAL, file_digest
 from cai.publish.card import Publication, dataset_card
 from cai.publish.croissant import CROISSANT, croissant
 from cai.publish.header import rows_of
 from cai.publish.model import place_model
+from cai.publish.rest import rest_of
 from cai.publish.rows import link, place, place_failures, prompt_ids
 from cai.quality.records import QUALITY, Quality, read_quality, write_quality
 from cai.settings import read_config
@@ -104,11 +106,14 @@ def content_of(source: Path, folder: Path, choice: Choice, report: Report | None
     left_out = prompt_ids(source, choice.without)
     configs = _place_datasets(source, folder, choice, left_out)
     _place_extras(source, folder, choice.include, left_out)
-    quality = _place_quality(source, folder, left_out)
-    _place_account(run, folder, choice, configs, quality, left_out)
-    # Figures of the page are of the whole run: without some of its rows it stays at home.
-    if report is not None and not left_out:
-        report(source, folder / "report.html")
+    with tempfile.TemporaryDirectory(prefix="cai-rest-") as place:
+        # What is measured and shown is of the rows that are sent.
+        name = run.folder.resolve().name
+        shown = rest_of(run, Path(place) / name, left_out) if left_out else run
+        quality = _place_quality(shown.folder, folder, name)
+        _place_account(run, shown.manifest, folder, choice, configs, quality, left_out)
+        if report is not None:
+            report(shown.folder, folder / "report.html")
     return Content(folder, "dataset", left_out)
 
 
@@ -150,25 +155,18 @@ def _place_extras(
             journal.backup(copy)
 
 
-def _place_quality(source: Path, folder: Path, left_out: Collection[str]) -> Quality | None:
-    """Write the measures without the folders of this machine, and without rows left out."""
+def _place_quality(source: Path, folder: Path, name: str) -> Quality | None:
+    """Write the measures, with the run's name for its folder on this machine."""
     if not (source / QUALITY).is_file():
         return None
-    quality = read_quality(source / QUALITY)
-    gates = [
-        gate.model_copy(
-            update={"rows": tuple(row for row in gate.rows if row.prompt_id not in left_out)}
-        )
-        for gate in quality.gates
-    ]
-    update = {"data": source.resolve().name, "gates": tuple(gates)}
-    quality = quality.model_copy(update=update)
+    quality = read_quality(source / QUALITY).model_copy(update={"data": name})
     write_quality(quality, folder / QUALITY)
     return quality
 
 
 def _place_account(
     run: Run,
+    manifest: Manifest,
     folder: Path,
     choice: Choice,
     configs: tuple[str, ...],
@@ -176,7 +174,7 @@ def _place_account(
     left_out: Collection[str],
 ) -> None:
     """Constitution, manifest with the counts that are sent, and card."""
-    source, manifest = run.folder, run.manifest
+    source = run.folder
     link(source / "constitution.yaml", folder / "constitution.yaml")
     stale = [f"{name}.{split}" for name in ("sft", "preferences", "traces") for split in SPLITS]
     counts = {name: n for name, n in manifest.counts.items() if name not in stale}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,24 +18,33 @@ from cai.dataset.schema import ANSWERS, SPLITS, Split
 from cai.errors import CaiError
 from cai.files import publish, sync
 from cai.publish.export_card import CARD, export_card
+from cai.publish.export_record import RECORD, STAGING, ExportRecord, files_in, note_copy, seen_from
 from cai.publish.formats.records import Data, Format, Shape, Table, Tables
 from cai.publish.formats.table import FORMATS
 from cai.publish.table_file import table_file
 
 BATCH = 1000  # rows in memory at once
-_STAGING = ".export.tmp"
 _ROUNDING = 1e-9  # 2 x 0.7 - 1 is a little less than 0.4 in floating point
 _MARGIN = "the label's margin 2p - 1 is less than --min-margin"
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written: the files, and in sentences what they do not say of the run."""
+    """What was written.
+
+    Attributes:
+        folder: Where, as the user named it.
+        form: How.
+        tables: The files.
+        lost: In sentences what they do not say of the run.
+        noted: Whether the run could write down that it was exported.
+    """
 
     folder: Path
     form: Format
     tables: tuple[Table, ...]
     lost: tuple[str, ...]
+    noted: bool = True
 
 
 def export_run(
@@ -61,17 +70,68 @@ def export_run(
     run, target = Run.load(folder), Path(out)
     if form not in FORMATS:
         raise CaiError(f"{form}: no such format", f"Give one of: {', '.join(FORMATS)}.")
+    with _new(target):
+        result = _write(run, target, target, form, splits, min_margin)
+        # Before the files: an export that is killed here is noted, and is not there.
+        noted = note_copy(run.folder, target, form)
+        _move(target)
+    return replace(result, noted=noted)
+
+
+def export_again(folder: Path, record: ExportRecord, target: Path) -> bool:
+    """Write an export anew from its run as that is now, in the place of its files.
+
+    Each file is whole at every moment, and what is killed can be done again.
+
+    Returns:
+        Whether a row was left to write; without one the files are gone.
+
+    Raises:
+        CaiError: There is no run.
+        OSError: The folder cannot be written to.
+    """
+    try:
+        run, named = Run.load(folder), Path(record.named)
+        _write(run, target, named, record.format, record.splits, record.min_margin)
+        _move(target, record.files)
+    except NothingLeftError:
+        for name in (*record.files, RECORD):
+            (target / name).unlink(missing_ok=True)
+        return False
+    finally:
+        shutil.rmtree(target / STAGING, ignore_errors=True)
+    return True
+
+
+class NothingLeftError(CaiError):
+    """An export would have no row."""
+
+
+def _write(
+    run: Run, target: Path, named: Path, form: str, splits: Sequence[Split], min_margin: float
+) -> Export:
+    """Write an export into the hidden folder inside its own."""
+    staging = target / STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # of an export that was killed
+    staging.mkdir(parents=True)
     writer = _Writer(run, FORMATS[form], splits, min_margin)
-    with _staged(target) as staging:
-        tables = writer.write(staging)
-        if not tables:
-            reasons = " ".join(writer.lost())
-            raise CaiError(
-                f"{run.folder}: no row to write as {form}: {reasons}",
-                "Other splits (--split), another margin (--min-margin) or format may have rows.",
-            )
-        result = Export(target, FORMATS[form], tables, tuple(writer.lost()))
-        _describe(staging, result, run)
+    tables = writer.write(staging)
+    if not tables:
+        raise NothingLeftError(
+            f"{run.folder}: no row to write as {form}: {' '.join(writer.lost())}",
+            "Other splits (--split), another margin (--min-margin) or format may have rows.",
+        )
+    result = Export(named, FORMATS[form], tables, tuple(writer.lost()))
+    _describe(staging, result, run)
+    record = ExportRecord(
+        run=seen_from(target, run.folder),
+        format=form,
+        named=str(named),
+        splits=tuple(splits),
+        min_margin=min_margin,
+        files=files_in(staging),
+    )
+    _put(staging / RECORD, record.model_dump_json(indent=2) + "\n")
     return result
 
 
@@ -80,32 +140,44 @@ def _describe(staging: Path, result: Export, run: Run) -> None:
     tables = Tables(result.folder, result.tables)
     card = export_card(run, result.form, tables, result.lost, staging)
     for name, text in {**result.form.more(tables), CARD: card}.items():
-        with (staging / name).open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _put(staging / name, text)
 
 
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A folder inside `folder` whose files are moved into it at the end, the account last.
+def _put(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move(target: Path, before: Iterable[str] = ()) -> None:
+    """Put the files of the hidden folder in place, the account last; others of before go.
 
     They are renamed within one folder, so it may be a mount point.
     """
+    staging = target / STAGING
+    new = files_in(staging)
+    for name in new.keys() - {CARD}:
+        (target / name).parent.mkdir(exist_ok=True)
+        publish(staging / name, target / name)
+    for name in set(before) - new.keys():
+        (target / name).unlink(missing_ok=True)
+    for name in (RECORD, CARD):
+        publish(staging / name, target / name)
+
+
+@contextmanager
+def _new(folder: Path) -> Iterator[None]:
+    """A folder that is empty, and gone again where nothing was written into it."""
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if folder.exists() and (not folder.is_dir() or set(there) - {_STAGING}):
+    if folder.exists() and (not folder.is_dir() or set(there) - {STAGING}):
         raise CaiError(
             f"{folder}: not an empty folder", "Give another --out; nothing is written over."
         )
-    staging = folder / _STAGING
-    shutil.rmtree(staging, ignore_errors=True)  # of an export that was killed
-    staging.mkdir(parents=True)
     try:
-        yield staging
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == CARD):
-            publish(path, folder / path.name)
+        yield
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(folder / STAGING, ignore_errors=True)
         if not there:
             with suppress(OSError):  # it has files: the export came to its end
                 folder.rmdir()

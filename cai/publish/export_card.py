@@ -13,6 +13,7 @@ from cai.markdown import plain
 from cai.publish.formats.records import Format, Tables
 
 CARD = "README.md"
+WRITTEN_BY = "Written by `cai export"
 
 
 def export_card(run: Run, form: Format, tables: Tables, lost: Sequence[str], folder: Path) -> str:
@@ -36,7 +37,7 @@ def export_card(run: Run, form: Format, tables: Tables, lost: Sequence[str], fol
 
 # {plain(name)}, for {form.name}
 
-Written by `cai export --format {form.name}` (cai {manifest.packages["constitutional-ai"]}):
+{WRITTEN_BY} --format {form.name}` (cai {manifest.packages["constitutional-ai"]}):
 {form.words}.
 
 | file | dataset | split | rows |

@@ -8,7 +8,7 @@ from cai.quality.glossary import MEANINGS, in_words
 from cai.quality.records import Quality
 
 
-def measures(quality: Quality | None) -> str:
+def measures(quality: Quality | None, left_out: int = 0) -> str:
     """The figures with their intervals, and the gates; nothing where nobody measured."""
     if quality is None:
         return "## Measures\n\nNot measured (`cai quality` does)."
@@ -22,11 +22,12 @@ def measures(quality: Quality | None) -> str:
     gates = [f"- Passed: {', '.join(passed)}"] if passed else []
     gates += [f"- **Failed**: {plain(g.name)}: {plain(g.words, 500)}" for g in quality.failed]
     verdict = f"{len(quality.gates) - len(quality.failed)} of {len(quality.gates)} gates passed."
+    rest = " but the prompts that are left out" if left_out else ""
     table = ["| | value (95 % interval) | what it is |", "|---|---|---|", *rows]
     return "\n\n".join(
         [
             "## Measures",
-            "Of the whole run, without a model; `quality.json` has all of them.",
+            f"Of the whole run{rest}, without a model; `quality.json` has all of them.",
             "\n".join(table),
             verdict,
             "\n".join(gates),

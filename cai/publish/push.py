@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cai.errors import CaiError
 from cai.personal import is_region
 from cai.publish.content import Choice, Content, Report, RepoType, content_of
+from cai.publish.export_record import DRY_RUN, note_copy
 from cai.publish.findings import KEY, Finding, findings, harmful_rejected
 from cai.publish.history import Push, note, now
 from cai.publish.refusals import refusals
@@ -124,6 +125,8 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="cai-push-") as place:
         content = content_of(Path(source), Path(place), choice, report)
         check(content, order or Order(), tell)
+        if content.type == "dataset" and not note_copy(Path(source), folder, DRY_RUN):
+            tell(f"{source} cannot be written to: cai forget will not find {folder}")
         shutil.copytree(place, folder, dirs_exist_ok=True)
     return content._replace(folder=folder)
 

@@ -32,6 +32,18 @@ def packed(data: bytes) -> str:
     return base64.b64encode(deflate.compress(data) + deflate.flush()).decode()
 
 
+def unpacked(text: str) -> bytes:
+    """The bytes that `packed` took.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    try:
+        return zlib.decompress(base64.b64decode(text), -15)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
 def element(name: str, content: str) -> str:
     return f'<script type="application/octet-stream" id="{name}">{content}</script>\n'
 

@@ -59,7 +59,7 @@ class RunPage:
                 "state": self.state,
                 "facts": self.about,
                 "settings": self.settings if self.chains else {},  # paths and servers
-                "verdict": None if self.state else verdict(quality, self.folder),
+                "verdict": None if self.state else verdict(quality, self._named),
                 "figures": list(as_shown(first)),
                 "more_figures": list(as_shown(more)),
                 "pictures": list(pictures(self.tally, self.bins)),
@@ -74,11 +74,24 @@ class RunPage:
 
         return Content(write, values, self._meta())
 
+    @property
+    def _named(self) -> Path:
+        """The folder, as a reader of the page may know it."""
+        return self.folder if self.chains else Path(self.folder.resolve().name)
+
+    @property
+    def _place(self) -> Any:
+        """Where a reader's notes belong; a page that leaves the machine does not tell its folder.
+
+        So it is the same from whatever folder it is made.
+        """
+        return str(self.folder.resolve()) if self.chains else [self.title, dict(self.about)]
+
     def _meta(self) -> dict[str, Any]:
         return {
             "kind": "run",
             "chains": self.chains,
-            "notes": digest(str(self.folder.resolve()))[:16],
+            "notes": digest(self._place)[:16],
             "sft": self.tally.sft,
         }
 

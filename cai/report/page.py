@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from cai.errors import CaiError
 from cai.evaluate.scorecard import EVALUATION
 from cai.files import JOURNAL, replacing
 from cai.report.assets import environment
-from cai.report.blocks import LIMIT, element, encoded, packed
+from cai.report.blocks import LIMIT, element, encoded, packed, unpacked
 from cai.report.compare import compare_content
 from cai.report.content import Content
 from cai.report.evaluation import evaluation_content
@@ -58,6 +59,17 @@ def write_report(
             f"{path}: {error.strerror or error}", "Choose another file with --out."
         ) from None
     return path
+
+
+def shows_chains(page: Path) -> bool:
+    """Whether a page was written with its chains; also where it does not say so."""
+    html = page.read_text(encoding="utf-8", errors="replace")
+    _, _, rest = html.partition(element("meta", "").removesuffix("</script>\n"))
+    try:
+        meta = json.loads(unpacked(rest.partition("<")[0]))
+        return bool(meta.get("chains", True))
+    except (ValueError, AttributeError):
+        return True
 
 
 def _name(other: str | Path | None) -> str:

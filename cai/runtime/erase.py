@@ -16,6 +16,8 @@ _OWN = """
 CREATE TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE kept_addresses (address TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE gone (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE uses (key BLOB, prompt TEXT);
+CREATE TABLE address_uses (address TEXT, prompt TEXT);
 """
 
 
@@ -52,16 +54,33 @@ class Eraser:
     ) -> None:
         self._db.close()
 
-    def keep(self, key: bytes) -> None:
-        """A call that a prompt uses which stays."""
-        self._db.execute("INSERT OR IGNORE INTO kept VALUES (?)", (key,))
+    def note_uses(self, prompt: str, keys: Iterable[bytes], addresses: Iterable[str]) -> None:
+        """The calls that a prompt uses, and the addresses whose attempts it looks up."""
+        insert = self._db.executemany
+        insert("INSERT INTO uses VALUES (?, ?)", [(key, prompt) for key in keys])
+        insert("INSERT INTO address_uses VALUES (?, ?)", [(name, prompt) for name in addresses])
 
-    def keep_address(self, address: str) -> None:
-        """As `keep`, of a call whose attempts were raised."""
-        self._db.execute("INSERT OR IGNORE INTO kept_addresses VALUES (?)", (address,))
+    def users(self, holds: Callable[[str], bool]) -> set[str]:
+        """The prompts that use a call whose result holds something."""
+        calls = self._db.execute("SELECT key, value FROM run.calls")
+        hits = [(key,) for key, value in calls if holds(value)]
+        self._db.execute("CREATE TABLE hits (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._db.executemany("INSERT INTO hits VALUES (?)", hits)
+        query = "SELECT DISTINCT prompt FROM uses WHERE key IN (SELECT key FROM hits)"
+        prompts = {str(name) for (name,) in self._db.execute(query)}
+        self._db.execute("DROP TABLE hits")
+        return prompts
 
-    def is_kept(self, key: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM kept WHERE key = ?", (key,)).fetchone() is not None
+    def keep_others(self, ids: Iterable[str]) -> int:
+        """Keep the calls of all noted prompts but these; how many calls these alone use."""
+        db = self._db
+        db.execute("DELETE FROM gone")
+        db.executemany("INSERT OR IGNORE INTO gone VALUES (?)", [(name,) for name in ids])
+        stays = "WHERE prompt NOT IN (SELECT id FROM gone)"
+        db.execute(f"INSERT OR IGNORE INTO kept SELECT key FROM uses {stays}")
+        db.execute(f"INSERT OR IGNORE INTO kept_addresses SELECT address FROM address_uses {stays}")
+        query = "SELECT count(DISTINCT key) FROM uses WHERE key NOT IN (SELECT key FROM kept)"
+        return int(db.execute(query).fetchone()[0])
 
     def surplus(self) -> int:
         """How many calls are not kept."""

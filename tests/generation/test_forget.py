@@ -9,123 +9,66 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import cai
 from cai.dataset.traces import rows_of
-from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.errors import CaiError
 from cai.generation.forget.job import forget, plan_forgetting
 from cai.generation.forget.plan import Wanted
 from cai.generation.merge import merge_shards
 from cai.generation.tombstones import PENDING
+from cai.publish.export import export_run
 from cai.quality.fix import fix_run
 from cai.quality.measure import gather, measure
 from cai.quality.settings import Thresholds
-
-SECRET = 'Ännchen Überall <lives> at Sesame Lane 7 & "sings"'
-RULES: dict[str, Any] = {
-    "name": "rules",
-    "version": 1,
-    "principles": [
-        {
-            "id": f"p{n}",
-            "critique": f"Criticise by {n}.",
-            "revise": f"Revise by {n}.",
-            "compare": f"Which is better by {n}?",
-        }
-        for n in range(4)
-    ],
-}
-FILES = [
-    f"{dataset}/{split}.parquet"
-    for dataset in ("sft", "preferences", "traces")
-    for split in ("train", "test")
-]
-
-
-def write_prompts(path: Path, n: int = 40) -> None:
-    rows = [
-        {"id": f"q{i}", "prompt": f"Question {i}, what to do?", "kind": "borderline", "source": "a"}
-        for i in range(n)
-    ]
-    rows[7] |= {"prompt": f"Tell me of {SECRET}, please.", "source": "b"}
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-@pytest.fixture
-def go(tmp_path: Path) -> Callable[..., cai.Run]:
-    """Runs into a folder with a scripted engine that repeats what it is asked, and logs calls."""
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
-    write_prompts(tmp_path / "prompts.jsonl")
-
-    def generate(**given: Any) -> cai.Run:
-        engine = ScriptedEngine(ScriptedOptions(log=str(tmp_path / "calls.log")))
-        named = {"constitution": "rules.yaml", "prompts": "prompts.jsonl", "out": "run"}
-        more = {
-            "stages": ("sft", "preferences"),
-            "pairs": ("revision", "sampled"),
-            "test_share": 0.3,
-        }
-        return cai.generate(**{**named, **more, "engine": engine, **given})
-
-    return generate
-
-
-def calls_made(tmp_path: Path) -> int:
-    log = tmp_path / "calls.log"
-    return len(log.read_text().splitlines()) if log.exists() else 0
-
-
-def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    return {name: list(rows_of(folder / name)) for name in FILES}
-
-
-def without(data: dict[str, list[dict[str, Any]]], name: str) -> dict[str, list[dict[str, Any]]]:
-    """The rows of all prompts but one."""
-    return {
-        file: [row for row in some if row["id"].partition("#")[0] != name]
-        for file, some in data.items()
-    }
-
-
-def texts(folder: Path) -> Iterator[tuple[Path, str]]:
-    """All that stands in the files of a folder: bytes as text, Parquet decoded."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path, path.read_bytes().decode("utf-8", "replace")
-            if path.suffix == ".parquet":
-                yield path, json.dumps(pq.read_table(path).to_pylist(), ensure_ascii=False)
-
-
-def holding(folder: Path, words: str = SECRET) -> set[str]:
-    """The files in which a text, or a part of it, stands: as it is or as JSON and HTML write it."""
-    parts = [words, json.dumps(words)[1:-1], "Sesame Lane 7", "Ännchen", "\\u00c4nnchen"]
-    return {
-        str(path.relative_to(folder))
-        for path, text in texts(folder)
-        if any(part in text for part in parts)
-    }
+from cai.report.page import shows_chains, write_report
+from tests.generation.forgetting import (
+    FILES,
+    RULES,
+    SECRET,
+    calls_made,
+    holding,
+    rows,
+    texts,
+    without,
+)
+from tests.report.helpers import rows_of as page_rows
 
 
 def test_it_is_in_no_file_and_the_others_stay(go: Callable[..., cai.Run], tmp_path: Path) -> None:
     go()
     run = tmp_path / "run"
-    (run / "report.html").write_text(f"<p>{SECRET}</p>")
+    go(out="later", seed=1)
+    (run / "report.html").unlink()
+    write_report(run, chains=False)  # as the user wanted it: it stays without chains
+    write_report(run, other="later")
+    (run / "report-moved.html").write_text(f"<p>{SECRET}</p>")  # its other run is not there
+    (run / "quality.json").write_text((run / "quality.json").read_text().replace("q8", SECRET))
     (run / ".failures.jsonl.tmp").write_text(SECRET)
     before, manifest = rows(run), cai.Run.load(run).manifest
-    assert {"calls.sqlite", "report.html"} < holding(run)
+    pages = {"report.html", "report-later.html", "report-moved.html"}
+    assert {"calls.sqlite", *pages} < holding(run)
+    assert "report.html" in holding(run, "q7")
 
     plan = plan_forgetting(run, Wanted(id="q7"))
     assert holding(run)  # a plan writes nothing
     assert forget(run, Wanted(id="q7")).counts == plan.counts
     assert holding(run) == set()
+    assert [path.name for path in run.glob("*.html")] == ["report.html"]  # the later run has it too
+    write_report(run, other="later")
+    assert holding(run) == {"report-later.html"}
+    later = forget(tmp_path / "later", Wanted(id="q7"))
+    assert later is not None
+    assert [copy.path for copy in later.holders.copies] == [str(run / "report-later.html")]
+    assert holding(tmp_path / "later") == set()
+    assert not shows_chains(run / "report.html")
+    assert "q8" in {row["id"] for row in page_rows(run / "report.html")}
     assert rows(run) == without(before, "q7")
     assert plan.counts["prompts"] == plan.counts["traces"] == 1
     assert plan.counts["calls"] > 3
@@ -176,6 +119,19 @@ def test_reuse_and_other_folders_do_not_take_it_in(
         file.write('{"id": "q99", "prompt": "One more?"}\n')
     go(out="other", approve=lambda plan: True)  # by itself: the tombstone is its own
     assert holding(tmp_path / "other") == set()
+
+
+def test_a_text_is_found_whatever_its_case_in_prompts_and_in_what_models_wrote(
+    go: Callable[..., cai.Run], tmp_path: Path
+) -> None:
+    go()
+    assert plan_forgetting(tmp_path / "run", Wanted(match="QUESTION  9,")).ids == ("q9",)
+    traces = {row["id"]: row for row in rows(tmp_path / "run")[FILES[4]]}
+    name, trace = next(iter(traces.items()))
+    for path in (tmp_path / "run").glob("*/*.parquet"):
+        path.unlink()  # the calls alone have it now
+    written = trace["response"].upper()
+    assert name in plan_forgetting(tmp_path / "run", Wanted(match=written)).ids
 
 
 def test_limit_and_shards_keep_their_prompts(go: Callable[..., cai.Run], tmp_path: Path) -> None:
@@ -321,6 +277,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from cai.generation.forget import job as f, files
+from cai.publish import export
 point, n = sys.argv[1], int(sys.argv[2])
 passed = [0]
 def at(name, module, call):
@@ -338,6 +295,9 @@ at("rewrite", files, "rewrite")
 at("lines", files, "_filter")
 at("measure", files, "_measure")
 at("card", files, "dataset_card")
+at("pages", files, "_write_pages")
+at("export", export, "publish")
+at("exports", files, "write_exports_anew")
 at("end", f, "write_anew")
 f.forget(Path("run"), f.Wanted(id="q7"))
 """
@@ -356,6 +316,8 @@ def state(folder: Path) -> dict[str, Any]:
     db.close()
     lines = (folder / "forgotten.jsonl").read_text().splitlines()
     told = [{**json.loads(line), "time": ""} for line in lines]
+    for line in told:
+        line["exports"] = [Path(path).name for path in line["exports"]]
     return {**files, **rows, "forgotten.jsonl": told}
 
 
@@ -375,12 +337,14 @@ def test_killed_at_any_point_the_same_command_ends_the_same(
     go: Callable[..., cai.Run], tmp_path: Path
 ) -> None:
     go()
+    export_run("run", "llama-factory", "run/data")
     shutil.copytree("run", "whole/run")
     forget(tmp_path / "whole/run", Wanted(id="q7"))
     undisturbed = state(tmp_path / "whole/run")
     shutil.copytree("run", "kept/run")
     points = [("commit", 1), ("calls", 1), ("rewrite", 2), ("rewrite", 6), ("lines", 1)]
-    for point, n in [*points, ("measure", 1), ("card", 1), ("end", 1)]:
+    points += [("measure", 1), ("card", 1), ("pages", 1), ("exports", 1), ("end", 1)]
+    for point, n in [*points, *(("export", n) for n in range(1, 7))]:
         shutil.rmtree("run")
         shutil.copytree("kept/run", "run")
         command = [sys.executable, "-c", KILLED, point, str(n)]
@@ -391,6 +355,6 @@ def test_killed_at_any_point_the_same_command_ends_the_same(
         forget(tmp_path / "run", Wanted(id="q7"))
         again = state(tmp_path / "run")
         for name in undisturbed.keys() | again.keys():
-            if name not in ("manifest.json", "quality.json"):  # they hold times, a path
+            if name not in ("manifest.json", "quality.json", "report.html"):  # times, a path
                 assert again.get(name) == undisturbed.get(name), (point, name)
         assert holding(tmp_path / "run") == set()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 
 from tests.publish.stand_in_hub import TOKEN, StandInHub, running
 
-EXAMPLE = Path(__file__).parents[2] / "outputs" / "example"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "outputs" / "example"
 
 
 @pytest.fixture
@@ -35,3 +37,19 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     shutil.copytree(EXAMPLE, folder)
     return folder
+
+
+@pytest.fixture
+def environment(stand_in: StandInHub, tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": stand_in.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HOME": str(tmp_path / "hf-home"),
+        "CAI_CACHE": str(tmp_path / "cai-cache"),
+        "HF_TOKEN": TOKEN,
+        "COLUMNS": "200",
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import struct
 from importlib import resources
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_a_model_is_traced_to_its_base_and_its_run(run: Path) -> None:
     written = audit(Path("m2"), Path("audit"), checks_of_run)
     parts = {part["name"]: part for part in written.document["parts"]}
     assert list(parts) == ["m2", "m1", "run"]
-    data = parts["m2"]["data"]
+    (data,) = parts["m2"]["data"]["sources"]
     assert (data["name"], data["here"], data["same"]) == ("run", True, True)
     (evaluation,) = parts["m2"]["evaluations"]
     assert evaluation["figures"] == {"harm.value": 0.1, "harm.n": 20}
@@ -169,8 +170,58 @@ def test_a_model_whose_data_is_elsewhere_says_so(run: Path) -> None:
     run.rename("moved")
     written = audit(model, Path("audit"), checks_of_run)
     (part,) = written.document["parts"]
-    assert part["data"]["here"] is False
+    assert [(s["name"], s["here"]) for s in part["data"]["sources"]] == [("run", False)]
     assert (Path("audit") / "rows.jsonl").read_text() == ""
+
+
+def test_all_data_of_a_training_is_followed(run: Path) -> None:
+    model = trained(Path("m1"), run)
+    Path("more.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    Path("copies").mkdir()
+    run_2 = Path("copies/run")
+    shutil.copytree(run, run_2)
+    record = json.loads((model / "training.json").read_text())
+    names = ["more.jsonl", str(run_2), "/home/me/gone.jsonl"]
+    record["settings"]["mix"] = [f"{name}=0.5" for name in names]
+    record["data"]["sources"] += [
+        {"origin": name, "read": 5, "kept": number, "cut": 0, "dropped": {}}
+        for number, name in enumerate(names, 1)
+    ]
+    files = record["data"]["files"]
+    (sft,) = files
+    files |= {f"run/{Path(sft).parent.name}/train.parquet": files.pop(sft)}
+    files["more.jsonl"] = hashlib.sha256(Path("more.jsonl").read_bytes()).hexdigest()
+    files["copies/run/sft/train.parquet"] = "00" * 32
+    (model / "training.json").write_text(json.dumps(record))
+    document = audit(model, Path("audit"), checks_of_run).document
+    parts = {part["name"]: part for part in document["parts"]}
+    assert [(name, part["kind"]) for name, part in parts.items()] == [
+        *(("m1", "model"), ("run", "run"), ("more.jsonl", "file"), ("run-2", "run")),
+    ]
+    assert [
+        (s["name"], s["here"], s["same"], s["kept"]) for s in parts["m1"]["data"]["sources"]
+    ] == [
+        ("run", True, True, 8),
+        ("more.jsonl", True, True, 1),
+        ("run-2", True, False, 2),
+        ("gone.jsonl", False, None, 3),
+    ]
+    assert {line["run"] for line in lines(Path("audit"))} == {"run", "run-2"}
+    content = {section["number"]: section for section in document["training_content"]}
+    assert content["2.6"]["known"] == [
+        "1 rows of more.jsonl were trained on.",
+        "3 rows of gone.jsonl were trained on.",
+    ]
+    bill = json.loads(Path("audit/bom.json").read_text())
+    validator().validate(bill)
+    needs = {d["ref"]: d["dependsOn"] for d in bill["dependencies"]}
+    assert {"run:run", "run:run-2", "file:more.jsonl"} < set(needs["model:m1"])
+    page = Path("audit/audit.md").read_text()
+    assert "| run-2 | 5 | 2 | audited below, with other files now |" in page
+    assert "/home/me" not in page
+    assert not verify(model, Path("audit")).any
+    Path("more.jsonl").write_text("")
+    assert verify(model, Path("audit")).changed == ["more.jsonl/more.jsonl"]
 
 
 def test_the_bill_of_materials_is_cyclonedx(run: Path) -> None:
@@ -202,9 +253,13 @@ def test_the_summary_says_what_is_known_and_leaves_the_rest_open(run: Path) -> N
     content = audit(run, Path("audit"), checks_of_run).document["training_content"]
     by_number = {section["number"]: section for section in content}
     assert list(by_number) == [
-        *("1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "3.1", "3.2", "3.3")
+        *("1", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "2.2.1", "2.2.2", "2.3", "2.4", "2.5"),
+        *("2.6", "3", "3.1", "3.2", "3.3"),
     ]
-    assert by_number["1.1"]["known"] == []
+    assert by_number["1.1"]["known"] == by_number["2.2"]["known"] == by_number["2.2"]["open"] == []
+    lines = Path("audit/audit.md").read_text().splitlines()
+    under = lines.index(f"### 2.2 {by_number['2.2']['heading']}") + 2
+    assert lines[under].startswith("### 2.2.1 Datasets commercially licensed")
     assert any("scripted" in line for line in by_number["2.5"]["known"])
     assert "e-mail address" in by_number["3.3"]["known"][0]
     assert OPEN in Path("audit/audit.md").read_text()

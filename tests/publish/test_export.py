@@ -392,7 +392,7 @@ def test_nothing_is_written_over_and_a_stopped_export_leaves_nothing(
     assert not Path("new/out").exists()
     export_run(run, "trl", "empty")
     assert sorted(path.name for path in Path("empty").iterdir()) == [
-        *("README.md", "preferences", "sft"),
+        *(".export.json", "README.md", "preferences", "sft"),
     ]
 
 

@@ -16,7 +16,9 @@ from cai.publish import refusals
 from cai.publish.content import Choice
 from cai.publish.history import pushes
 from cai.publish.push import Order, Pushed, push
+from cai.report.page import write_report
 from tests.publish.stand_in_hub import TOKEN, Fault, StandInHub
+from tests.report.helpers import inflated
 
 REPO = "me/data"
 # huggingface_hub sends files in a way that its client does not like any more.
@@ -128,16 +130,38 @@ def test_rejected_texts_of_red_team_pairs_want_a_yes(hub: StandInHub, run: Path)
     assert sent(run, licence="mit", order=Order(yes=True)).public
 
 
-def test_the_page_goes_without_chains_and_stays_where_rows_are_left_out(
-    hub: StandInHub, run: Path
-) -> None:
-    def report(folder: Path, out: Path) -> None:
-        out.write_text(f"figures of {folder.name}")
+def page(folder: Path, out: Path) -> Path:
+    return write_report(folder, out=out, chains=False)
 
-    push(run, Choice(REPO), report=report)
-    assert "report.html" in names(hub)
-    pushed = push(run, Choice(REPO, without=("c2b4eb703a59f9d6",)), report=report)
-    assert pushed.removed == ("report.html",)
+
+def test_measures_and_page_are_of_the_rows_that_are_sent(hub: StandInHub, run: Path) -> None:
+    prompt = "c2b4eb703a59f9d6"
+    push(run, Choice(REPO, include=("traces",)), report=page)
+    whole = {name: content(hub, name) for name in ("quality.json", "report.html", "manifest.json")}
+    choice = Choice(REPO, include=("traces",), without=(prompt,))
+    push(run, choice, report=page)
+    quality = json.loads(content(hub, "quality.json"))
+    assert quality["rows"] == {"sft": 8, "preferences": 3}
+    assert quality["boilerplate_share"]["n"] == 8
+    assert json.loads(whole["quality.json"])["boilerplate_share"]["n"] == 9
+    assert quality["data"] == "run"
+    manifests = json.loads(whole["manifest.json"]), json.loads(content(hub, "manifest.json"))
+    rows = [manifest["prompts"]["rows"] for manifest in manifests]
+    assert rows[1] == rows[0] - 1
+    assert "Of the whole run but the prompts that are left out" in content(hub, "README.md")
+    shown = inflated(content(hub, "report.html"))
+    assert any(prompt in text for text in inflated(whole["report.html"]).values())
+    assert not any(prompt in text for text in shown.values())
+    assert json.loads(shown["meta"])["chains"] is False
+    assert push(run, choice, report=page).sent == ()  # the same bytes, whatever folder they lay in
+    (run / "quality.json").unlink()
+    push(run, choice, report=page)
+    assert "quality.json" not in names(hub)
+    assert push(run, choice, report=page).sent == ()
+
+
+def content(hub: StandInHub, name: str) -> str:
+    return hub.contents[hub.repo(REPO).branches["main"].files[name][1]].decode()
 
 
 # --- faults ---

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
+from cai.generation.forget.copies import Copy
 from cai.generation.forget.holders import Holders
 from cai.records import Record
 
@@ -18,6 +21,8 @@ class Erasure(Record):
         digests: Tombstones: digests of the prompts' texts.
         counts: What goes: prompts, calls, rows by dataset, lines of failures and dropped rows.
         holders: What held it and is not changed.
+        exports: Folders of exports that are written anew.
+        pages: Pages in the folder that are written anew: by name, whether they show chains.
         manifest: The manifest of what stays; None where there is none.
     """
 
@@ -29,6 +34,20 @@ class Erasure(Record):
     counts: dict[str, int]
     holders: Holders
     manifest: dict[str, Any] | None
+    exports: tuple[str, ...] = ()
+    pages: dict[str, bool] = Field(default_factory=dict)
+
+    def with_left(self, copies: tuple[Copy, ...]) -> Erasure:
+        """As it came out: with exports that could not be written anew."""
+        paths = {copy.path for copy in copies}
+        return self.model_copy(
+            update={
+                "exports": tuple(path for path in self.exports if path not in paths),
+                "holders": self.holders.model_copy(
+                    update={"copies": (*self.holders.copies, *copies)}
+                ),
+            }
+        )
 
     @property
     def line(self) -> dict[str, Any]:
@@ -37,5 +56,6 @@ class Erasure(Record):
             "time": self.time,
             "digests": list(self.digests),
             "counts": self.counts,
+            "exports": list(self.exports),
             **self.holders.model_dump(mode="json"),
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cai.checks.of_run import as_detail, judge_check
 from cai.config import Settings, stored_settings
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
@@ -17,6 +18,7 @@ from cai.dataset.traces import damaged, lines_of
 from cai.dataset.write import rewrite
 from cai.files import replacing
 from cai.generation.end import limits_of
+from cai.generation.forget.copies import write_exports_anew
 from cai.generation.forget.counts import failure_goes
 from cai.generation.forget.erasure import Erasure
 from cai.generation.tombstones import PENDING, is_forgotten
@@ -24,10 +26,10 @@ from cai.publish.card import dataset_card
 from cai.quality.fix import DROPPED
 from cai.quality.measure import measure
 from cai.quality.records import QUALITY, write_quality
+from cai.report.page import PAGE, shows_chains, write_report
 from cai.settings import read_config
 
 RECORD = "forgotten.jsonl"
-REPORT = "report.html"
 
 
 def dropped_goes(line: Mapping[str, Any], ids: Collection[str]) -> bool:
@@ -45,8 +47,8 @@ def made_from(folder: Path) -> tuple[Settings, Constitution] | None:
 
 def erase_rows(folder: Path, plan: Erasure) -> None:
     """Take the rows out of the datasets and lists, and remove what was left by killed writers."""
-    for path in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp"), folder / REPORT]:
-        if path.name != f".{PENDING}.tmp":
+    for path in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp"), *_pages(folder)]:
+        if path.name != f".{PENDING}.tmp" and path.is_file():
             path.unlink(missing_ok=True)
     digests, ids, failed = set(plan.digests), set(plan.ids), set(plan.failed)
     for dataset in DATASETS:
@@ -72,8 +74,35 @@ def _filter(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def write_anew(folder: Path, plan: Erasure) -> None:
-    """Write the manifest, the figures, the card and the record of what was forgotten."""
+def _pages(folder: Path) -> list[Path]:
+    return sorted(folder.glob("report*.html"))
+
+
+def pages_of(folder: Path, holding: Collection[str]) -> dict[str, bool]:
+    """The pages of a run that can be written anew, by name, and whether they show chains.
+
+    Args:
+        folder: The run folder.
+        holding: Other runs that have what is forgotten: a page of them would show it.
+    """
+    return {
+        path.name: shows_chains(path)
+        for path in _pages(folder)
+        if path.name == PAGE
+        or (
+            ((other := _other(folder, path.name)) / "manifest.json").is_file()
+            and str(other) not in holding
+        )
+    }
+
+
+def _other(folder: Path, page: str) -> Path:
+    """The later run of a page of two runs; they are looked for beside each other."""
+    return folder.resolve().parent / page.removeprefix("report-").removesuffix(".html")
+
+
+def write_anew(folder: Path, plan: Erasure) -> Erasure:
+    """Write manifest, figures, card, pages, exports and the record of it; how it came out."""
     if plan.manifest is not None:
         manifest = Manifest.model_validate(plan.manifest)
         with replacing(folder / "manifest.json") as file:
@@ -84,11 +113,22 @@ def write_anew(folder: Path, plan: Erasure) -> None:
             _measure(folder, settings)
             with replacing(folder / "README.md") as file:
                 file.write(dataset_card(folder, settings, constitution, manifest))
-    lines = list(lines_of(folder / RECORD))
-    if plan.line not in lines:  # of a process that was stopped
-        with replacing(folder / RECORD) as file:
-            for line in [*lines, plan.line]:
-                file.write(json.dumps(line) + "\n")
+    _write_pages(folder, plan.pages)
+    done = plan.with_left(write_exports_anew(folder, plan.exports))
+    # A process that was stopped may have written the line.
+    lines = [line for line in lines_of(folder / RECORD) if not _is_same(line, plan.line)]
+    with replacing(folder / RECORD) as file:
+        for line in [*lines, done.line]:
+            file.write(json.dumps(line) + "\n")
+    return done
+
+
+def _is_same(line: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(line.get(key) == other[key] for key in ("time", "digests"))
+
+
+def _has_rows(folder: Path) -> bool:
+    return any((folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS)
 
 
 def _measure(folder: Path, settings: Settings) -> None:
@@ -96,9 +136,19 @@ def _measure(folder: Path, settings: Settings) -> None:
     path = folder / QUALITY
     if not path.is_file():
         return
-    rows = any((folder / name / f"{s}.parquet").is_file() for name in ANSWERS for s in SPLITS)
     named = Path(settings.gates) if settings.gates else None
-    if not rows or (named is not None and not named.is_file()):  # cai quality does it by hand
+    # Without its file of thresholds, cai quality does it by hand.
+    if not _has_rows(folder) or (named is not None and not named.is_file()):
         path.unlink()
         return
-    write_quality(measure(folder, limits_of(settings)), path)
+    quality = measure(folder, limits_of(settings))
+    write_quality(quality.plus(as_detail(judge_check(folder))), path)
+
+
+def _write_pages(folder: Path, pages: Mapping[str, bool]) -> None:
+    """Write pages; of no rows there is none, as when a run ends."""
+    for name, chains in pages.items():
+        if name != PAGE:
+            write_report(folder, other=_other(folder, name))
+        elif _has_rows(folder) or not (folder / "manifest.json").is_file():
+            write_report(folder, chains=chains)

@@ -10,6 +10,7 @@ from typing import Any
 from cai.dataset.schema import DATASETS, SPLITS
 from cai.dataset.traces import lines_of, traces
 from cai.files import file_digest
+from cai.generation.forget.copies import Copies, Copy, is_dry_run
 from cai.generation.tombstones import is_forgotten
 from cai.records import Record
 
@@ -24,15 +25,25 @@ class Holders(Record):
         pushes: Revisions on a hub, each with `repo`, `revision` and `commit`.
         models: Folders of models that were trained on the run, or on such a model.
         runs: Other run folders beside this one that have the prompt.
+        copies: Exports, dry runs of a push and pages that may hold it still.
+        gone: Folders of exports and dry runs that are not where they were.
     """
 
     pushes: tuple[dict[str, str | None], ...] = ()
     models: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
-def holders_of(folder: Path, digests: set[str]) -> Holders:
-    """Who holds what is in a run folder; folders are looked for beside it."""
+def holders_of(folder: Path, digests: set[str], left: Copies) -> Holders:
+    """Who holds what is in a run folder; folders are looked for beside it.
+
+    Args:
+        folder: The run folder.
+        digests: Of the prompts that are forgotten.
+        left: The copies of its rows.
+    """
     keys = ("repo", "revision", "commit")
     pushes = tuple({key: line.get(key) for key in keys} for line in lines_of(folder / PUSHES))
     beside = sorted(p for p in folder.resolve().parent.iterdir() if p.is_dir())
@@ -41,6 +52,8 @@ def holders_of(folder: Path, digests: set[str]) -> Holders:
         pushes=pushes,
         models=tuple(str(path) for path in _models(folder, others)),
         runs=tuple(str(path) for path in others if digests and _has(path, digests)),
+        copies=left.left,
+        gone=left.gone,
     )
 
 
@@ -98,5 +111,5 @@ def _has(folder: Path, digests: set[str]) -> bool:
 
 
 def _traces(folder: Path) -> Iterator[dict[str, Any]]:
-    if (folder / "manifest.json").is_file():
+    if (folder / "manifest.json").is_file() and not is_dry_run(folder):
         yield from (row for _, row in traces(folder, ["prompt"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +19,22 @@ from cai.dataset.schema import DATASETS, SPLITS
 from cai.dataset.traces import lines_of
 from cai.errors import CaiError
 from cai.files import JOURNAL, Lock, replacing
+from cai.generation.forget.copies import copies, is_dry_run
 from cai.generation.forget.counts import failure_goes, manifest_without
 from cai.generation.forget.erasure import Erasure
-from cai.generation.forget.files import dropped_goes, erase_rows, made_from, write_anew
+from cai.generation.forget.files import (
+    dropped_goes,
+    erase_rows,
+    made_from,
+    pages_of,
+    write_anew,
+)
 from cai.generation.forget.holders import holders_of
 from cai.generation.forget.plan import (
     Selection,
     Wanted,
-    keep_others,
     methods_of,
-    own_calls,
+    note_uses,
     prompts_that_go,
     rows_that_go,
     select,
@@ -63,7 +69,9 @@ def plan_forgetting(folder: Path, wanted: Wanted) -> Erasure:
     return plan if plan is not None else _nothing(folder)
 
 
-def forget(folder: Path, wanted: Wanted) -> Erasure:
+def forget(
+    folder: Path, wanted: Wanted, approve: Callable[[Erasure], bool] = lambda plan: True
+) -> Erasure | None:
     """Take prompts and all that came of them out of a run folder; what was taken out.
 
     A process that is killed leaves its plan in the folder; whoever forgets there next ends it
@@ -72,6 +80,10 @@ def forget(folder: Path, wanted: Wanted) -> Erasure:
     Args:
         folder: The run folder.
         wanted: What to forget.
+        approve: Is shown what would go, and says whether it shall.
+
+    Returns:
+        None where it was not approved.
 
     Raises:
         CaiError: It is no run folder, nothing in it is wanted, another process works there, the
@@ -83,16 +95,19 @@ def forget(folder: Path, wanted: Wanted) -> Erasure:
     try:
         stopped = _pending(folder)
         if stopped is not None:
+            if not approve(stopped):
+                return None
             with _eraser(folder) as eraser:
                 if eraser is not None:
                     with reading(folder, _HINT) as journal:
-                        keep_others(eraser, journal, set(stopped.ids))
-                _carry_out(folder, stopped, eraser)
+                        note_uses(eraser, journal)
+                    eraser.keep_others(stopped.ids)
+                stopped = _carry_out(folder, stopped, eraser)
         with _eraser(folder) as eraser:
             plan = _plan(folder, wanted, eraser)
-            if plan is not None:
-                _carry_out(folder, plan, eraser)
-        return plan or stopped or _nothing(folder)
+            if plan is None:
+                return stopped or _nothing(folder)
+            return _carry_out(folder, plan, eraser) if approve(plan) else None
     except (OSError, sqlite3.Error) as error:
         raise CaiError(
             f"{folder}: {error}",
@@ -119,7 +134,7 @@ def _eraser(folder: Path, *, readonly: bool = False) -> Iterator[Eraser | None]:
         yield eraser
 
 
-def _carry_out(folder: Path, plan: Erasure, eraser: Eraser | None) -> None:
+def _carry_out(folder: Path, plan: Erasure, eraser: Eraser | None) -> Erasure:
     """Do what a plan says; each step does nothing more when it is done again."""
     with replacing(folder / PENDING) as file:
         file.write(plan.model_dump_json() + "\n")
@@ -127,13 +142,17 @@ def _carry_out(folder: Path, plan: Erasure, eraser: Eraser | None) -> None:
         eraser.erase(plan.ids, plan.failed, plan.digests)
         eraser.compact()
     erase_rows(folder, plan)
-    write_anew(folder, plan)
+    done = write_anew(folder, plan)
     (folder / PENDING).unlink()
+    return done
 
 
 def _check_folder(folder: Path) -> None:
     if not has_journal(folder) and not (folder / "manifest.json").is_file():
         raise CaiError(f"{folder}: not a run folder", _HINT)
+    if is_dry_run(folder):
+        hint = "Forget the prompt in the run; then remove this folder and write it anew."
+        raise CaiError(f"{folder}: what cai push --dry-run wrote, and not a run", hint)
 
 
 def _pending(folder: Path) -> Erasure | None:
@@ -152,8 +171,14 @@ def _plan(folder: Path, wanted: Wanted, eraser: Eraser | None) -> Erasure | None
     with ExitStack() as stack:
         there = eraser is not None
         journal = stack.enter_context(reading(folder, _HINT)) if there else None
-        chosen = select(folder, journal, wanted)
-        return _plan_of(folder, chosen, journal, eraser) if chosen else None
+        if journal is not None and eraser is not None and wanted.match is not None:
+            note_uses(eraser, journal)
+        chosen = select(folder, journal, eraser, wanted)
+        if not chosen:
+            return None
+        if journal is not None and eraser is not None and wanted.match is None:
+            note_uses(eraser, journal)
+        return _plan_of(folder, chosen, journal, eraser)
 
 
 def _plan_of(
@@ -173,8 +198,7 @@ def _plan_of(
     counts["dropped"] = dropped.total()
     spent = Tally()
     if journal is not None and eraser is not None:
-        keep_others(eraser, journal, chosen.ids)
-        counts["calls"] = own_calls(eraser, journal, chosen.ids)
+        counts["calls"] = eraser.keep_others(chosen.ids)
         counts["unused calls"] = eraser.surplus() - counts["calls"]
         spent = _tokens(journal, prompts.values())
     manifest = None
@@ -183,14 +207,18 @@ def _plan_of(
         manifest = manifest_without(
             before, folder, chosen, prompts, rows, dropped, method, spent
         ).model_dump(mode="json")
+    left = copies(folder, chosen.digests)
+    holders = holders_of(folder, chosen.digests, left)
     return Erasure(
         time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         ids=tuple(sorted(chosen.ids)),
         failed=tuple(sorted(chosen.failed)),
         digests=tuple(sorted(chosen.digests)),
         counts=dict(counts),
-        holders=holders_of(folder, chosen.digests),
+        holders=holders,
         manifest=manifest,
+        exports=left.exports,
+        pages=pages_of(folder, holders.runs),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,6 @@ from cai.row import replay
 from cai.runtime.calls import Calls
 from cai.runtime.erase import Eraser, Listening
 from cai.runtime.journal import Journal
-from cai.runtime.tables import Store
 
 BATCH = 200
 _MADE_BY = ("settings", "constitution", "templates", "identities", "judge", "critic")
@@ -64,30 +63,70 @@ def methods_of(journal: Journal) -> list[tuple[Method, Calls]]:
     return last
 
 
-def select(folder: Path, journal: Journal | None, wanted: Wanted) -> Selection:
-    """The prompts that are wanted, and all others of the same text."""
-    chosen = Selection()
-    key = text_key(wanted.match) if wanted.match is not None else None
+def note_uses(eraser: Eraser, journal: Journal) -> None:
+    """Tell an eraser the calls of every prompt: one replay of all rows."""
+    keys: set[bytes] = set()
+    addresses: set[str] = set()
+    store = Listening(journal, lambda key, _: keys.add(key), addresses.add)
+    listened = [(method, replace(calls, store=store)) for method, calls in methods_of(journal)]
+    for prompt in _prompts(journal):
+        for method, calls in listened:
+            replay(prompt, method, calls)
+        eraser.note_uses(prompt.id, keys, addresses)
+        keys.clear()
+        addresses.clear()
 
-    def hit(name: str, source: str | None, texts: Callable[[], Iterable[str]]) -> bool:
-        if key is not None:
-            return any(key in text_key(text) for text in texts())
+
+def select(
+    folder: Path, journal: Journal | None, eraser: Eraser | None, wanted: Wanted
+) -> Selection:
+    """The prompts that are wanted, and all others of the same text.
+
+    Args:
+        folder: The run folder.
+        journal: Its journal, if it has one.
+        eraser: Knows which prompt uses which call.
+        wanted: What to forget.
+    """
+    chosen = Selection()
+    inside = _finder(wanted.match) if wanted.match is not None else None
+    users: set[str] = set()
+    if inside is not None and eraser is not None:
+        users = eraser.users(lambda value: any(map(inside, strings(json.loads(value)))))
+
+    def hit(name: str, source: str | None, record: Callable[[], Any]) -> bool:
+        if inside is not None:
+            return name in users or any(map(inside, strings(record())))
         return name == wanted.id if wanted.id is not None else source == wanted.source
 
     for prompt in _prompts(journal):
-        if hit(prompt.id, prompt.source, lambda p=prompt: _texts_of(p, journal)):  # type: ignore[misc]
+        if hit(prompt.id, prompt.source, prompt.model_dump):
             chosen.ids.add(prompt.id)
             chosen.digests.add(tombstone(messages_as_data(prompt.messages)))
     for _, trace in traces(folder):
-        if hit(trace["id"], trace.get("source"), lambda t=trace: strings(t)):  # type: ignore[misc]
+        if hit(trace["id"], trace.get("source"), trace.copy):
             chosen.ids.add(trace["id"])
             chosen.digests.add(tombstone(trace["prompt"]))
     for failure in _failures(folder, journal):
-        if hit(failure["prompt_id"], None, lambda f=failure: strings(f)):  # type: ignore[misc]
+        if hit(failure["prompt_id"], None, failure.copy):
             by_stage = chosen.failed if failure["stage"] == "ingest" else chosen.ids
             by_stage.add(failure["prompt_id"])
     _add_alike(chosen, folder, journal)
     return chosen
+
+
+def _finder(text: str) -> Callable[[str], bool]:
+    """Whether a text stands in another, whatever case and white space; most are told by one word.
+
+    A text in ASCII has no form but its lower case, and a word of it stands there as it is.
+    """
+    key = text_key(text)
+    word = max(key.split(), key=len)
+
+    def inside(other: str) -> bool:
+        return (not other.isascii() or word in other.lower()) and key in text_key(other)
+
+    return inside
 
 
 def _prompts(journal: Journal | None) -> Iterator[Prompt]:
@@ -118,19 +157,6 @@ def _conversations(
     yield from ((row["id"], row["prompt"]) for _, row in traces(folder, ["id", "prompt"]))
 
 
-def _texts_of(prompt: Prompt, journal: Journal | None) -> Iterator[str]:
-    """All texts of a prompt and of the calls that its row took."""
-    yield from strings(prompt.model_dump())
-    if journal is None:
-        return
-    results: list[str] = []
-    for method, calls in methods_of(journal):
-        store: Store = Listening(journal, lambda key, value: results.append(value))
-        replay(prompt, method, replace(calls, store=store))
-    for result in results:
-        yield from strings(json.loads(result))
-
-
 def strings(value: Any) -> Iterator[str]:
     """All texts inside a JSON value."""
     if isinstance(value, str):
@@ -141,27 +167,6 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inside in value:
             yield from strings(inside)
-
-
-def keep_others(eraser: Eraser, journal: Journal, ids: set[str]) -> None:
-    """Keep the calls that the prompts use which stay."""
-    store = Listening(journal, lambda key, _: eraser.keep(key), eraser.keep_address)
-    for method, calls in methods_of(journal):
-        listened = replace(calls, store=store)
-        for prompt in _prompts(journal):
-            if prompt.id not in ids:
-                replay(prompt, method, listened)
-
-
-def own_calls(eraser: Eraser, journal: Journal, ids: set[str]) -> int:
-    """How many calls the prompts use that go, and no other."""
-    keys: set[bytes] = set()
-    store = Listening(journal, lambda key, _: keys.add(key))
-    for method, calls in methods_of(journal):
-        for prompt in _prompts(journal):
-            if prompt.id in ids:
-                replay(prompt, method, replace(calls, store=store))
-    return sum(not eraser.is_kept(key) for key in keys)
 
 
 def prompts_that_go(folder: Path, journal: Journal | None, chosen: Selection) -> dict[str, Prompt]:

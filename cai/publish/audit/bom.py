@@ -21,7 +21,7 @@ def bill_of_materials(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     needs = {_ref(part): sorted({c["bom-ref"] for c in _materials(part)}) for part in parts}
     for part in parts:
         if part["kind"] == "model":
-            needs[_ref(part)] += [_ref(other) for other in parts if other["kind"] == "run"]
+            needs[_ref(part)] += _data_refs(part, parts)
     everything = [*others, *(components[ref] for ref in sorted(components))]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -41,6 +41,12 @@ def _ref(part: Mapping[str, Any]) -> str:
     return f"{part['kind']}:{part['name']}"
 
 
+def _data_refs(model: Mapping[str, Any], parts: Sequence[dict[str, Any]]) -> list[str]:
+    """The parts that a model was trained on."""
+    names = {source["name"] for source in model["data"]["sources"] if source["here"]}
+    return [_ref(part) for part in parts if part["kind"] != "model" and part["name"] in names]
+
+
 def _properties(values: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"name": f"cai:{k}", "value": str(v)} for k, v in values.items() if v is not None]
 
@@ -49,9 +55,11 @@ def _part(part: dict[str, Any], parts: Sequence[dict[str, Any]]) -> dict[str, An
     """What the bill is of: a model with its card, or the data of a run."""
     if part["kind"] == "run":
         return _data(part)
+    if part["kind"] == "file":
+        return _file(part)
     base = part["base"]
     weights = {p: sha for p, sha in part["files"].items() if p.endswith(".safetensors")}
-    runs = [{"ref": _ref(other)} for other in parts if other["kind"] == "run"]
+    runs = [{"ref": ref} for ref in _data_refs(part, parts)]
     about = {"method": part["method"], "base": base.get("identity"), "template": part["template"]}
     return {
         "type": "machine-learning-model",
@@ -95,8 +103,17 @@ def _data(part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _file(part: dict[str, Any]) -> dict[str, Any]:
+    properties = _properties({f"sha256:{p}": sha for p, sha in part["files"].items()})
+    inside = {"type": "dataset", "name": part["name"], "description": "rows of another source"}
+    named = {"type": "data", "bom-ref": _ref(part), "name": part["name"]}
+    return {**named, "data": [inside], "properties": properties}
+
+
 def _materials(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a part was made of: models, the constitution, packages."""
+    if part["kind"] == "file":
+        return
     models = part["models"] if part["kind"] == "run" else {"base": part["base"]}
     roles: dict[str, list[str]] = {}
     for role, model in models.items():

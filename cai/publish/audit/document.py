@@ -12,22 +12,21 @@ from typing import Any, NamedTuple
 from cai.constitution.load import load as load_constitution
 from cai.dataset.run import Run
 from cai.errors import CaiError
-from cai.files import replacing
+from cai.files import replacing, without_folders
 from cai.publish.audit.bom import bill_of_materials
 from cai.publish.audit.canonical import canonical
 from cai.publish.audit.files import AUDIT, BOM, MARKDOWN, ROWS, Changes, changes_since, files_of
 from cai.publish.audit.page import page
 from cai.publish.audit.rows import Rows, write_rows
+from cai.publish.audit.sources import HUB, Source, Sources, data_names, read_training
 from cai.publish.audit.training_content import training_content
 from cai.quality.records import QUALITY, read_quality
 from cai.records import digest
 from cai.settings import read_config
 
-TRAINING = "training.json"
-_HINT = "Give a run folder, or the folder of cai train."
 _GATE = ("name", "measure", "value", "limit", "passed", "count")
 # Settings of a training that say where things are, and not what they are.
-_PLACES = {"out", "report_to", "device", "data", "model"}
+_PLACES = {"out", "report_to", "device", "data", "mix", "model"}
 Checks = Callable[[Path], Mapping[str, Any]]
 
 
@@ -45,96 +44,52 @@ class Audit(NamedTuple):
     document: dict[str, Any]
 
 
-def audit(source: Path, out: Path, checks: Checks) -> Audit:
+def audit(source: str | Path, out: Path, checks: Checks) -> Audit:
     """Write where the rows of a run, or a trained model, come from; the same again, the same bytes.
 
     Args:
-        source: A run folder, or the folder of a training; the run that it names is part of it,
-            where it is there.
+        source: A run folder, the folder of a training, or `hf:owner/name[@revision][:config]` of
+            what was pushed. Of a training all models before it and all data are part of it, as far
+            as they are here.
         out: A folder for `audit.json`, `audit.md`, `rows.jsonl` and `bom.json`.
         checks: What is stored of the checks of a run's judge and critic.
 
     Raises:
         CaiError: It is neither, a file is damaged, or the folder is not writable.
     """
-    sources = sources_of(source)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        runs = {name: path for name, path in sources.items() if not _is_model(path)}
-        counted, sha = write_rows(runs, out / ROWS)
-        parts = [
-            _run(name, folder, out, counted[name], checks)
-            if name in runs
-            else _model(name, folder, out)
-            for name, folder in sources.items()
-        ]
-        return _written(out, parts, sha)
+        with Sources(source) as sources:
+            out.mkdir(parents=True, exist_ok=True)
+            runs = {name: part.path for name, part in sources.parts.items() if part.kind == "run"}
+            counted, sha = write_rows(runs, out / ROWS)
+            parts = []
+            for name, part in sources.parts.items():
+                if part.kind == "run":
+                    parts.append(_run(name, part, out, counted[name], checks))
+                elif part.kind == "model":
+                    parts.append(_model(name, part.path, out, sources))
+                else:
+                    parts.append({"name": name, "kind": "file", "files": files_of(part.path)})
+            return _written(out, parts, sha)
     except OSError as error:
         raise CaiError(
             f"{error.filename or out}: {error.strerror or error}", "Choose another --out."
         ) from error
 
 
-def verify(source: Path, out: Path) -> Changes:
+def verify(source: str | Path, out: Path) -> Changes:
     """What is not as the audit in a folder says.
 
     Raises:
         CaiError: There is no audit, it is damaged, or of something else.
     """
-    return changes_since(sources_of(source), out)
+    with Sources(source) as sources:
+        return changes_since({name: part.path for name, part in sources.parts.items()}, out)
 
 
-def sources_of(source: Path) -> dict[str, Path]:
-    """The folders that an audit is of, by name.
-
-    They are a model, the models that it goes on from, and the runs that they were trained on, as
-    far as they are here; or a run alone.
-
-    Raises:
-        CaiError: It is neither a run nor a training.
-    """
-    models: list[Path] = []
-    runs: list[Path] = []
-    base: Path | None = source.resolve()
-    while base is not None and _is_model(base) and base not in models:
-        models.append(base)
-        settings = _record(base)["settings"]
-        runs.append(_seen_from(base, settings["data"], "manifest.json") or base)
-        base = _seen_from(base, settings.get("model"), TRAINING)
-    if not models and not (source / "manifest.json").is_file():
-        raise CaiError(f"{source}: neither a finished run nor a trained model", _HINT)
-    names: dict[str, Path] = {}
-    for folder in dict.fromkeys([*models, *(runs or [source.resolve()])]):
-        same = sum(path.name == folder.name for path in names.values())
-        names[f"{folder.name}-{same + 1}" if same else folder.name] = folder
-    return names
-
-
-def _is_model(folder: Path) -> bool:
-    return (folder / TRAINING).is_file()
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    path = folder / TRAINING
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        if not isinstance(record["settings"]["data"], str) or not isinstance(record["data"], dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError):
-        raise CaiError(f"{path}: damaged", "Give another folder of cai train.") from None
-    return record
-
-
-def _seen_from(folder: Path, name: str | None, file: str) -> Path | None:
-    """A folder with this file, by a name that is seen from here or from above a model's folder."""
-    if not name or name.startswith("hf:"):
-        return None
-    places = [Path(name), *(parent / name for parent in folder.resolve().parents)]
-    return next((p.resolve() for p in places if (p / file).is_file()), None)
-
-
-def _run(name: str, folder: Path, out: Path, rows: Rows, checks: Checks) -> dict[str, Any]:
+def _run(name: str, part: Source, out: Path, rows: Rows, checks: Checks) -> dict[str, Any]:
     """Where the rows of a run come from."""
+    folder = part.path
     manifest = Run.load(folder).manifest
     config, rules = folder / "config.yaml", folder / "constitution.yaml"
     settings = read_config(config) if config.is_file() else {}
@@ -142,6 +97,7 @@ def _run(name: str, folder: Path, out: Path, rows: Rows, checks: Checks) -> dict
     return {
         "name": name,
         "kind": "run",
+        **({"commit": part.commit} if part.commit is not None else {}),
         "files": files_of(folder, out),
         "constitution": manifest.constitution,
         "principles": [
@@ -191,12 +147,10 @@ def _gates(folder: Path) -> list[dict[str, Any]]:
     return [gate.model_dump(mode="json", include=set(_GATE)) for gate in gates]
 
 
-def _model(name: str, folder: Path, out: Path) -> dict[str, Any]:
+def _model(name: str, folder: Path, out: Path, sources: Sources) -> dict[str, Any]:
     """What a model was trained from."""
-    record = _record(folder)
+    record = read_training(folder)
     settings, data = record["settings"], record["data"]
-    run = _seen_from(folder, settings["data"], "manifest.json")
-    there = set(files_of(run).values()) if run is not None else set()
     return {
         "name": name,
         "kind": "model",
@@ -209,18 +163,39 @@ def _model(name: str, folder: Path, out: Path) -> dict[str, Any]:
         "packages": record.get("packages", {}),
         "steps": record.get("steps"),
         "data": {
-            "name": Path(settings["data"]).name if run else settings["data"],
             "rows_digest": data.get("rows_digest"),
-            "sources": [
-                {key: source.get(key) for key in ("read", "kept", "cut", "dropped")}
-                for source in data.get("sources", ())
-            ],
+            "sources": list(_data(folder, record, sources)),
             "files": sorted(data.get("files", {}).values()),
-            "here": run is not None,
-            "same": bool(there) and set(data.get("files", {}).values()) <= there,
         },
         "evaluations": _evaluations(folder),
     }
+
+
+def _data(model: Path, record: Mapping[str, Any], sources: Sources) -> Iterator[dict[str, Any]]:
+    """Each source of a training: under which name it is audited, what was read and kept of it.
+
+    `same` is whether it still has the files that were trained on; None where that cannot be told:
+    of a dataset of the Hub the training has a digest of its rows, not of its files.
+    """
+    names, counts = data_names(record), [*record["data"].get("sources", ())]
+    for number, name in enumerate(names):
+        part = sources.data_of(model, name)
+        trained = _digests(name, record["data"].get("files", {}), alone=len(names) == 1)
+        same: bool | None = None
+        if part is not None and not name.startswith(HUB):
+            same = bool(trained) and trained <= set(files_of(sources.parts[part].path).values())
+        own = counts[number] if number < len(counts) else {}
+        yield {
+            "name": part or without_folders(name),
+            "here": part is not None,
+            "same": same,
+            **{key: own.get(key) for key in ("read", "kept", "cut", "dropped")},
+        }
+
+
+def _digests(name: str, files: Mapping[str, str], *, alone: bool) -> set[str]:
+    """The digests of the files that were read of a source."""
+    return {sha for file, sha in files.items() if alone or Path(file).is_relative_to(name)}
 
 
 def _evaluations(folder: Path) -> list[dict[str, Any]]:

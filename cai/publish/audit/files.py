@@ -21,9 +21,11 @@ def files_of(folder: Path, without: Path | None = None) -> dict[str, str]:
     """SHA-256 of each file of a run or a model by its path inside, in order.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a file alone.
         without: A folder inside that does not count: the audit's own.
     """
+    if folder.is_file():
+        return {folder.name: file_digest(folder)}
     paths = sorted(_inside(folder, without), key=lambda path: path.relative_to(folder).as_posix())
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
 

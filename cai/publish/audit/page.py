@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cai import markdown
@@ -33,21 +33,30 @@ def page(parts: Sequence[dict[str, Any]], content: Sequence[Mapping[str, Any]]) 
         "repeated here.",
     ]
     for part in parts:
-        lines += ["", *(_run(part) if part["kind"] == "run" else _model(part))]
+        lines += ["", *_ABOUT[part["kind"]](part)]
     lines += ["", "## For a summary of training content (EU AI Act, Article 53(1)(d))", ""]
     lines += [
-        "The headings follow the Commission's template, in our words. Only what files say is",
+        "The headings are those of the Commission's template; what stands under them is not its",
+        "text. Only what files say is",
         f"filled in; “{OPEN}” marks the rest. This is no legal advice.",
     ]
     for section in content:
-        lines += ["", f"### {section['number']} {section['heading']}", ""]
-        lines += [f"- {plain(line)}" for line in section["known"]]
-        lines += [f"- **{OPEN}**: {plain(line)}" for line in section["open"]]
-        lines += [] if section["known"] or section["open"] else ["- Nothing."]
+        lines += ["", f"### {section['number']} {section['heading']}"]
+        known = [f"- {plain(line)}" for line in section["known"]]
+        wanted = [f"- **{OPEN}**: {plain(line)}" for line in section["open"]]
+        nothing = ["- Nothing."] if _is_empty(section, content) else []
+        if body := [*known, *wanted, *nothing]:
+            lines += ["", *body]
     for part in parts:
         lines += ["", f"## Digests of {plain(part['name'])}", ""]
         lines += table(["file", "sha256"], part["files"].items())
     return "\n".join(lines) + "\n"
+
+
+def _is_empty(section: Mapping[str, Any], content: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a heading without others under it has nothing to say."""
+    above = any(other["number"].startswith(f"{section['number']}.") for other in content)
+    return not (above or section["known"] or section["open"])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -69,6 +78,8 @@ def _cell(value: Any) -> str:
 def _run(part: dict[str, Any]) -> Iterator[str]:
     yield f"## The data: {plain(part['name'])}"
     yield ""
+    if "commit" in part:
+        yield from [f"On the Hub, commit `{plain(part['commit'])}`", ""]
     yield from table(["rows", "number"], part["rows"].items())
     yield from ["", "### Prompts: sources and licences", ""]
     keys = ("dataset", "source", "licence", "rows")
@@ -128,22 +139,47 @@ def _evaluations(part: Mapping[str, Any]) -> Iterator[str]:
 
 def _model(part: dict[str, Any]) -> Iterator[str]:
     data, base = part["data"], part["base"]
-    same = "with the files it was trained on" if data["same"] else "with other files now"
-    where = f"audited below, {same}" if data["here"] else "not here"
     facts = {
         "Base": f"{base.get('name')} ({base.get('identity')})",
         "Method": part["method"],
         "State": part["state"],
-        "Data": f"{data['name']}, rows {data['rows_digest']}; {where}",
-        "Rows": "; ".join(f"{s['kept']} of {s['read']} kept" for s in data["sources"]),
+        "Rows": data["rows_digest"],
         "Template": part["template"],
         "Steps": part["steps"],
     }
     yield f"## The model: {plain(part['name'])}"
     yield ""
     yield from (f"- {name}: {plain(_cell(value))}" for name, value in facts.items())
+    yield from ["", "### Data of the training", ""]
+    rows = ([s["name"], s["read"], s["kept"], _where(s)] for s in data["sources"])
+    yield from table(["source", "rows read", "rows kept", "where"], rows)
     yield from ["", "### Settings of the training", ""]
     yield from table(["setting", "value"], part["settings"].items())
     yield from _evaluations(part)
     yield from ["", "### Versions", ""]
     yield from table(["package", "version"], part["packages"].items())
+
+
+def _where(source: Mapping[str, Any]) -> str:
+    if not source["here"]:
+        return "not here"
+    same = {
+        True: ", with the files it was trained on",
+        False: ", with other files now",
+        None: "; whether the rows are those it was trained on is not known",
+    }
+    return f"audited below{same[source['same']]}"
+
+
+def _file(part: dict[str, Any]) -> Iterator[str]:
+    yield f"## A file: {plain(part['name'])}"
+    yield ""
+    yield "Rows that `cai` did not make, or whose run is not known. Where they come from, and their"
+    yield "licences, no file here says."
+
+
+_ABOUT: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+    "run": _run,
+    "model": _model,
+    "file": _file,
+}

@@ -95,10 +95,14 @@ def _origins(folder: Path) -> dict[str, Origin]:
 def _line(
     dataset: str, split: str, row: dict[str, Any], origins: dict[str, Origin]
 ) -> dict[str, Any]:
-    """The account of a row; its prompt is that of the trace with its id, or its id before a #."""
+    """The account of a row; its prompt is that of the trace with its id, or its id before a #.
+
+    Where traces were not sent, the id of a pair tells its prompt by itself.
+    """
     of_prompt = digest(row["prompt"])
     names = (row["id"], row["id"].rpartition("#")[0])
-    name = next((n for n in names if n in origins and origins[n].digest == of_prompt), names[0])
+    name = next((n for n in names if n in origins and origins[n].digest == of_prompt), None)
+    name = name or names[dataset == "preferences"] or names[0]
     origin = origins.get(name, Origin(None, None, of_prompt))
     texts = [m["content"] for key in ("prompt", *ANSWERS[dataset]) for m in row[key] or ()]
     kinds = Counter(span.kind for text in texts for span in personal_spans(text))
