@@ -23,7 +23,7 @@ def helpfulness(results: Results) -> dict[str, Measure]:
     if judged and results.judge is not None:
         about = {"judge": results.judge.name, "judge_checked": results.judge.accuracy is not None}
     elif raw.unscored and results.judge is None:
-        note = f"{raw.n:,} are told by a program; of {raw.unscored:,} {NAME_A_JUDGE}"
+        note = f"{raw.n:,} of {len(chosen):,} are told by a program; {NAME_A_JUDGE}"
         raw = Measure(unscored=len(chosen), note=note)
         return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
     raw = raw.model_copy(update=about)

@@ -11,7 +11,7 @@ from cai.evaluate.records import Preference, Scored
 from cai.evaluate.tasks import Task
 
 Score = Callable[[Task, Scored], float | None]
-NAME_A_JUDGE = "a judge has to say it: --judge NAME"
+NAME_A_JUDGE = "of the others a judge has to say it: --judge NAME"
 
 
 class Judge(NamedTuple):
