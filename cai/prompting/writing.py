@@ -24,7 +24,7 @@ from cai.records import Kind, Message, Sampling
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
-_FIRST, _LARGEST = (16, 16, 32, 64), 128  # slots of a block
+_FIRST, _LARGEST = (8, 8, 16, 16, 32, 32, 64), 128  # slots of a block
 
 
 class Draft(NamedTuple):
