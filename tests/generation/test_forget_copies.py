@@ -14,6 +14,7 @@ import pytest
 import cai
 from cai.cli.export import FORMATS
 from cai.errors import CaiError
+from cai.generation.forget.copies import write_exports_anew
 from cai.generation.forget.erasure import Erasure
 from cai.generation.forget.job import forget, plan_forgetting
 from cai.generation.forget.plan import Wanted
@@ -165,6 +166,17 @@ def test_a_split_of_which_nothing_is_left_is_gone(
     files = {path.name for path in Path("data").rglob("*.parquet")}
     assert files == {f"{splits[other]}.parquet"}
     assert holding(Path("data")) == set()
+
+
+def test_an_export_that_lost_its_record_after_the_plan_is_told(go: Callable[..., cai.Run]) -> None:
+    go()
+    for name in ("emptied", "changed"):
+        export_run("run", "trl", name)
+        Path(name, ".export.json").unlink()
+    shutil.rmtree("emptied")  # as one of which nothing is left, when a process is killed
+    (copy,) = write_exports_anew(Path("run"), ["emptied", "changed"])
+    assert copy.path == "changed"
+    assert "no .export.json" in copy.why
 
 
 def test_a_dry_run_is_no_run(go: Callable[..., cai.Run]) -> None:
