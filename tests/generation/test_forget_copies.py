@@ -67,7 +67,10 @@ def test_exports_are_found_wherever_they_were_written(
     notes = [json.loads(line) for line in Path("run/exports.jsonl").read_text().splitlines()]
     assert [note["folder"] for note in notes] == ["inside", str(far), "../beside"]
     Path("run/exports.jsonl").write_text(json.dumps(notes[1]) + "\n")  # the others tell it alone
-    assert set(plan_forgetting(Path("run"), Wanted(id="q7")).exports) == set(map(str, folders))
+    dry_run("run", Choice("me/data"), far.parent / "look")
+    plan = plan_forgetting(Path("run"), Wanted(id="q7"))
+    assert set(plan.exports) == set(map(str, folders))
+    assert [copy.path for copy in plan.holders.copies] == [str(far.parent / "look")]
     assert holding(far)
     forgotten()
     for folder in folders:

@@ -160,6 +160,7 @@ def test_measures_and_page_are_of_the_rows_that_are_sent(hub: StandInHub, run: P
     (run / "quality.json").unlink()
     push(run, choice, report=page)
     assert "quality.json" not in names(hub)
+    assert "Measure it: cai quality run." in content(hub, "report.html")
     assert push(run, choice, report=page).sent == ()
 
 
