@@ -44,6 +44,18 @@ def test_forget_asks_shows_and_does(run: str) -> None:
     assert "no prompt is like that" in said
 
 
+def test_forget_keeps_what_is_known_of_the_judge(run: str) -> None:
+    check = ("check", "judge", "--judge", "scripted:", "--constitution", "default.yaml")
+    assert call(*check, "--limit", "20")[0] == 0
+    assert call("quality", run)[0] in (0, 1)
+    before = json.loads(Path(run, "quality.json").read_text())
+    assert before["judge_check"]["scored"] == 20
+    assert call("forget", run, "--id", "q3", "--yes")[0] == 0
+    after = json.loads(Path(run, "quality.json").read_text())
+    assert after["judge_check"] == before["judge_check"]
+    assert after["rows"]["sft"] == before["rows"]["sft"] - 1
+
+
 def test_forget_wants_one_thing(run: str) -> None:
     assert "Give one of --id, --source and --match" in call("forget", run, "--yes")[1]
     assert "not a run folder" in call("forget", "nowhere", "--id", "a", "--yes")[1]

@@ -14,6 +14,7 @@ import pytest
 import cai
 from cai.cli.export import FORMATS
 from cai.errors import CaiError
+from cai.generation.forget.copies import write_exports_anew
 from cai.generation.forget.erasure import Erasure
 from cai.generation.forget.job import forget, plan_forgetting
 from cai.generation.forget.plan import Wanted
@@ -66,7 +67,10 @@ def test_exports_are_found_wherever_they_were_written(
     notes = [json.loads(line) for line in Path("run/exports.jsonl").read_text().splitlines()]
     assert [note["folder"] for note in notes] == ["inside", str(far), "../beside"]
     Path("run/exports.jsonl").write_text(json.dumps(notes[1]) + "\n")  # the others tell it alone
-    assert set(plan_forgetting(Path("run"), Wanted(id="q7")).exports) == set(map(str, folders))
+    dry_run("run", Choice("me/data"), far.parent / "look")
+    plan = plan_forgetting(Path("run"), Wanted(id="q7"))
+    assert set(plan.exports) == set(map(str, folders))
+    assert [copy.path for copy in plan.holders.copies] == [str(far.parent / "look")]
     assert holding(far)
     forgotten()
     for folder in folders:
@@ -165,6 +169,17 @@ def test_a_split_of_which_nothing_is_left_is_gone(
     files = {path.name for path in Path("data").rglob("*.parquet")}
     assert files == {f"{splits[other]}.parquet"}
     assert holding(Path("data")) == set()
+
+
+def test_an_export_that_lost_its_record_after_the_plan_is_told(go: Callable[..., cai.Run]) -> None:
+    go()
+    for name in ("emptied", "changed"):
+        export_run("run", "trl", name)
+        Path(name, ".export.json").unlink()
+    shutil.rmtree("emptied")  # as one of which nothing is left, when a process is killed
+    (copy,) = write_exports_anew(Path("run"), ["emptied", "changed"])
+    assert copy.path == "changed"
+    assert "no .export.json" in copy.why
 
 
 def test_a_dry_run_is_no_run(go: Callable[..., cai.Run]) -> None:

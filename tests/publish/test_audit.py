@@ -181,7 +181,8 @@ def test_all_data_of_a_training_is_followed(run: Path) -> None:
     run_2 = Path("copies/run")
     shutil.copytree(run, run_2)
     record = json.loads((model / "training.json").read_text())
-    names = ["more.jsonl", str(run_2), "/home/me/gone.jsonl"]
+    Path("old.jsonl").write_text("{}\n")  # of which the training kept no digest
+    names = ["more.jsonl", str(run_2), "/home/me/gone.jsonl", "old.jsonl"]
     record["settings"]["mix"] = [f"{name}=0.5" for name in names]
     record["data"]["sources"] += [
         {"origin": name, "read": 5, "kept": number, "cut": 0, "dropped": {}}
@@ -197,6 +198,7 @@ def test_all_data_of_a_training_is_followed(run: Path) -> None:
     parts = {part["name"]: part for part in document["parts"]}
     assert [(name, part["kind"]) for name, part in parts.items()] == [
         *(("m1", "model"), ("run", "run"), ("more.jsonl", "file"), ("run-2", "run")),
+        ("old.jsonl", "file"),
     ]
     assert [
         (s["name"], s["here"], s["same"], s["kept"]) for s in parts["m1"]["data"]["sources"]
@@ -205,12 +207,14 @@ def test_all_data_of_a_training_is_followed(run: Path) -> None:
         ("more.jsonl", True, True, 1),
         ("run-2", True, False, 2),
         ("gone.jsonl", False, None, 3),
+        ("old.jsonl", True, None, 4),
     ]
     assert {line["run"] for line in lines(Path("audit"))} == {"run", "run-2"}
     content = {section["number"]: section for section in document["training_content"]}
     assert content["2.6"]["known"] == [
         "1 rows of more.jsonl were trained on.",
         "3 rows of gone.jsonl were trained on.",
+        "4 rows of old.jsonl were trained on.",
     ]
     bill = json.loads(Path("audit/bom.json").read_text())
     validator().validate(bill)

@@ -136,6 +136,8 @@ def page(folder: Path, out: Path) -> Path:
 
 def test_measures_and_page_are_of_the_rows_that_are_sent(hub: StandInHub, run: Path) -> None:
     prompt = "c2b4eb703a59f9d6"
+    measured = json.loads((run / "quality.json").read_text())
+    (run / "quality.json").write_text(json.dumps({**measured, "judge_check": {"scored": 20}}))
     push(run, Choice(REPO, include=("traces",)), report=page)
     whole = {name: content(hub, name) for name in ("quality.json", "report.html", "manifest.json")}
     choice = Choice(REPO, include=("traces",), without=(prompt,))
@@ -145,6 +147,7 @@ def test_measures_and_page_are_of_the_rows_that_are_sent(hub: StandInHub, run: P
     assert quality["boilerplate_share"]["n"] == 8
     assert json.loads(whole["quality.json"])["boilerplate_share"]["n"] == 9
     assert quality["data"] == "run"
+    assert quality["judge_check"] == {"scored": 20}  # of the judge, whatever the rows
     manifests = json.loads(whole["manifest.json"]), json.loads(content(hub, "manifest.json"))
     rows = [manifest["prompts"]["rows"] for manifest in manifests]
     assert rows[1] == rows[0] - 1
@@ -157,6 +160,7 @@ def test_measures_and_page_are_of_the_rows_that_are_sent(hub: StandInHub, run: P
     (run / "quality.json").unlink()
     push(run, choice, report=page)
     assert "quality.json" not in names(hub)
+    assert "Measure it: cai quality run." in content(hub, "report.html")
     assert push(run, choice, report=page).sent == ()
 
 

@@ -175,15 +175,15 @@ def _data(model: Path, record: Mapping[str, Any], sources: Sources) -> Iterator[
     """Each source of a training: under which name it is audited, what was read and kept of it.
 
     `same` is whether it still has the files that were trained on; None where that cannot be told:
-    of a dataset of the Hub the training has a digest of its rows, not of its files.
+    the training has no digest of them, or, of a dataset of the Hub, one of its rows.
     """
     names, counts = data_names(record), [*record["data"].get("sources", ())]
     for number, name in enumerate(names):
         part = sources.data_of(model, name)
         trained = _digests(name, record["data"].get("files", {}), alone=len(names) == 1)
         same: bool | None = None
-        if part is not None and not name.startswith(HUB):
-            same = bool(trained) and trained <= set(files_of(sources.parts[part].path).values())
+        if part is not None and trained and not name.startswith(HUB):
+            same = trained <= set(files_of(sources.parts[part].path).values())
         own = counts[number] if number < len(counts) else {}
         yield {
             "name": part or without_folders(name),
