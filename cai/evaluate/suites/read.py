@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,15 @@ def _check(value: Any, where: str) -> Check | None:
     if value in (None, ""):
         return None
     try:
-        return Check.model_validate(value)
+        given = json.loads(value) if isinstance(value, str) else value  # a cell
+    except ValueError:
+        raise InputError(f"{where}: check", "not JSON", 'As in {"max_words": 40}.') from None
+    if isinstance(given, dict):  # a column of Parquet has all keys that any row has
+        given = {key: rule for key, rule in given.items() if rule is not None}
+    if given == {}:
+        return None
+    try:
+        return Check.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

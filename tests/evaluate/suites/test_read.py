@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cai.constitution.records import Check
@@ -191,6 +193,29 @@ def test_an_id_for_two_prompts_is_an_error_and_a_prompt_twice_is_told() -> None:
 def test_a_spreadsheet_with_a_mark_at_its_start() -> None:
     assert len(table("own.csv", [{"prompt": "Oné?", "label": "safe"}], "utf-8-sig").items) == 1
     assert len(table("own2.csv", [{"prompt": "Oné?", "label": "safe"}], "utf-16").items) == 1
+
+
+def test_rules_in_columns_of_tables() -> None:
+    """In Parquet every row has all keys; in CSV a cell holds JSON."""
+    schema = pa.schema(
+        [
+            ("prompt", pa.string()),
+            ("score", pa.string()),
+            ("check", pa.struct([("max_words", pa.int64()), ("forbid", pa.list_(pa.string()))])),
+        ]
+    )
+    rows = [
+        {"prompt": "One?", "score": "helpful", "check": {"max_words": 5}},
+        {"prompt": "Two?", "score": "helpful", "check": None},
+        {"prompt": "Three?", "score": "helpful", "check": {}},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), "own.parquet")
+    (suite,) = read_suites("own.parquet")
+    assert [i.check for i in suite.items] == [Check(max_words=5), None, None]
+    cells = [{"prompt": "One?", "score": "helpful", "check": '{"max_words": 5}'}]
+    assert table("cells.csv", cells).items[0].check == Check(max_words=5)
+    with pytest.raises(CaiError, match="check: not JSON"):
+        table("odd.csv", [{**cells[0], "check": "max_words"}])
 
 
 def test_huge_texts_and_odd_ones() -> None:
