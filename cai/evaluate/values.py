@@ -85,6 +85,11 @@ def incoherent(scored: Scored) -> float | None:
     return None if scored.coherent is None else float(not scored.coherent)
 
 
+def of_text(scored: Scored, seen: bool) -> float | None:
+    """Whether something was seen in a text; a recorded label alone has none."""
+    return None if scored.answer.text is None else float(seen)
+
+
 def keeps(scored: Scored, principle_id: str) -> float | None:
     """Whether an answer keeps a principle; what is no text keeps none."""
     if principle_id in scored.rules:

@@ -56,7 +56,7 @@ class Writing:
         progress: Progress,
     ) -> None:
         self._principles, self._words, self._sampling = principles, words, sampling
-        self._language, self._progress = language, progress
+        self._language, self._progress, self._count = language, progress, 0
         self._avoided, self._near = Nearness(avoid), Nearness()
         self.situations = Situations(words, sampling)
         self.outcome = Outcome()
@@ -64,6 +64,7 @@ class Writing:
     async def write(self, count: int, row: RowCalls) -> list[Written]:
         """So many prompts, or as many as there are."""
         written: list[Written] = []
+        self._count = count
         for size in chain(_FIRST, repeat(_LARGEST)):
             if len(written) >= count:
                 break
@@ -160,7 +161,8 @@ class Writing:
             return "near-duplicate"
         self._near.add(one.text)
         self.outcome.accepted[slot.principle.id, kind] += 1
-        self._progress.advance()
+        if self.outcome.accepted.total() <= self._count:  # the others are of the block alone
+            self._progress.advance()
         return one
 
     def _read(self, slot: Slot, draft: Draft) -> tuple[Message, ...] | Reason:

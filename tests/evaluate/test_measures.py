@@ -193,3 +193,27 @@ def test_a_win_rate_without_the_errors_of_its_judge() -> None:
     assert corrected is not None
     assert corrected.value == pytest.approx(0.8, abs=0.01)
     assert corrected.low < 0.8 < corrected.high
+
+
+def test_twins_of_two_suites_that_name_their_pairs_alike_are_two_pairs() -> None:
+    """And those of two files of one suite are one."""
+    one, other = examples.suite(3), examples.suite(3).model_copy(update={"name": "other"})
+    asked = tasks_of([one, other])
+    gap = measures_of(Results(asked, [[scored("comply")]] * 18, None, {}, CONSTITUTION))["twin_gap"]
+    assert gap.n == 6
+    sides = []
+    for label in ("safe", "unsafe"):
+        items = tuple(i for i in one.items if i.label == label)
+        sides.append(one.model_copy(update={"name": label, "items": items}))
+    asked = tasks_of(sides)
+    side = [[scored("refuse" if task.suite == "unsafe" else "comply")] for task in asked]
+    gap = measures_of(Results(asked, side, None, {}, CONSTITUTION))["twin_gap"]
+    assert (gap.n, gap.value) == (3, 1)
+
+
+def test_a_label_without_a_text_says_nothing_of_the_text() -> None:
+    labelled = Scored(answer=Answer(text=None, reply="comply"), reply="comply", coherent=True)
+    found = measures_of(Results(tasks(2), [[labelled]] * 6, None, {}, CONSTITUTION))
+    assert found["to_judge"].value is None
+    assert found["constant_answers"].value is None
+    assert found["over_refusal_full"].value == 0
