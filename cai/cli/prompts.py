@@ -16,10 +16,11 @@ from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
     from cai.prompting.check import PromptCheck
-    from cai.prompting.write import Request, Result
+    from cai.prompting.request import Request
+    from cai.prompting.write import Result
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-ASKED = ("constitution", "model", "templates", "policy_temperature", "policy_max_tokens")
+ASKED = ("constitution", "model", "critic", "templates", "policy_temperature", "policy_max_tokens")
 
 Count = Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in the file.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="The file, `.jsonl`.")]
@@ -41,6 +42,14 @@ Avoid = Annotated[
         help="Prompts that none may be near to, beside the shipped suites; may be repeated.",
     ),
 ]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Verify the kinds by this model's answers: three to each red-team and borderline "
+        "prompt, assessed by the critic.",
+    ),
+]
 Price = Annotated[
     str | None,
     typer.Option(metavar="PRICE", help="`IN,OUT` per million tokens, for --dry-run."),
@@ -60,6 +69,7 @@ def write(
     language: Language = None,
     manner: From = None,
     avoid: Avoid = None,
+    probe: Probe = None,
     price: Price = None,
     dry_run: DryRun = False,
     config: Config = None,
@@ -73,7 +83,8 @@ def write(
     drawn again, and counted. The same command again goes on; with a greater --count the lines that
     are there stay.
     """
-    from cai.prompting.write import request_of, write_prompts
+    from cai.prompting.request import request_of
+    from cai.prompting.write import write_prompts
     from cai.runtime.progress import Shown
 
     settings = resolve({"policy_temperature": 1.0, **given}, config, tuple(set_ or ()))
@@ -90,7 +101,7 @@ def write(
         _print_estimate(request, price)
         return
     with closing(Shown(stderr)) as progress:
-        result = write_prompts(request, progress=progress, retry_failed=retry_failed)
+        result = write_prompts(request, progress=progress, retry_failed=retry_failed, probe=probe)
     if as_json:
         typer.echo(json.dumps(_summary(result), indent=2, ensure_ascii=False))
     else:
@@ -127,7 +138,16 @@ def _summary(result: Result) -> dict[str, Any]:
         "mended": dict(outcome.mended.most_common()),
         "saturated": dict(outcome.saturated.most_common()),
         "left": outcome.left,
+        **_verification(result),
     }
+
+
+def _verification(result: Result) -> dict[str, Any]:
+    found = result.verified
+    if found is None:
+        return {}
+    counts = {"easy": len(found.easy), "harmful": len(found.harmful)}
+    return {"verified": {"prompts": found.verified, **counts, "told": found.told}}
 
 
 def _print(result: Result) -> None:
@@ -151,6 +171,12 @@ def _print(result: Result) -> None:
             console.print(plain(f"{words}: {listed}"), soft_wrap=True)
     for name, why in outcome.left.items():
         console.print(plain(f"{name}: no more prompts, as {why}", "yellow"), soft_wrap=True)
+    if (verified := result.verified) is not None:
+        words = f"verified: {verified.verified:,} prompts; {len(verified.easy):,} are easy"
+        words += f", {len(verified.harmful):,} borderline ones are harmful and left out"
+        console.print(plain(words), soft_wrap=True)
+        if verified.told:
+            console.print(plain(verified.told, "yellow"), soft_wrap=True)
     done, count = len(result.written), result.request.count
     if done < count:
         words = f"{done:,} of {count:,} prompts: the writer has no others"

@@ -15,7 +15,7 @@ from cai.evaluate.suites.read import ALL, read_suites
 from cai.personal import personal_spans
 from cai.prompting.nearness import NEAR
 from cai.prompting.records import KINDS
-from cai.prompting.write import said
+from cai.prompting.request import said
 from cai.prompts import Intake
 from cai.quality.diversity import languages
 from cai.quality.duplicates import duplicates_between, earlier_duplicates

@@ -4,65 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cai.config import Settings, settings_of
-from cai.constitution.language import languages
-from cai.constitution.load import load as load_constitution
+from cai.config import Settings
 from cai.constitution.records import Constitution, Principle
 from cai.engines.base import Engine
 from cai.engines.naming import display_name
 from cai.engines.server.abilities import Trial
 from cai.errors import CaiError
-from cai.evaluate.suites.read import ALL, read_suites
-from cai.files import find_constitution, replacing
+from cai.files import replacing
 from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
+from cai.prompting.request import Request
 from cai.prompting.situations import BATCH
+from cai.prompting.verify import EASY, Verified, verify
 from cai.prompting.words import Words
 from cai.prompting.writing import Writing
-from cai.prompts import Intake
-from cai.records import Prompt, digest, messages_as_data
+from cai.records import digest, messages_as_data
 from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import RowCalls
 from cai.runtime.progress import Progress, Quiet
 from cai.runtime.servers import Server
 from cai.runtime.small_jobs import call_all
 
-CALLS = ".calls"  # the folder of the calls is the file's name and this
 _CHARACTERS = 4  # of a token, about
 _ANSWER = 60  # tokens of a prompt, about
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be written.
-
-    Attributes:
-        settings: The writer and how it draws; the constitution.
-        constitution: Whose principles.
-        count: Prompts in the file.
-        out: The file.
-        domain: Where the assistant works.
-        language: Of the prompts, ISO 639.
-        manner: Prompts of other people.
-        avoid: Texts that no prompt may be near to, with the shipped suites.
-    """
-
-    settings: Settings
-    constitution: Constitution
-    count: int
-    out: Path
-    domain: str | None
-    language: str | None
-    manner: tuple[str, ...]
-    avoid: tuple[str, ...]
-
-    @property
-    def calls(self) -> Path:
-        return self.out.with_name(f"{self.out.name}{CALLS}")
 
 
 class Result(NamedTuple):
@@ -72,6 +38,7 @@ class Result(NamedTuple):
     outcome: Outcome
     request: Request
     writer: str
+    verified: Verified | None = None
 
     @property
     def by_principle(self) -> list[tuple[str, list[int]]]:
@@ -89,83 +56,54 @@ class Estimate(NamedTuple):
     written: tuple[int, int]
 
 
-def request_of(
-    settings: Settings | Mapping[str, Any] | None,
-    *,
-    count: int,
-    out: str | Path,
-    domain: str | None = None,
-    language: str | None = None,
-    manner: str | None = None,
-    avoid: Sequence[str] = (),
-    **given: Any,
-) -> Request:
-    """What is to be written, checked.
-
-    Args:
-        settings: `Settings` or their values.
-        count: Prompts in the file.
-        out: The file, `.jsonl`.
-        domain: Where the assistant works, in a few words.
-        language: ISO 639.
-        manner: A source of prompts, in whose manner these are written.
-        avoid: Sources of prompts that none may be near to.
-        **given: Single settings.
-
-    Raises:
-        CaiError: No such constitution, language or file.
-    """
-    asked = settings_of(settings, given)
-    if language is not None and language not in languages():
-        known = ", ".join(languages())
-        raise CaiError(f"--language {language}: no such code", f"Known: {known}.")
-    if not str(out).endswith(".jsonl"):
-        raise CaiError(f"{out}: not a .jsonl file", "Let the name of the file end in .jsonl.")
-    suites = [i.prompt for suite in read_suites(ALL) for i in suite.items]
-    return Request(
-        settings=asked,
-        constitution=load_constitution(find_constitution(asked.constitution)),
-        count=count,
-        out=Path(out),
-        domain=domain,
-        language=language,
-        manner=tuple(texts_of(manner)) if manner else (),
-        avoid=(*(said(p) for p in suites), *(text for name in avoid for text in texts_of(name))),
-    )
-
-
-def texts_of(source: str) -> list[str]:
-    """What users say in the prompts of a source."""
-    return [said(prompt) for prompt in Intake(source) if isinstance(prompt, Prompt)]
-
-
-def said(prompt: Prompt) -> str:
-    """All that the user says in a prompt."""
-    return "\n".join(m.content for m in prompt.messages if m.role == "user")
-
-
 def write_prompts(
     request: Request,
     *,
     progress: Progress | None = None,
     retry_failed: bool = False,
-    engine: Engine | None = None,
+    probe: str | None = None,
+    engines: Mapping[str, Engine] | None = None,
 ) -> Result:
     """Write the prompts, or go on with the file that is there.
 
     The calls are kept beside the file; the same request again makes none, and a larger count only
     those that are new. The lines that stand in the file stay.
 
+    Args:
+        request: What is to be written.
+        progress: Shows how far it is.
+        retry_failed: Ask again what failed.
+        probe: A model by whose answers the kinds are verified.
+        engines: Models that are there already, by `writer`, `probe` and `critic`.
+
     Raises:
         CaiError: Nothing came, the file holds other lines, or the writer does not answer.
     """
+    progress, engines = progress or Quiet(), engines or {}
     settings = on_its_day(request.settings, request.calls)
-    writer = make_engines(settings, engine)["policy"]
+    writer = make_engines(settings, engines.get("writer"))["policy"]
+    result = _written(request, settings, writer, progress, retry_failed=retry_failed)
+    if probe is not None:
+        found = verify(
+            result.written,
+            request,
+            probe,
+            progress=progress,
+            retry_failed=retry_failed,
+            engines=engines,
+        )
+        result = result._replace(verified=found)
+    _write(result)
+    return result
+
+
+def _written(
+    request: Request, settings: Settings, writer: Engine, progress: Progress, *, retry_failed: bool
+) -> Result:
     sampling = settings.sampling("policy")
     if isinstance(writer, Server):
         writer.trial = Trial((sampling,), ())
     words = Words(settings, request.domain, request.language, request.manner)
-    progress = progress or Quiet()
     jobs: list[Writing] = []
 
     async def whole(_: None, row: RowCalls) -> list[Written]:
@@ -194,7 +132,6 @@ def write_prompts(
         left = "; ".join(f"{name}: {why}" for name, why in result.outcome.left.items())
         hint = "Try another writer (--model), or look at its calls."
         raise CaiError(f"no prompt came of it ({reasons or left})", hint)
-    _write(result)
     return result
 
 
@@ -229,14 +166,18 @@ def _name(settings: Settings, writer: Engine) -> str:
 
 def rows_of(result: Result) -> Iterator[dict[str, Any]]:
     """The lines of the file."""
-    name = result.request.constitution.name
-    for one in result.written:
+    name, verified = result.request.constitution.name, result.verified
+    for n, one in enumerate(result.written):
         slot = one.slot
+        if verified is not None and n in verified.harmful:
+            continue
+        easy = [EASY] if verified is not None and n in verified.easy else []
+        topics = slot.principle.tags or (slot.principle.id,)
         yield {
             "id": f"{name}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
             **_messages(one),
             "kind": one.kind,
-            "tags": [*(slot.principle.tags or (slot.principle.id,)), *map(_style, one.style)],
+            "tags": [*topics, *map(_style, one.style), *easy],
             "group": f"{name}/{slot.principle.id}/{slot.place}",
             "source": f"written by {result.writer}",
             "principle": slot.principle.id,
@@ -292,6 +233,3 @@ def estimate(request: Request) -> Estimate:
         (calls[0] * read, calls[1] * read),
         (calls[0] * _ANSWER, calls[1] * _ANSWER),
     )
-
-
-__all__ = ["KINDS", "Request", "Result", "estimate", "request_of", "rows_of", "write_prompts"]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-import cai.prompting.write as write
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.evaluate.suites.read import read_suites
 from cai.prompting.check import check_prompts
 from cai.prompting.filters import problem
+from cai.prompting.request import CALLS, request_of
 from cai.prompting.words import own_words
-from cai.prompting.write import Result, estimate, request_of, write_prompts
+from cai.prompting.write import Result, estimate, write_prompts
 from cai.prompts import Intake
 from cai.quality.duplicates import earlier_duplicates
 from cai.quality.shingles import shingles
@@ -47,7 +47,7 @@ def constitution() -> None:
 
 def written(count: int, engine: Any = None, out: str = "p.jsonl", **given: Any) -> Result:
     request = request_of({"constitution": "shop.yaml"}, count=count, out=out, **given)
-    return write_prompts(request, engine=engine or writers.writer())
+    return write_prompts(request, engines={"writer": engine or writers.writer()})
 
 
 def lines(path: str = "p.jsonl") -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ def test_the_same_again_is_the_same_file_without_a_call_and_more_keeps_the_lines
 def _calls(out: str) -> list[bytes]:
     import sqlite3
 
-    with sqlite3.connect(f"{out}{write.CALLS}/calls.sqlite") as db:
+    with sqlite3.connect(f"{out}{CALLS}/calls.sqlite") as db:
         return [key for (key,) in db.execute("SELECT key FROM calls")]
 
 
@@ -246,7 +246,7 @@ def _said(row: dict[str, Any]) -> list[str]:
 def test_what_it_takes_is_told_before() -> None:
     request = request_of({"constitution": "shop.yaml"}, count=90, out="p.jsonl")
     found = estimate(request)
-    result = write_prompts(request, engine=writers.writer())
+    result = write_prompts(request, engines={"writer": writers.writer()})
     made = len(_calls("p.jsonl"))
     assert len(result.written) == 90
     assert found.calls[0] <= made * 1.2

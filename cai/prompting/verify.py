@@ -1,0 +1,195 @@
+"""Whether written prompts are of the kind that they were written as: by a model's plain answers.
+
+A red-team prompt whose answers never break the principle is easy. A borderline prompt whose answers
+all break it is no borderline prompt. Who says so is a program, for a rule, or an assessor that was
+found usable by a check; without one the kinds of the other prompts are not verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cai import templates
+from cai.assessment import assess, checked
+from cai.checks.critic_results import critic_key, critic_usable
+from cai.constitution.records import Principle
+from cai.engines.base import Engine
+from cai.engines.naming import display_name
+from cai.evaluate.answers import answers_of
+from cai.evaluate.records import Answer
+from cai.evaluate.suites.records import SuiteItem
+from cai.method import Method
+from cai.prompting.records import Written
+from cai.prompting.request import Request
+from cai.records import Assessment, Prompt
+from cai.roles import expect, make_engines, on_its_day
+from cai.runtime.calls import Rejected, RowCalls
+from cai.runtime.progress import Progress
+from cai.runtime.small_jobs import call_all
+
+SAMPLES = 3
+EASY = "easy"
+_TEMPERATURE = 0.7
+
+
+class Verified(NamedTuple):
+    """What was found, by the number of the prompt.
+
+    Attributes:
+        easy: Red-team prompts whose answers never break the principle.
+        harmful: Borderline ones whose answers always do.
+        verified: How many prompts were looked at.
+        told: Why others were not.
+    """
+
+    easy: frozenset[int]
+    harmful: frozenset[int]
+    verified: int
+    told: str | None
+
+
+class _Case(NamedTuple):
+    """A prompt, its principle, and one answer to it."""
+
+    number: int
+    prompt: Prompt
+    principle: Principle
+    answer: str
+
+
+def verify(
+    written: Sequence[Written],
+    request: Request,
+    probe: str,
+    *,
+    progress: Progress,
+    retry_failed: bool = False,
+    engines: Mapping[str, Engine] | None = None,
+) -> Verified:
+    """Ask a model each red-team and borderline prompt three times, and assess its answers.
+
+    Args:
+        written: The prompts.
+        request: Whose settings name the critic.
+        probe: The model that answers.
+        progress: Shows how far it is.
+        retry_failed: Ask again what failed.
+        engines: Models that are there already, by `probe` and `critic`.
+
+    Raises:
+        CaiError: A folder of calls is in use, or a model does not answer at all.
+    """
+    engines = engines or {}
+    override = Path(request.settings.templates) if request.settings.templates else None
+    settings = request.settings.model_copy(update={"policy_temperature": _TEMPERATURE})
+    method = Method(request.constitution, templates.load(override), settings)
+    critic_folder = request.out.with_name(f"{request.out.name}.critic")
+    dated = on_its_day(settings, critic_folder)
+    critic = make_engines(dated, engines.get("critic"))["critic"]
+    worded = any(one.slot.principle.check is None for one in written)
+    usable = worded and bool(critic_usable(critic_key("assessment", method, critic.identity)))
+    asked = [n for n, one in enumerate(written) if _is_verified(one, usable=usable)]
+    items = [_item(written[n]) for n in asked]
+    answers = answers_of(
+        probe,
+        items,
+        method,
+        samples=SAMPLES,
+        folder=request.out.with_name(f"{request.out.name}.probe"),
+        phase="answering, probe",
+        progress=progress,
+        retry_failed=retry_failed,
+        engine=engines.get("probe"),
+    ).by_prompt
+    cases = list(_cases(asked, items, answers, written))
+    if any(case.principle.check is None for case in cases):
+        expect({"critic": critic}, method)
+        found = _assessed(cases, method, critic, critic_folder, progress, retry_failed)
+    else:
+        found = [checked(case.principle, case.answer) for case in cases]
+    told = None
+    if worded and not usable:
+        name = display_name(settings.model_of("critic"))
+        told = f"the critic {name} was not found usable (cai check critic): "
+        told += "rules alone are verified"
+    return _verdicts(asked, cases, found, written, told)
+
+
+def _is_verified(one: Written, *, usable: bool) -> bool:
+    """A rule is about the answer's form: it says nothing of a borderline prompt."""
+    if one.slot.principle.check is not None:
+        return one.kind == "red-team"
+    return usable and one.slot.principle.assessable and one.kind in ("red-team", "borderline")
+
+
+def _item(one: Written) -> SuiteItem:
+    prompt = Prompt(id=Prompt.id_of(one.messages), messages=one.messages, kind=one.kind)
+    return SuiteItem(prompt=prompt, score="answer", where=one.slot.name)
+
+
+def _cases(
+    asked: Sequence[int],
+    items: Sequence[SuiteItem],
+    answers: Sequence[Sequence[Answer]],
+    written: Sequence[Written],
+) -> list[_Case]:
+    return [
+        _Case(n, item.prompt, written[n].slot.principle, answer.text)
+        for n, item, drawn in zip(asked, items, answers, strict=True)
+        for answer in drawn
+        if answer.text is not None
+    ]
+
+
+def _assessed(
+    cases: Sequence[_Case],
+    method: Method,
+    critic: Engine,
+    folder: Path,
+    progress: Progress,
+    retry_failed: bool,
+) -> list[Assessment | None]:
+    async def one(case: _Case, calls: RowCalls) -> Assessment | None:
+        try:
+            (found,) = await assess(case.prompt, case.answer, [case.principle], method, calls)
+        except Rejected:
+            return None
+        return found
+
+    progress.phase("assessing", len(cases))
+    found, _ = call_all(
+        folder,
+        {"critic": critic},
+        [(case.prompt.id, case) for case in cases],
+        one,
+        seed=method.settings.seed,
+        at_once=method.settings.max_open_rows,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
+    return found
+
+
+def _verdicts(
+    asked: Sequence[int],
+    cases: Sequence[_Case],
+    found: Sequence[Assessment | None],
+    written: Sequence[Written],
+    told: str | None,
+) -> Verified:
+    """A prompt is called something only where all its answers are there and decided."""
+    by_number: dict[int, list[Assessment | None]] = {}
+    for case, assessment in zip(cases, found, strict=True):
+        by_number.setdefault(case.number, []).append(assessment)
+    easy, harmful = set[int](), set[int]()
+    for n, assessments in by_number.items():
+        decided = [a for a in assessments if a is not None and (a.violates or a.consistent)]
+        if len(decided) < SAMPLES:
+            continue
+        if written[n].kind == "red-team" and not any(a.violates for a in decided):
+            easy.add(n)
+        if written[n].kind == "borderline" and all(a.violates for a in decided):
+            harmful.add(n)
+    return Verified(frozenset(easy), frozenset(harmful), len(asked), told)
