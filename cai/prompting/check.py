@@ -79,7 +79,7 @@ class PromptCheck(Record):
         return [c.principle for c in self.principles if c.lacks]
 
 
-class _Read(NamedTuple):
+class Aimed(NamedTuple):
     """A prompt and the principle that it was written for, if the file says so."""
 
     prompt: Prompt
@@ -120,35 +120,36 @@ def check_prompts(source: str, constitution: Constitution) -> PromptCheck:
     )
 
 
-def _rows(source: str) -> Iterator[_Read | None]:
+def _rows(source: str) -> Iterator[Aimed | None]:
     """The prompts of a source; None for a row that is none."""
     for item in Intake(source, kind="unknown"):
         if not isinstance(item, Prompt):
             yield None
             continue
-        yield _Read(item, _written_for(item))
+        yield aimed(item)
 
 
-def _written_for(prompt: Prompt) -> str | None:
-    """The principle of a prompt of `cai prompts write`: its group says it."""
+def aimed(prompt: Prompt) -> Aimed:
+    """A prompt with the principle that `cai prompts write` wrote it for: its group says it."""
     parts = (prompt.group or "").split("/")
-    return parts[1] if len(parts) == 3 else None
+    return Aimed(prompt, parts[1] if len(parts) == 3 else None)
 
 
-def _coverage(principle: Principle, read: Sequence[_Read]) -> Coverage:
+def _coverage(principle: Principle, read: Sequence[Aimed]) -> Coverage:
     tags = set(principle.tags)
-    met = [row.prompt for row in read if _meets(principle, tags, row)]
+    met = [row.prompt for row in read if meets(principle, row)]
     kinds = Counter(prompt.kind for prompt in met)
     by = f"tags {', '.join(sorted(tags))}" if tags else "what it applies to"
     return Coverage(principle=principle.id, by=by, met=len(met), of_kind=dict(kinds))
 
 
-def _meets(principle: Principle, tags: set[str], row: _Read) -> bool:
+def meets(principle: Principle, row: Aimed) -> bool:
+    """Whether a prompt is one for a principle."""
     if row.principle is not None:
         return row.principle == principle.id
     if not principle.applies(row.prompt):
         return False
-    return not tags or bool(tags & set(row.prompt.tags))
+    return not principle.tags or bool(set(principle.tags) & set(row.prompt.tags))
 
 
 def _topics(prompt: Prompt) -> list[str]:

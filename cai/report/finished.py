@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -15,12 +15,14 @@ from cai.dataset.schema import Manifest, named
 from cai.records import JudgeFacts, digest
 from cai.report import principles
 from cai.report.content import EMPTY, Content
+from cai.report.coverage import Coverage, coverage_of
 from cai.report.facts import SURPRISE, facts
 from cai.report.figures import as_shown, in_order, measured, own_figures, verdict
 from cai.report.listed import Listing, gate_rows, write_rows
 from cai.report.pictures import pictures
 from cai.report.record import published, published_facts, whole
 from cai.report.rows import Item, items
+from cai.report.svg import Picture
 from cai.report.tally import Tally
 from cai.report.words import plural
 from cai.settings import read_config
@@ -41,6 +43,7 @@ class RunPage:
     bins: Sequence[Bin] = ()
     chains: bool = True
     state: str = ""
+    coverage: Coverage | None = None
 
     def content(self) -> Content:
         quality = measured(self.folder)
@@ -62,7 +65,7 @@ class RunPage:
                 "verdict": None if self.state else verdict(quality, self._named),
                 "figures": list(as_shown(first)),
                 "more_figures": list(as_shown(more)),
-                "pictures": list(pictures(self.tally, self.bins)),
+                "pictures": [*pictures(self.tally, self.bins), *self._covered()],
                 "principles": list(principles.table(self.tally)),
                 "principles_head": principles.HEAD,
                 "agreement": principles.agreement(self.tally),
@@ -73,6 +76,16 @@ class RunPage:
             }
 
         return Content(write, values, self._meta())
+
+    def _covered(self) -> Iterator[Picture]:
+        picture = self.coverage.picture() if self.coverage is not None else None
+        if picture is not None:
+            yield picture
+
+    def _count(self, item: Item) -> None:
+        self.tally.add(item)
+        if self.coverage is not None:
+            self.coverage.add(item.trace)
 
     @property
     def _named(self) -> Path:
@@ -99,7 +112,7 @@ class RunPage:
         sft = self.tally.sft
         if self.chains:
             return Listing(
-                self.items, lambda item: facts(item, sft=sft), whole, marks, 0, self.tally.add
+                self.items, lambda item: facts(item, sft=sft), whole, marks, 0, self._count
             )
         return Listing(
             self.items,
@@ -107,7 +120,7 @@ class RunPage:
             lambda item, marks: published(item, marks, sft=sft),
             marks,
             0,
-            self.tally.add,
+            self._count,
         )
 
 
@@ -135,6 +148,7 @@ def run_content(folder: Path, *, chains: bool = True) -> Content:
         settings,
         check.bins if (check := judge_check(folder)) is not None else (),
         chains,
+        coverage=coverage_of(folder),
     ).content()
 
 

@@ -17,6 +17,7 @@ import yaml
 import cai
 from cai.calibration import Bin
 from cai.errors import CaiError
+from cai.prompting.records import KINDS
 from cai.report.blocks import Sizes, drawn
 from cai.report.facts import facts
 from cai.report.page import write_report
@@ -323,3 +324,16 @@ def test_surprise_is_the_largest_of_three_numbers() -> None:
     assert facts(Item(row, "train", []), sft=True).surprise == pytest.approx(0.8)
     assert known.outcome == "in sft: revised"
     assert known.verdicts == ("change needed",)
+
+
+def test_what_the_prompts_cover_is_a_picture(tmp_path: Path) -> None:
+    """Of the seeds none is about tone, and all are read by a principle without tags."""
+    cai.generate(model="scripted", prompts="seeds", limit=60, out=tmp_path / "run", stages=("sft",))
+    page = write_report(tmp_path / "run").read_text()
+    traces = cai.Run.load(tmp_path / "run").traces
+    rows = [row for split in traces.values() for row in split]
+    assert "13 principles of 20 met by a prompt" in page
+    assert "Met by none: no-preaching" in page
+    by_kind = {kind: sum(row["prompt_kind"] == kind for row in rows) for kind in KINDS}
+    cells = "".join(f"<td><bdi>{by_kind[kind]}</bdi></td>" for kind in KINDS)
+    assert f'<th scope="row"><bdi>read-aloud</bdi></th>{cells}' in page
