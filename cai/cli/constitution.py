@@ -68,7 +68,7 @@ def new(
         str, typer.Argument(metavar="NAME", help="Of the constitution; the file is NAME.yaml.")
     ],
 ) -> None:
-    """Write a skeleton to change: one principle in words, one rule, two examples."""
+    """Write a commented skeleton to start from."""
     from cai.constitution.skeleton import skeleton
 
     out = Path(f"{name.removesuffix('.yaml')}.yaml")
