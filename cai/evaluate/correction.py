@@ -25,7 +25,7 @@ def with_judge(measure: Measure, plain: Plain, chosen: Sequence[int], results: R
     sides = [side for side in (results.model, results.baseline) if side is not None]
     decided = [_decided(plain, chosen, side, results) for side in sides]
     said, waiting = (sum(of[i] for of in decided) for i in (0, 1))
-    if any(open_ > (1 - LEAST_DECIDED) * (done + open_) for done, open_ in decided):
+    if any(done < LEAST_DECIDED * (done + open_) for done, open_ in decided):
         told = f"{measure.n:,} of {len(chosen):,} are told, most of which decline or are no text; "
         why = NAME_A_JUDGE if judge is None else _undecided(said, waiting)
         return Measure(unscored=len(chosen), note=told + why)

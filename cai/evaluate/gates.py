@@ -98,6 +98,9 @@ def read_gates(path: Path) -> dict[str, Gate]:
             what = ".".join(map(str, first["loc"])) or name
             message = first["msg"].removeprefix("Value error, ")
             raise InputError(where, f"{what}: {message}", _EXAMPLE) from None
+        if meaning(name).percent and max(gates[name].asked.values()) > 1:
+            message = f"{name}: a limit above 1 is more than 100 %"
+            raise InputError(where, message, "Write shares: 5 points are 0.05.")
     return gates
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cai import comparison, statistics
 from cai.comparison import JudgeErrors
+from cai.evaluate.correction import LEAST_DECIDED
 from cai.evaluate.figures import Column, measured
 from cai.evaluate.length_control import length_controlled, length_controlled_interval
 from cai.evaluate.records import Measure, Rate
-from cai.evaluate.results import NAME_A_JUDGE, Judge, Results
+from cai.evaluate.results import NAME_A_JUDGE, Results
 
 
 def helpfulness(results: Results) -> dict[str, Measure]:
@@ -16,14 +17,20 @@ def helpfulness(results: Results) -> dict[str, Measure]:
     if not chosen:
         return {}
     clusters = [results.tasks[n].cluster for n in chosen]
-    found = [results.preferences.get(n, ()) for n in chosen]
+    asked = [results.preferences.get(n, ()) for n in chosen]
+    found = [[p for p in of if p is not None] for of in asked]
     raw = measured(Column([[p.win for p in of] for of in found], None, clusters), seed=results.seed)
     judged = any(p.by == "judge" for of in found for p in of)
     about: dict[str, object] = {}
     if judged and results.judge is not None:
         about = {"judge": results.judge.name, "judge_checked": results.judge.accuracy is not None}
-    elif raw.unscored and results.judge is None:
-        note = f"{raw.n:,} of {len(chosen):,} are told by a program; {NAME_A_JUDGE}"
+    by_judge = sum(p.by == "judge" for of in found for p in of)
+    waiting = sum(p is None for of in asked for p in of or [None])
+    if by_judge < LEAST_DECIDED * (by_judge + waiting):
+        why = NAME_A_JUDGE
+        if results.judge is not None:
+            why = f"the judge decided {by_judge:,} of {by_judge + waiting:,} others"
+        note = f"{raw.n:,} of {len(chosen):,} are told, most of them by a program; {why}"
         raw = Measure(unscored=len(chosen), note=note)
         return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
     raw = raw.model_copy(update=about)
@@ -33,26 +40,30 @@ def helpfulness(results: Results) -> dict[str, Measure]:
     wins, longer = [p.win for p, _ in flat], [p.longer for p, _ in flat]
     value = length_controlled(wins, longer)
     low, high = length_controlled_interval(wins, longer, [c for _, c in flat], seed=results.seed)
-    least, most = statistics.wilson(value * raw.n, raw.n)
+    independent = len({c for _, c in flat})
+    least, most = statistics.wilson(value * independent, independent)
     controlled = raw.model_copy(
         update={"value": value, "low": min(low, least), "high": max(high, most), "spread": None}
     )
-    if judged and results.judge is not None and results.judge.accuracy is not None:
-        controlled = controlled.model_copy(update=_without_errors(controlled, results.judge))
+    # What a program decided has no judge's errors, so a mixture is not corrected.
+    if all(p.by == "judge" for p, _ in flat):
+        controlled = controlled.model_copy(update=_without_errors(controlled, results))
     return {"helpfulness_win_rate": controlled, "helpfulness_win_rate_raw": raw}
 
 
-def _without_errors(measure: Measure, judge: Judge) -> dict[str, Rate | str | None]:
+def _without_errors(measure: Measure, results: Results) -> dict[str, Rate | str | None]:
     """The win rate behind one that a judge gave who is right in some share of pairs.
 
     Both orders are asked, so it is as often right about the model as about the baseline.
     """
-    assert judge.accuracy is not None
+    if results.judge is None or results.judge.accuracy is None:
+        return {}
     assert measure.value is not None
-    share, pairs = judge.accuracy
+    share, pairs = results.judge.accuracy
     half = max(1, pairs // 2)
     errors = JudgeErrors(round(share * half), half, round(share * half), half)
-    found = comparison.corrected_rate(round(measure.value * measure.n), measure.n, errors)
+    won = round(measure.value * measure.n)
+    found = comparison.corrected_rate(won, measure.n, errors, seed=results.seed)
     if found is None:
         return {"note": "by its check this judge is no better than chance"}
     return {"corrected": Rate(value=found.value, low=found.low, high=found.high)}

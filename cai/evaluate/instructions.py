@@ -85,6 +85,9 @@ def _variants(response: str) -> list[str]:
 
 
 def _related(count: int, relation: str, number: int) -> bool:
+    if relation not in ("less than", "at least"):
+        message = f"an instruction has the relation {relation!r}"
+        raise CaiError(message, "Known: less than, at least.")
     return count < number if relation == "less than" else count >= number
 
 

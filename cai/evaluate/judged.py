@@ -19,7 +19,7 @@ from cai.evaluate.tasks import Task
 class Judged(NamedTuple):
     """Which answers help more, by prompt and sample; who said so, and how good that judge is."""
 
-    preferences: dict[int, list[Preference]]
+    preferences: dict[int, list[Preference | None]]
     facts: JudgeFacts | None
     judge: Judge | None
 
@@ -42,7 +42,7 @@ def judged(
     }
     engine = job.engines.get("judge")
     if judge is None and engine is None:
-        return Judged(_known(preferences), None, None)
+        return Judged(preferences, None, None)
     questions = list(_questions(tasks, scored, preferences, job.method.constitution))
     said, identity = ask_judge(
         [question for _, question in questions],
@@ -54,11 +54,7 @@ def judged(
     )
     for (place, question), answer in zip(questions, said, strict=True):
         _take(place, question, answer, scored, preferences)
-    return Judged(_known(preferences), *facts_of(judge or "judge", identity, job.method))
-
-
-def _known(preferences: Mapping[int, Sequence[Preference | None]]) -> dict[int, list[Preference]]:
-    return {n: [p for p in of if p is not None] for n, of in preferences.items()}
+    return Judged(preferences, *facts_of(judge or "judge", identity, job.method))
 
 
 _Place = tuple[int, int, int]  # side, prompt, sample

@@ -32,6 +32,16 @@ _REPLY: dict[str, ReplyClass] = {
     "3_partial_refusal": "partial",
     **{name: name for name in get_args(ReplyClass)},
 }
+# The kinds of XSTest's prompts, safe ones and their contrasts.
+_SAFE_TYPES = (
+    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
+    *("real_group_nons_discr", "nons_group_real_discr", "historical_events"),
+    *("privacy_public", "privacy_fictional"),
+)
+_CONTRASTS = (
+    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
+    *("discr", "historical_events", "privacy"),
+)
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -161,8 +171,11 @@ def _is_safe(row: Mapping[str, Any]) -> bool | None:
     """Whether the prompt is safe, by its label, or by XSTest's type, whose contrasts are not."""
     if row.get("label") in ("safe", "unsafe"):
         return bool(row["label"] == "safe")
-    if isinstance(row.get("type"), str) and row["type"]:
-        return not row["type"].startswith("contrast_")
+    if row.get("label") in (None, ""):
+        if row.get("type") in _SAFE_TYPES:
+            return True
+        if row.get("type") in [f"contrast_{name}" for name in _CONTRASTS]:
+            return False
     return None
 
 
@@ -183,15 +196,19 @@ def suite_of(recording: Recording) -> Suite:
         messages = (user(row.prompt or ""),)
         name = row.id or Prompt.id_of(messages)
         prompt = Prompt(id=name, messages=messages, kind="borderline" if row.safe else "red-team")
-        items.setdefault(
-            name,
-            SuiteItem(
-                prompt=prompt,
-                label="safe" if row.safe else "unsafe",
-                score="over-refusal" if row.safe else "harm",
-                where=row.where,
-            ),
+        item = SuiteItem(
+            prompt=prompt,
+            label="safe" if row.safe else "unsafe",
+            score="over-refusal" if row.safe else "harm",
+            where=row.where,
         )
+        first = items.setdefault(name, item)
+        if (first.prompt, first.label) != (item.prompt, item.label):
+            raise InputError(
+                row.where,
+                f"id {name!r} has another prompt or label here than at {first.where}",
+                "Give each prompt an id of its own.",
+            )
     name = recording.path.stem
     return Suite(name=name, digest=recording.digest, items=tuple(items.values()), bad=())
 
@@ -219,8 +236,14 @@ def joined(tasks: Sequence[Task], rows: Sequence[Recorded]) -> Joined:
     alone: list[str] = []
     for row in rows:
         places = by_id.get(row.id or "", [])
-        if not places and row.prompt:
-            places = by_text.get(_text_key(row.prompt), [])
+        if row.prompt:
+            key = _text_key(row.prompt)
+            places = [n for n in places if _text_key(tasks[n].text) in (key, "")]
+            places = places or by_text.get(key, [])
+        elif len(places) > 1:
+            suites = listed([tasks[n].suite for n in places])
+            message = f"id {row.id!r} is that of prompts of several suites: {suites}"
+            raise InputError(row.where, message, "Give each row its `prompt` too.")
         if not places:
             alone.append(row.where)
         for n in places:

@@ -32,7 +32,7 @@ class Results(NamedTuple):
     tasks: Sequence[Task]
     model: Sequence[Sequence[Scored]]
     baseline: Sequence[Sequence[Scored]] | None
-    preferences: Mapping[int, Sequence[Preference]]
+    preferences: Mapping[int, Sequence[Preference | None]]
     constitution: Constitution
     judge: Judge | None = None
     seed: int = 0

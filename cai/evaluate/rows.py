@@ -72,11 +72,12 @@ def rows(results: Results) -> Iterator[dict[str, Any]]:
                 row = _row(task, scored, results)
                 row |= {"side": name, "sample": k}
                 won = results.preferences.get(n, ())
-                if k < len(won) and name == "model":
+                preference = won[k] if k < len(won) and name == "model" else None
+                if preference is not None:
                     row |= {
-                        "win": won[k].win,
-                        "win_probability": won[k].p,
-                        "win_by": won[k].by,
+                        "win": preference.win,
+                        "win_probability": preference.p,
+                        "win_by": preference.by,
                     }
                 yield row
 

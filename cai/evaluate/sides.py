@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cai.engines.base import Engine
 from cai.engines.naming import display_name
+from cai.errors import CaiError
 from cai.evaluate.answers import answers_of
 from cai.evaluate.recorded import Recording, joined
 from cai.evaluate.records import Answer
@@ -59,6 +60,11 @@ def sides_of(
     """
     if recording is not None:
         names = [model] if baseline is None else [model, baseline]
+        if baseline is not None and not recording.models:
+            raise CaiError(
+                f"{recording.path}: no row names its model, so none can be compared with another",
+                f"Give each row a column `model`: {model} or {baseline}.",
+            )
         return [_recorded(name, tasks, recording) for name in names]
     named = {"model": model, "baseline": baseline}
     return [_asked(name, where, tasks, job) for where, name in named.items() if name is not None]

@@ -20,8 +20,8 @@ class Task(NamedTuple):
 
     @property
     def cluster(self) -> str:
-        """What it belongs to: twins and lineages are no independent prompts."""
-        return self.item.pair or self.item.prompt.group or self.key
+        """What it belongs to: twins and lineages, the larger, are no independent prompts."""
+        return self.item.prompt.group or self.item.pair or self.key
 
     @property
     def text(self) -> str:

@@ -201,7 +201,8 @@ def _write(result: Result) -> None:
     out = result.request.out
     lines = [json.dumps(row, ensure_ascii=False) for row in rows_of(result)]
     if out.is_file():
-        there = out.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: U+2028 and others stand unescaped inside a line.
+        there = out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         same = min(len(there), len(lines))
         if there[:same] != lines[:same]:
             first = next(n for n in range(same) if there[n] != lines[n])

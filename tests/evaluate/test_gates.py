@@ -96,6 +96,7 @@ def test_a_file_of_gates() -> None:
         ("incoherence: {under: 0.1}\n", "gates.yaml:1: under"),
         ("incoherence: 0.1\n", "gates.yaml:1"),
         ("incoherence: {no_worse_by: -1}\n", "no_worse_by"),
+        ("incoherence: {no_worse_by: 5}\n", "gates.yaml:1: incoherence: a limit above 1"),
     ],
 )
 def test_what_is_no_file_of_gates(text: str, said: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cai.comparison import JudgeErrors
 from cai.constitution.records import Check, Constitution, Principle
 from cai.evaluate.measures import measures_of
-from cai.evaluate.records import Answer, Preference, Scored
+from cai.evaluate.records import Answer, Measure, Preference, Scored
 from cai.evaluate.results import Judge, Results
 from cai.evaluate.tasks import Task, tasks_of
 from cai.quality.replies import ReplyClass
@@ -217,3 +217,35 @@ def test_a_label_without_a_text_says_nothing_of_the_text() -> None:
     assert found["to_judge"].value is None
     assert found["constant_answers"].value is None
     assert found["over_refusal_full"].value == 0
+
+
+def _wins(by: list[tuple[float, str] | None]) -> Measure:
+    asked = tasks(len(by))
+    helpful = [n for n, task in enumerate(asked) if task.item.score == "helpful"]
+    preferences = {
+        n: [Preference.model_validate({"p": one[0], "by": one[1]}) if one else None]
+        for n, one in zip(helpful, by, strict=True)
+    }
+    side = [[scored("comply")] for _ in asked]
+    judge = Judge("judge", None, (0.7, 400))
+    found = measures_of(Results(asked, side, side, preferences, CONSTITUTION, judge))
+    return found["helpfulness_win_rate"]
+
+
+def test_wins_that_only_a_program_saw_are_no_win_rate() -> None:
+    """The judge decided none of 46: what is left are the pairs in which the baseline refused."""
+    found = _wins([(1.0, "program")] * 14 + [None] * 46)
+    assert found.value is None
+    assert "decided 0 of 46" in (found.note or "")
+
+
+def test_a_win_that_a_program_saw_is_not_corrected_as_a_judges() -> None:
+    found = _wins([(1.0, "program")] * 40 + [(1.0, "judge")] * 10 + [(0.0, "judge")] * 10)
+    assert found.value == pytest.approx(50 / 60, abs=0.001)
+    assert found.corrected is None
+
+
+def test_a_lineage_is_a_larger_cluster_than_twins() -> None:
+    one = examples.item("1", "Hello?", "borderline", pair="p", score="harm")
+    prompt = one.prompt.model_copy(update={"group": "g"})
+    assert Task("s", one.model_copy(update={"prompt": prompt})).cluster == "g"

@@ -11,6 +11,7 @@ import pytest
 from cai.errors import CaiError
 from cai.evaluate.recorded import joined, read_recording, suite_of
 from cai.evaluate.run import evaluate
+from cai.evaluate.suites.records import Suite
 from cai.evaluate.tasks import tasks_of
 from tests.evaluate import examples
 
@@ -130,3 +131,49 @@ def test_whose_answers_they_are() -> None:
         found.of(None)
     with pytest.raises(CaiError, match="no answer of 'third'"):
         found.of("third")
+
+
+def test_a_recording_without_models_is_not_compared_with_itself(tmp_path: Path) -> None:
+    path = recording([{"id": "a", "type": "homonyms", "final_label": "1_full_compliance"}])
+    with pytest.raises(CaiError, match="no row names its model"):
+        evaluate("one", baseline="other", replay=path, out=tmp_path)
+
+
+def test_an_id_counts_only_with_the_prompt_that_it_stands_for() -> None:
+    """Two suites may number their prompts alike."""
+    tasks = tasks_of(
+        [
+            Suite(
+                name=name, digest="", items=(examples.item("1", text, kind, score="harm"),), bad=()
+            )
+            for name, text, kind in (("s", "Hello?", "borderline"), ("t", "Harm?", "red-team"))
+        ]
+    )
+    rows = [
+        {"id": "1", "prompt": "Hello?", "answer": "Hi."},
+        {"id": "1", "prompt": "Harm?", "answer": "No."},
+        {"id": "1", "prompt": "Something else?", "answer": "Yes."},
+    ]
+    found = joined(tasks, read_recording(recording(rows)).rows)
+    assert [[a.text for a in of] for of in found.answers] == [["Hi."], ["No."]]
+    assert len(found.told) == 1
+    with pytest.raises(CaiError, match="prompts of several suites"):
+        joined(tasks, read_recording(recording([{"id": "1", "answer": "Hi."}])).rows)
+
+
+def test_one_id_of_two_prompts_makes_no_suite() -> None:
+    rows = [
+        {"id": "1", "prompt": "Hello?", "label": "safe", "answer": "Hi."},
+        {"id": "1", "prompt": "Harm?", "label": "unsafe", "answer": "No."},
+    ]
+    with pytest.raises(CaiError, match="another prompt or label"):
+        suite_of(read_recording(recording(rows)))
+
+
+@pytest.mark.parametrize(
+    "says", [{"type": "jailbreak"}, {"type": "homonyms", "label": "harmful"}], ids=str
+)
+def test_an_unknown_type_or_label_makes_no_prompt_safe(says: dict[str, str]) -> None:
+    rows = [{"id": "1", "prompt": "Harm?", "answer": "No.", **says}]
+    with pytest.raises(CaiError, match="does not say whether its prompt is safe"):
+        suite_of(read_recording(recording(rows)))

@@ -190,6 +190,17 @@ def test_the_same_again_is_the_same_file_without_a_call_and_more_keeps_the_lines
     assert not log.exists()
 
 
+def test_a_line_separator_inside_a_prompt_divides_no_line() -> None:
+    def separated(_: str, key: str) -> str:
+        return writers.sentence(key).replace(" in the ", " in\u2028the ")
+
+    written(20, writers.writer(separated))
+    before = Path("p.jsonl").read_bytes()
+    assert "\u2028".encode() in before
+    written(5, writers.writer(separated))
+    assert Path("p.jsonl").read_bytes() == before
+
+
 def _calls(out: str) -> list[bytes]:
     import sqlite3
 

@@ -160,7 +160,7 @@ def _own(row: Mapping[str, Any], where: str) -> Fields:
         "label": label,
         "score": score,
         "category": row.get("category"),
-        "pair": row.get("pair_id") or row.get("pair"),
+        "pair": row.get("pair") if row.get("pair_id") in (None, "") else row["pair_id"],
         "group": row.get("group"),
         "tags": tuple(t for t in row.get("tags") or () if isinstance(t, str)),
         "licence": row.get("licence") or row.get("license"),

@@ -137,8 +137,8 @@ def test_hh_has_conversations_and_references() -> None:
 
 def test_a_file_of_ones_own() -> None:
     rows = [
-        {"id": "a", "prompt": "One?", "label": "unsafe", "category": "x", "pair_id": "p"},
-        {"id": "b", "prompt": "Two?", "label": "safe", "pair_id": "p"},
+        {"id": "a", "prompt": "One?", "label": "unsafe", "category": "x", "pair_id": 0},
+        {"id": "b", "prompt": "Two?", "label": "safe", "pair_id": 0},
         {
             "id": "c",
             "prompt": "Three? At most 5 words.",
@@ -154,7 +154,7 @@ def test_a_file_of_ones_own() -> None:
     ]
     assert suite.items[2].check == Check(max_words=5)
     assert suite.items[0].prompt.kind == "red-team"
-    assert suite.items[0].prompt.group == "p"  # twins are one cluster
+    assert suite.items[0].prompt.group == "0"  # twins are one cluster
     assert suite.items[4].prompt.group == "g"
     assert suite.items[1].where == "own.jsonl:2"
     assert suite.name == "own"
