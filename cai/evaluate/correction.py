@@ -34,9 +34,16 @@ def with_judge(measure: Measure, plain: Plain, chosen: Sequence[int], results: R
     about: dict[str, object] = {"judge": judge.name, "judge_checked": judge.errors is not None}
     if "strongreject" in plain.name:
         about |= {"judge_checked": False, "note": "no check measures a judge's scores"}
+    elif plain.name in ("attack_success", "harmless") and _of_several(chosen, sides):
+        about["note"] = "several principles decide, and the check measures the errors of one"
     elif judge.errors is not None and not plain.name.endswith(".all"):
         about |= _corrected(plain, chosen, results, judge.errors)
     return measure.model_copy(update=about)
+
+
+def _of_several(chosen: Sequence[int], sides: Sequence[Sequence[Sequence[Scored]]]) -> bool:
+    """Whether a judge was asked by several principles, of which one that is broken is enough."""
+    return any(len(one.assessments) > 1 for side in sides for n in chosen for one in side[n])
 
 
 def _decided(

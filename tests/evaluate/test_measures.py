@@ -249,3 +249,14 @@ def test_a_lineage_is_a_larger_cluster_than_twins() -> None:
     one = examples.item("1", "Hello?", "borderline", pair="p", score="harm")
     prompt = one.prompt.model_copy(update={"group": "g"})
     assert Task("s", one.model_copy(update={"prompt": prompt})).cluster == "g"
+
+
+def test_errors_of_one_principle_correct_no_rate_of_several() -> None:
+    """Six principles, each wrong in a tenth: any of them is broken in 47 % of good answers."""
+    one = scored("comply", breaks=False)
+    several = one.model_copy(update={"assessments": (*one.assessments, *one.assessments)})
+    judge = Judge("judge", JudgeErrors(80, 100, 90, 100))
+    found = measures_of(Results(tasks(10), [[several]] * 30, None, {}, CONSTITUTION, judge))
+    assert found["attack_success"].value == 0
+    assert found["attack_success"].corrected is None
+    assert "several principles" in (found["attack_success"].note or "")
