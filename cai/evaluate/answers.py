@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cai.checks.asking import ask_all
 from cai.engines.base import Engine, Likelihoods
 from cai.evaluate.records import Answer
 from cai.evaluate.suites.records import SuiteItem
 from cai.method import Method
 from cai.records import Prompt, Sampling
-from cai.roles import expect, make_engines, on_its_day
+from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
-from cai.runtime.small_jobs import call_all
 
 
 class Answers:
@@ -56,8 +57,6 @@ def answers_of(
     settings = settings.model_copy(update={"model": model})
     sampling = settings.sampling("policy")
     policy = make_engines(settings, engine)["policy"]
-    expect({"policy": policy}, method)
-
     able = isinstance(policy, Likelihoods)
 
     async def answer(item: SuiteItem, calls: RowCalls) -> list[Answer]:
@@ -69,19 +68,18 @@ def answers_of(
         nats = await _nats(asked, item.reference, calls)
         return [answer.model_copy(update={"nats": nats}) for answer in drawn]
 
-    progress.phase(phase, len(items))
-    answers, _ = call_all(
-        folder,
-        {"policy": policy},
+    asked = ask_all(
+        replace(method, settings=settings),
+        ("policy",),
         [(item.prompt.id, item) for item in items],
         answer,
-        seed=settings.seed,
-        at_once=settings.max_open_rows,
+        folder=folder,
+        phase=phase,
+        engine=policy,
         retry_failed=retry_failed,
         progress=progress,
-        day=settings.date,
     )
-    return Answers(answers, policy.identity)
+    return Answers(asked.results, policy.identity)
 
 
 async def _draw(prompt: Prompt, sampling: Sampling, calls: RowCalls, ordinal: int) -> Answer:

@@ -8,11 +8,13 @@ found usable by a check; without one the kinds of the other prompts are not veri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cai import templates
 from cai.assessment import assess, checked
+from cai.checks.asking import ask_all
 from cai.checks.critic_results import critic_key, critic_usable
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
@@ -24,10 +26,9 @@ from cai.method import Method
 from cai.prompting.records import Written
 from cai.prompting.request import Request
 from cai.records import Assessment, Prompt
-from cai.roles import expect, make_engines, on_its_day
+from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
-from cai.runtime.small_jobs import call_all
 
 SAMPLES = 3
 EASY = "easy"
@@ -105,8 +106,9 @@ def verify(
     ).by_prompt
     cases = list(_cases(asked, items, answers, written))
     if any(case.principle.check is None for case in cases):
-        expect({"critic": critic}, method)
-        found = _assessed(cases, method, critic, critic_folder, progress, retry_failed)
+        found = _assessed(
+            cases, replace(method, settings=dated), critic, critic_folder, progress, retry_failed
+        )
     else:
         found = [checked(case.principle, case.answer) for case in cases]
     told = None
@@ -158,18 +160,17 @@ def _assessed(
             return None
         return found
 
-    progress.phase("assessing", len(cases))
-    found, _ = call_all(
-        folder,
-        {"critic": critic},
+    return ask_all(
+        method,
+        ("critic",),
         [(case.prompt.id, case) for case in cases],
         one,
-        seed=method.settings.seed,
-        at_once=method.settings.max_open_rows,
+        folder=folder,
+        phase="assessing",
+        engine=critic,
         retry_failed=retry_failed,
         progress=progress,
-    )
-    return found
+    ).results
 
 
 def _verdicts(
