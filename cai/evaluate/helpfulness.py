@@ -20,10 +20,6 @@ def helpfulness(results: Results) -> dict[str, Measure]:
     asked = [results.preferences.get(n, ()) for n in chosen]
     found = [[p for p in of if p is not None] for of in asked]
     raw = measured(Column([[p.win for p in of] for of in found], None, clusters), seed=results.seed)
-    judged = any(p.by == "judge" for of in found for p in of)
-    about: dict[str, object] = {}
-    if judged and results.judge is not None:
-        about = {"judge": results.judge.name, "judge_checked": results.judge.accuracy is not None}
     by_judge = sum(p.by == "judge" for of in found for p in of)
     waiting = sum(p is None for of in asked for p in of or [None])
     if by_judge < LEAST_DECIDED * (by_judge + waiting):
@@ -33,10 +29,10 @@ def helpfulness(results: Results) -> dict[str, Measure]:
         note = f"{raw.n:,} of {len(chosen):,} are told, most of them by a program; {why}"
         raw = Measure(unscored=len(chosen), note=note)
         return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
-    raw = raw.model_copy(update=about)
+    if by_judge and results.judge is not None:
+        checked = results.judge.accuracy is not None
+        raw = raw.model_copy(update={"judge": results.judge.name, "judge_checked": checked})
     flat = [(p, c) for of, c in zip(found, clusters, strict=True) for p in of]
-    if not flat:
-        return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
     wins, longer = [p.win for p, _ in flat], [p.longer for p, _ in flat]
     value = length_controlled(wins, longer)
     low, high = length_controlled_interval(wins, longer, [c for _, c in flat], seed=results.seed)
