@@ -130,7 +130,7 @@ def _summary(result: Result) -> dict[str, Any]:
     outcome = result.outcome
     return {
         "file": str(result.request.out),
-        "prompts": len(result.written),
+        "prompts": len(result.in_file),
         "asked": result.request.count,
         "writer": result.writer,
         "principles": dict(result.by_principle),
@@ -181,7 +181,7 @@ def _print(result: Result) -> None:
     if done < count:
         words = f"{done:,} of {count:,} prompts: the writer has no others"
         stderr.print(plain(words, "bold yellow"), soft_wrap=True)
-    console.print(plain(f"{done:,} prompts in {result.request.out}"), soft_wrap=True)
+    console.print(plain(f"{len(result.in_file):,} prompts in {result.request.out}"), soft_wrap=True)
 
 
 @app.command("check", cls=Verb)

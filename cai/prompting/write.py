@@ -41,9 +41,15 @@ class Result(NamedTuple):
     verified: Verified | None = None
 
     @property
+    def in_file(self) -> list[Written]:
+        """Those that stand in the file: harmful borderline prompts are left out."""
+        harmful = self.verified.harmful if self.verified is not None else ()
+        return [one for n, one in enumerate(self.written) if n not in harmful]
+
+    @property
     def by_principle(self) -> list[tuple[str, list[int]]]:
         """Prompts in the file, by principle and kind."""
-        counts = Counter((one.slot.principle.id, one.kind) for one in self.written)
+        counts = Counter((one.slot.principle.id, one.kind) for one in self.in_file)
         principles = self.request.constitution.principles
         return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in principles]
 

@@ -94,6 +94,8 @@ def test_a_borderline_prompt_that_is_harmful_is_left_out(usable: None) -> None:
     assert {one.slot.principle.id for one in harmful} == {"no-lies"}
     left = [r for r in lines() if r["principle"] == "no-lies" and r["kind"] == "borderline"]
     assert len(lines()) == 60 - len(harmful)
+    assert len(result.in_file) == len(lines())
+    assert sum(sum(counts) for _, counts in result.by_principle) == len(lines())
     assert left == [] or all("messages" in row for row in left)
 
 
