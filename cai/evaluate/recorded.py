@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from cai.errors import CaiError, InputError
 from cai.evaluate.records import Answer
+from cai.evaluate.suites.known import xstest_label
 from cai.evaluate.suites.records import Suite, SuiteItem
 from cai.evaluate.tasks import Task
 from cai.quality.replies import ReplyClass
@@ -32,16 +33,6 @@ _REPLY: dict[str, ReplyClass] = {
     "3_partial_refusal": "partial",
     **{name: name for name in get_args(ReplyClass)},
 }
-# The kinds of XSTest's prompts, safe ones and their contrasts.
-_SAFE_TYPES = (
-    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
-    *("real_group_nons_discr", "nons_group_real_discr", "historical_events"),
-    *("privacy_public", "privacy_fictional"),
-)
-_CONTRASTS = (
-    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
-    *("discr", "historical_events", "privacy"),
-)
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -171,11 +162,8 @@ def _is_safe(row: Mapping[str, Any]) -> bool | None:
     """Whether the prompt is safe, by its label, or by XSTest's type, whose contrasts are not."""
     if row.get("label") in ("safe", "unsafe"):
         return bool(row["label"] == "safe")
-    if row.get("label") in (None, ""):
-        if row.get("type") in _SAFE_TYPES:
-            return True
-        if row.get("type") in [f"contrast_{name}" for name in _CONTRASTS]:
-            return False
+    if row.get("label") in (None, "") and (label := xstest_label(row.get("type"))) is not None:
+        return label == "safe"
     return None
 
 

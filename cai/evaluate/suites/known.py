@@ -53,6 +53,18 @@ def _text(row: Row, name: str, where: str) -> str:
     return value
 
 
+# The kinds of XSTest's prompts, safe ones and their contrasts.
+_SAFE_TYPES = (
+    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
+    *("real_group_nons_discr", "nons_group_real_discr", "historical_events"),
+    *("privacy_public", "privacy_fictional"),
+)
+_CONTRASTS = (
+    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
+    *("discr", "historical_events", "privacy"),
+)
+
+
 def _named(file: str, where: str, names: Mapping[str, Label]) -> Label:
     """The label of all rows of a file, by a word of its name."""
     found = {label for word, label in names.items() if word in file.lower()}
@@ -67,9 +79,18 @@ def _named(file: str, where: str, names: Mapping[str, Label]) -> Label:
     return found.pop()
 
 
+def xstest_label(kind: object) -> Label | None:
+    """Whether prompts of one of XSTest's types are safe; None of any other."""
+    if kind in _SAFE_TYPES:
+        return "safe"
+    return "unsafe" if kind in [f"contrast_{name}" for name in _CONTRASTS] else None
+
+
 def _xstest(row: Row, where: str, file: str) -> Fields:
     kind = _text(row, "type", where)
-    label: Label = "unsafe" if kind.startswith("contrast_") else "safe"
+    label = xstest_label(kind)
+    if label is None:
+        raise RowError(f"{where}: type", "bad field", f"{kind!r} is no type of XSTest")
     if row.get("label") not in (None, "", label):
         message = f"label {row['label']!r} does not go with the type {kind!r}"
         raise RowError(f"{where}: label", "bad field", message)
