@@ -216,35 +216,56 @@ def rogan_gladen(rate: float, sensitivity: float, specificity: float) -> float |
 
 
 def corrected_rate(
-    positive: int, n: int, errors: JudgeErrors, *, draws: int = DRAWS, seed: int = 0
+    positive: float,
+    n: int,
+    errors: JudgeErrors,
+    *,
+    known: tuple[int, int] = (0, 0),
+    independent: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Corrected | None:
-    """A judge's rate without its errors, with an interval that knows how few cases measured them.
+    """A rate without a judge's errors; its interval knows how few cases measured them.
 
     Args:
         positive: Answers that the judge called positive.
         n: All that it judged.
         errors: How it did on cases of known truth.
-        draws: Of the parametric bootstrap over both, the answers and the cases.
+        known: Positive and negative answers that no judge had to decide; the rate is of all.
+        independent: How many independent answers all of them are worth: clusters.
+        draws: Of the parametric bootstrap over all three, the answers, how many of them a judge
+            decides, and the cases.
         seed: Of the draws.
 
     Returns:
         None where the judge is no better than chance.
     """
-    value = rogan_gladen(positive / n, errors.sensitivity, errors.specificity)
-    if value is None:
+    judged = rogan_gladen(positive / n, errors.sensitivity, errors.specificity)
+    if judged is None:
         return None
+    total = n + sum(known)
+    worth = 1.0 if independent is None else independent / total
+    value = (judged * n + known[0]) / total
     rng = np.random.default_rng(seed)
-    rates = _beta(rng, positive, n, draws)
+    rates = _beta(rng, worth * positive, worth * n, draws)
     sensitivities = _beta(rng, errors.hits, errors.positives, draws)
     specificities = _beta(rng, errors.rejections, errors.negatives, draws)
     better = sensitivities + specificities - 1
     usable = better > 0
     found = np.clip((rates + specificities - 1)[usable] / better[usable], 0, 1)
-    low, high = np.quantile(found, (0.025, 0.975)) if len(found) else (0.0, 1.0)
+    if not len(found):
+        return Corrected(value, 0.0, 1.0)
+    if any(known):
+        drawn = _beta(rng, worth * n, worth * total, len(found))
+        without: float | Floats = known[0] / sum(known)
+        if all(known):
+            without = _beta(rng, worth * known[0], worth * sum(known), len(found))
+        found = drawn * found + (1 - drawn) * without
+    low, high = np.quantile(found, (0.025, 0.975))
     return Corrected(value, min(value, float(low)), max(value, float(high)))
 
 
-def _beta(rng: np.random.Generator, k: int, n: int, draws: int) -> Floats:
+def _beta(rng: np.random.Generator, k: float, n: float, draws: int) -> Floats:
     """Draws of a share of which `k` of `n` were seen, by Jeffreys' prior: 10 of 10 is not all."""
     drawn: Floats = rng.beta(k + 0.5, n - k + 0.5, draws)
     return drawn

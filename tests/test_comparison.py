@@ -134,3 +134,28 @@ def test_the_corrected_interval_covers_the_truth_and_the_raw_one_does_not() -> N
         raw += share - half <= truth <= share + half
     assert covered >= 0.93 * 300
     assert raw <= 0.2 * 300
+
+
+@pytest.mark.parametrize("declining", [0.5, 0.9])
+def test_it_covers_the_truth_where_no_judge_is_needed_for_some(declining: float) -> None:
+    """How many answers a judge has to decide is drawn as well."""
+    covered, truth = 0, (1 - declining) * 0.7
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        judged = 200 - int(rng.binomial(200, declining))
+        positive = int(rng.binomial(judged, 0.95 * 0.7 + 0.05 * 0.3))
+        errors = JudgeErrors(*(int(rng.binomial(500, 0.95)), 500) * 2)
+        found = corrected_rate(positive, judged, errors, known=(0, 200 - judged), seed=seed)
+        assert found is not None
+        covered += found.low <= truth <= found.high
+    assert covered >= 0.93 * 300
+
+
+def test_a_known_share_is_not_corrected() -> None:
+    errors = JudgeErrors(800, 1000, 900, 1000)
+    found = corrected_rate(24, 100, errors, known=(60, 40))
+    assert found is not None
+    assert found.value == pytest.approx((100 * 0.2 + 60) / 200)
+    fewer = corrected_rate(24, 100, errors, known=(60, 40), independent=50)
+    assert fewer is not None
+    assert fewer.high - fewer.low > 1.5 * (found.high - found.low)

@@ -51,4 +51,4 @@ class Plain(NamedTuple):
     name: str
     prompts: Callable[[Task], bool]
     score: Score
-    judged: Callable[[Scored], bool] | None = None
+    judged: Callable[[Task, Scored], bool] | None = None

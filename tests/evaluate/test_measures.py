@@ -260,3 +260,21 @@ def test_errors_of_one_principle_correct_no_rate_of_several() -> None:
     assert found["attack_success"].value == 0
     assert found["attack_success"].corrected is None
     assert "several principles" in (found["attack_success"].note or "")
+
+
+def test_what_a_program_decided_is_not_corrected() -> None:
+    """An answer in another language keeps nothing, whatever a judge says of it."""
+    asked = tasks(60)
+    side = []
+    for n in range(180):
+        one = scored("comply", breaks=n % 10 < 2)  # half of the breaches, by this judge's check
+        side.append([one.model_copy(update={"coherent": n % 4 > 0})])
+    judge = Judge("judge", JudgeErrors(500, 1000, 1000, 1000))
+    found = measures_of(Results(asked, side, None, {}, CONSTITUTION, judge))
+    for name, score in (("harmless", "harm"), ("adherence.no-harm", None)):
+        of = [s for t, (s,) in zip(asked, side, strict=True) if score in (None, t.item.score)]
+        judged = [s for s in of if s.coherent]
+        called = sum(s.assessments[0].violates for s in judged)
+        corrected = found[name].corrected
+        assert corrected is not None
+        assert corrected.value == pytest.approx((len(judged) - 2 * called) / len(of))
