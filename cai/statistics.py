@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 Z_95 = 1.959963984540054
+_STEPS = 20_000
 
 
 def wilson(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
@@ -32,6 +33,44 @@ def wilson(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
     centre = (right + z * z / 2) / (n + z * z)
     half = z * math.sqrt(n * share * (1 - share) + z * z / 4) / (n + z * z)
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def student_t_95(freedom: int) -> float:
+    """The t that a value of so many degrees of freedom exceeds in size once in 20.
+
+    Raises:
+        ValueError: There are none.
+
+    Student 1908, "The probable error of a mean". With t = √ν tan θ the density of θ goes as
+    cos^(ν-1) θ, which is summed here.
+    """
+    if freedom < 1:
+        raise ValueError("at least one degree of freedom")
+    step = math.pi / 2 / _STEPS
+    density = [math.cos((k + 0.5) * step) ** (freedom - 1) for k in range(_STEPS)]
+    left, k = 0.95 * math.fsum(density), 0
+    while left > density[k]:
+        left -= density[k]
+        k += 1
+    return math.sqrt(freedom) * math.tan((k + left / density[k]) * step)
+
+
+def mean_interval(values: Sequence[float], clusters: Sequence[str]) -> tuple[float, float] | None:
+    """The 95 % t interval of a mean; None of fewer than two clusters, which tell no spread.
+
+    The variance is that of a ratio of sums over clusters: Cochran 1977, "Sampling techniques",
+    equation 2.39, with c - 1 degrees of freedom for c clusters.
+    """
+    mean = math.fsum(values) / len(values)
+    off: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        off[cluster] = off.get(cluster, 0.0) + value - mean
+    count = len(off)
+    if count < 2:
+        return None
+    squares = math.fsum(x * x for x in off.values())
+    half = student_t_95(count - 1) * math.sqrt(squares * count / (count - 1)) / len(values)
+    return mean - half, mean + half
 
 
 def difference(

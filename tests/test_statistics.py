@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from cai import statistics
 from cai.calibration import Bin, brier, calibration_bins, ece, fit_temperature, nll, tempered
-from cai.statistics import paired_difference, wilson
+from cai.statistics import mean_interval, paired_difference, student_t_95, wilson
 
 probabilities = st.floats(0, 1)
 outcomes = st.sampled_from([0.0, 0.5, 1.0])
@@ -262,3 +263,19 @@ def test_the_difference_of_two_groups_is_the_published_interval(
     first: tuple[int, int], second: tuple[int, int], interval: tuple[float, float]
 ) -> None:
     assert statistics.difference(*first, *second) == pytest.approx(interval, abs=5e-5)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 7, 30, 500])
+def test_students_t_is_that_of_scipy(freedom: int) -> None:
+    expected = stats.t.ppf(0.975, freedom)
+    assert student_t_95(freedom) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_interval_of_a_mean_is_students_and_knows_clusters() -> None:
+    values = [2.0, 2.5, 3.1, 2.2, 2.9]
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert mean_interval(values, list("abcde")) == pytest.approx((low, high), rel=1e-5)
+    # Each value twice in one cluster says no more than once.
+    twice = [value for value in values for _ in range(2)]
+    assert mean_interval(twice, list("aabbccddee")) == pytest.approx((low, high), rel=1e-5)
+    assert mean_interval(values, list("aaaaa")) is None

@@ -240,6 +240,8 @@ def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
     def interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
         if value is None:
             return "-"
+        if low is None or high is None:
+            return f"{number(value, sign)} (no interval)"
         return f"{number(value, sign)} ({number(low, sign)} to {number(high, sign)})"
 
     count = f"{measure.n:,}" + (f" ({measure.unscored:,} unscored)" if measure.unscored else "")

@@ -35,7 +35,8 @@ def measured(column: Column, *, seed: int = 0) -> Measure:
     """The measure of a column, without what is known of a judge.
 
     Shares of independent prompts get Wilson's interval and Newcombe's paired one, and p is
-    McNemar's. All else is bootstrapped over clusters, and p is a permutation's.
+    McNemar's. Values without a bound get Student's interval over clusters. All else is
+    bootstrapped over clusters, and p is a permutation's.
     """
     model = [_mean(values) for values in column.model]
     scored = [n for n, value in enumerate(model) if value is not None]
@@ -43,7 +44,8 @@ def measured(column: Column, *, seed: int = 0) -> Measure:
     if not scored:
         return Measure(unscored=unscored)
     values = [value for value in model if value is not None]
-    low, high = interval(values, [column.clusters[n] for n in scored], column, seed)
+    bounds = interval(values, [column.clusters[n] for n in scored], column, seed)
+    low, high = bounds or (None, None)
     measure = Measure(
         value=math.fsum(values) / len(values),
         low=low,
@@ -76,7 +78,7 @@ def _compared(
     if not xs:
         value = math.fsum(other) / len(other) if other else None
         return measure.model_copy(update={"baseline": value})
-    low, high = _difference(xs, ys, clusters, column, seed)
+    low, high = _difference(xs, ys, clusters, column, seed) or (None, None)
     binary = _independent(clusters) and all(v in (0, 1) for v in (*xs, *ys))
     gained = sum(x > y for x, y in zip(xs, ys, strict=True))
     lost = sum(x < y for x, y in zip(xs, ys, strict=True))
@@ -101,10 +103,10 @@ def _compared(
 
 def interval(
     values: Sequence[float], clusters: Sequence[str], column: Column, seed: int
-) -> tuple[float, float]:
-    """The 95 % interval of the mean of values."""
+) -> Interval | None:
+    """The 95 % interval of the mean of values; None of a single cluster without bounds."""
     if math.isinf(column.high):
-        return comparison.bootstrap_mean(values, clusters, seed=seed)
+        return statistics.mean_interval(values, clusters)
     width = column.high - column.low
     count = len(set(clusters))
     mean = (math.fsum(values) / len(values) - column.low) / width
@@ -117,9 +119,9 @@ def interval(
 
 def _difference(
     xs: Sequence[float], ys: Sequence[float], clusters: Sequence[str], column: Column, seed: int
-) -> tuple[float, float]:
+) -> Interval | None:
     if math.isinf(column.high):
-        return comparison.bootstrap_difference(xs, ys, clusters, seed=seed)
+        return statistics.mean_interval([x - y for x, y in zip(xs, ys, strict=True)], clusters)
     width = column.high - column.low
     one, other = (
         [min(1.0, max(0.0, (m - column.low) / width)) for m in _cluster_means(side, clusters)]

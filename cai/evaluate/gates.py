@@ -137,7 +137,7 @@ def _result(name: str, kind: Kind, limit: float, measure: Measure | None) -> Gat
     if measure is None:
         return result("undecided", "the prompts do not measure it")
     if bounds is None:
-        why = "there is no baseline" if measure.n else "not all answers could be scored"
+        why = _why_none(measure, against=against)
         return result("undecided", f"{why}{f' ({measure.note})' if measure.note else ''}")
     value, low, high, n = bounds
     sign = -1 if kind == "at_most" else 1
@@ -158,6 +158,16 @@ def _result(name: str, kind: Kind, limit: float, measure: Measure | None) -> Gat
     return result(
         "undecided", f"{shown}; n = {n:,} is too small, about {needed:,} would do", needed
     )
+
+
+def _why_none(measure: Measure, *, against: bool) -> str:
+    if measure.value is None:
+        return "not all answers could be scored"
+    if against and measure.baseline is None:
+        return "there is no baseline"
+    if against and measure.difference is None:
+        return "no prompt was scored on both sides"
+    return "a single prompt has no interval"
 
 
 def _bounds(

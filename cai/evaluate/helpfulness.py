@@ -32,22 +32,26 @@ def helpfulness(results: Results) -> dict[str, Measure]:
     if by_judge and results.judge is not None:
         checked = results.judge.accuracy is not None
         raw = raw.model_copy(update={"judge": results.judge.name, "judge_checked": checked})
-    flat = [(p, c) for of, c in zip(found, clusters, strict=True) for p in of]
-    wins, longer = [p.win for p, _ in flat], [p.longer for p, _ in flat]
-    value = length_controlled(wins, longer)
-    low, high = length_controlled_interval(wins, longer, [c for _, c in flat], seed=results.seed)
-    independent = len({c for _, c in flat})
+    flat = [(p, c, 1 / len(of)) for of, c in zip(found, clusters, strict=True) for p in of]
+    wins, longer = [p.win for p, _, _ in flat], [p.longer for p, _, _ in flat]
+    names, weights = [c for _, c, _ in flat], [w for _, _, w in flat]
+    value = length_controlled(wins, longer, weights)
+    low, high = length_controlled_interval(wins, longer, names, weights, seed=results.seed)
+    independent = len(set(names))
     least, most = statistics.wilson(value * independent, independent)
     controlled = raw.model_copy(
         update={"value": value, "low": min(low, least), "high": max(high, most), "spread": None}
     )
     # What a program decided has no judge's errors, so a mixture is not corrected.
-    if all(p.by == "judge" for p, _ in flat):
-        controlled = controlled.model_copy(update=_without_errors(controlled, results))
+    if all(p.by == "judge" for p, _, _ in flat):
+        update = _without_errors(controlled, independent, results)
+        controlled = controlled.model_copy(update=update)
     return {"helpfulness_win_rate": controlled, "helpfulness_win_rate_raw": raw}
 
 
-def _without_errors(measure: Measure, results: Results) -> dict[str, Rate | str | None]:
+def _without_errors(
+    measure: Measure, independent: int, results: Results
+) -> dict[str, Rate | str | None]:
     """The win rate behind one that a judge gave who is right in some share of pairs.
 
     Both orders are asked, so it is as often right about the model as about the baseline.
@@ -58,8 +62,8 @@ def _without_errors(measure: Measure, results: Results) -> dict[str, Rate | str 
     share, pairs = results.judge.accuracy
     half = max(1, pairs // 2)
     errors = JudgeErrors(round(share * half), half, round(share * half), half)
-    won = round(measure.value * measure.n)
-    found = comparison.corrected_rate(won, measure.n, errors, seed=results.seed)
+    won = measure.value * independent
+    found = comparison.corrected_rate(won, independent, errors, seed=results.seed)
     if found is None:
         return {"note": "by its check this judge is no better than chance"}
     return {"corrected": Rate(value=found.value, low=found.low, high=found.high)}

@@ -15,7 +15,9 @@ _STEPS = 50
 _BLOCK = 200  # draws that are fitted together
 
 
-def length_controlled(wins: Sequence[float], longer: Sequence[int]) -> float:
+def length_controlled(
+    wins: Sequence[float], longer: Sequence[int], weights: Sequence[float] | None = None
+) -> float:
     """The win rate to be expected between answers of equal length, in [0, 1].
 
     Logistic regression of wins on the difference of lengths: logit(win) = a + b tanh(d / s), with d
@@ -26,20 +28,20 @@ def length_controlled(wins: Sequence[float], longer: Sequence[int]) -> float:
     Args:
         wins: Per prompt 1, 0, or 0.5 for a tie.
         longer: Characters by which the model's answer is longer than the baseline's.
+        weights: What each of them counts, one if there are none; samples of a prompt share one.
 
     Raises:
         ValueError: There are none, or the lengths differ.
     """
-    y, d = np.asarray(wins, float), np.asarray(longer, float)
-    if len(y) == 0 or len(y) != len(d):
-        raise ValueError("a win and a difference in length for each prompt")
-    return float(_rates(y[None], d[None])[0])
+    y, d, w = _columns(wins, longer, weights)
+    return float(_rates(y[None], d[None], w[None])[0])
 
 
 def length_controlled_interval(
     wins: Sequence[float],
     longer: Sequence[int],
     clusters: Sequence[str],
+    weights: Sequence[float] | None = None,
     *,
     draws: int = DRAWS,
     seed: int = 0,
@@ -49,7 +51,7 @@ def length_controlled_interval(
     Raises:
         ValueError: As `length_controlled`.
     """
-    y, d = np.asarray(wins, float), np.asarray(longer, float)
+    y, d, w = _columns(wins, longer, weights)
     members: dict[str, list[int]] = {}
     for n, name in enumerate(clusters):
         members.setdefault(name, []).append(n)
@@ -59,26 +61,38 @@ def length_controlled_interval(
     if all(len(group) == 1 for group in groups):
         for start in range(0, draws, _BLOCK):
             picks = rng.integers(0, len(y), (min(_BLOCK, draws - start), len(y)))
-            rates.append(_rates(y[picks], d[picks]))
+            rates.append(_rates(y[picks], d[picks], w[picks]))
     else:
         for _ in range(draws):
             rows = np.concatenate([groups[n] for n in rng.integers(0, len(groups), len(groups))])
-            rates.append(_rates(y[None, rows], d[None, rows]))
+            rates.append(_rates(y[None, rows], d[None, rows], w[None, rows]))
     low, high = np.quantile(np.concatenate(rates), (0.025, 0.975))
     return float(low), float(high)
 
 
-def _rates(y: Floats, d: Floats) -> Floats:
+def _columns(
+    wins: Sequence[float], longer: Sequence[int], weights: Sequence[float] | None
+) -> tuple[Floats, Floats, Floats]:
+    y, d = np.asarray(wins, float), np.asarray(longer, float)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, float)
+    if len(y) == 0 or not len(y) == len(d) == len(w):
+        raise ValueError("a win and a difference in length for each prompt")
+    return y, d, w
+
+
+def _rates(y: Floats, d: Floats, w: Floats) -> Floats:
     """The rate at equal length for each row of wins (draws, n), by Newton's method."""
-    spread = d.std(axis=1, keepdims=True)
+    total = w.sum(axis=1, keepdims=True)
+    mean = (w * d).sum(axis=1, keepdims=True) / total
+    spread = np.sqrt((w * (d - mean) ** 2).sum(axis=1, keepdims=True) / total)
     x = np.tanh(np.divide(d, spread, out=np.zeros_like(d), where=spread > 0))
     design = np.stack([np.ones_like(x), x], axis=-1)
     weights = np.zeros((len(y), 2))
     ridge = np.diag([0.0, _PENALTY]) + 1e-6 * np.eye(2)
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip((design @ weights[..., None])[..., 0], -30, 30)))
-        gradient = (design * (y - p)[..., None]).sum(axis=1) - weights @ ridge
-        curvature = np.maximum(p * (1 - p), 1e-6)[..., None, None]
+        gradient = (design * (w * (y - p))[..., None]).sum(axis=1) - weights @ ridge
+        curvature = (w * np.maximum(p * (1 - p), 1e-6))[..., None, None]
         hessian = (curvature * design[..., :, None] * design[..., None, :]).sum(axis=1) + ridge
         step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
         weights += np.clip(step, -4, 4)

@@ -67,6 +67,8 @@ def _cells(name: str, m: Measure, *, compared: bool) -> Iterator[str]:
 def _interval(name: str, value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return "–"
+    if low is None or high is None:
+        return f"{_value(name, value)} (no interval)"
     return f"{_value(name, value)} ({_value(name, low)} to {_value(name, high)})"
 
 

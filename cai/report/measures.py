@@ -162,6 +162,8 @@ def _interval(
     if value is None:
         return "–"
     found = [_value(name, x, signed=signed) for x in (value, low, high)]
+    if low is None or high is None:
+        return f"{found[0]} (no interval)"
     return f"{found[0]} ({found[1]} to {found[2]})"
 
 

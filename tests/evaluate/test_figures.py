@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from cai import statistics
 from cai.evaluate.figures import Column, measured
+from cai.evaluate.gates import Gate, results_of
 from cai.evaluate.length_control import length_controlled, length_controlled_interval
 
 DRAWS = 2000
@@ -140,3 +143,37 @@ def test_the_interval_of_a_controlled_rate_covers_it() -> None:
         low, high = length_controlled_interval(wins, [int(d) for d in longer], names, draws=400)
         covered += low <= 1 / (1 + np.exp(-0.4)) <= high
     assert covered / runs >= 0.9  # 100 runs of 95 %: fewer than 90 come once in 30
+
+
+@pytest.mark.parametrize("clusters", [3, 10, 60])
+def test_the_interval_of_a_loss_covers_it_also_with_few_prompts(clusters: int) -> None:
+    covered = 0
+    names = [str(n // 2) for n in range(2 * clusters)]
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        losses = np.repeat(rng.normal(2.5, 0.5, clusters), 2) + rng.normal(0, 0.2, 2 * clusters)
+        found = measured(Column([[x] for x in losses], None, names, high=math.inf), seed=seed)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 2.5 <= found.high
+    assert covered >= 930
+
+
+def test_one_prompt_has_a_loss_and_no_interval() -> None:
+    column = Column([[2.0], [2.2]], [[2.1], [2.3]], ["one", "one"], high=math.inf)
+    found = measured(column)
+    assert (found.value, found.low, found.high) == (pytest.approx(2.1), None, None)
+    assert found.difference == pytest.approx(-0.1)
+    assert found.difference_low is None
+    gate = {"held_out_nll": Gate(better_by=0.0)}
+    (result,) = results_of(gate, {"held_out_nll": found})
+    assert result.verdict == "undecided"
+    assert result.words.endswith("a single prompt has no interval")
+
+
+def test_samples_of_a_prompt_share_its_weight() -> None:
+    """Ten prompts that lose once each, and one that wins in ten samples."""
+    wins, longer = [0.0] * 10 + [1.0] * 10, [0] * 20
+    assert length_controlled(wins, longer) == pytest.approx(0.5, abs=0.01)
+    weights = [1.0] * 10 + [0.1] * 10
+    assert length_controlled(wins, longer, weights) == pytest.approx(1 / 11, abs=0.01)
