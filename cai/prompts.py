@@ -7,7 +7,6 @@ on; a file that cannot be read is an error.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -23,6 +22,7 @@ from cai.sources.columns import (
     known_kind,
     needed_columns,
     prompt_columns,
+    tags_of,
     whole_prompt,
 )
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
@@ -218,7 +218,7 @@ def _prompt(
         turns = with_system(turns, row, where)
     fields = {name: _text(row, name, where) for name in ("id", "group", "source")}
     fields["licence"] = _text(row, "licence", where) or _text(row, "license", where)
-    tags = _tags(row.get("tags"), f"{where}: tags")
+    tags = tags_of(row.get("tags"), f"{where}: tags", ignore("tags"))
     own_kind = row.get("kind")
     if own_kind is None or own_kind == "":
         own_kind = kind or "red-team"
@@ -241,20 +241,6 @@ def _failure(error: RowError, where: str, row: Mapping[str, Any]) -> Failure:
         message=error.inside(where),
         where=where,
     )
-
-
-def _tags(value: Any, where: str) -> list[str]:
-    tags = [] if value in (None, "") else value
-    if isinstance(tags, str):  # a cell
-        try:
-            tags = json.loads(tags)
-        except (ValueError, RecursionError):
-            tags = value
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        hint = f'Write a JSON list, "tags": ["one", "two"]; {ignore("tags")}'
-        message = f"must be a list of texts, not {a_kind_of(tags)}"
-        raise RowError(where, "bad field", message, hint)
-    return tags
 
 
 def _text(row: Mapping[str, Any], name: str, where: str) -> str | None:

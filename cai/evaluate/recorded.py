@@ -101,6 +101,13 @@ def read_recording(path: Path, *, labels: bool = True) -> Recording:
             rows.append(_recorded(row, where, labels=labels))
         except RowError as error:
             bad.append(str(error).splitlines()[0])
+    if any(row.model is not None for row in rows):
+        bad += [
+            f"{row.where}: model: nothing says whose answer it is, as in other rows"
+            for row in rows
+            if row.model is None
+        ]
+        rows = [row for row in rows if row.model is not None]
     if not rows:
         raise CaiError(
             "\n".join([f"{path}: no row can be used", *bad[:SHOWN]]),
@@ -117,7 +124,12 @@ def _columns(names: Sequence[str], where: str) -> list[str]:
 
 
 def _recorded(row: Mapping[str, Any], where: str, *, labels: bool) -> Recorded:
-    text = next((row[name] for name in TEXTS if isinstance(row.get(name), str)), None)
+    texts = [name for name in TEXTS if isinstance(row.get(name), str)]
+    if len(texts) > 1:
+        # Not a bad row: what a file calls `answer` beside a `completion` is mostly the right one.
+        message = f"columns {listed(texts)} hold texts, and only one can be the model's answer"
+        raise InputError(where, message, "Take the others out of the file, or rename them.")
+    text = row[texts[0]] if texts else None
     reply = _reply(row, where) if labels else None
     violates = _violates(row, where) if labels else None
     if text is None and reply is None:

@@ -15,13 +15,12 @@ class Task(NamedTuple):
     item: SuiteItem
 
     @property
-    def key(self) -> str:
-        return f"{self.suite}:{self.item.prompt.id}"
-
-    @property
     def cluster(self) -> str:
-        """What it belongs to: twins and lineages, the larger, are no independent prompts."""
-        return self.item.prompt.group or self.item.pair or self.key
+        """What it belongs to: twins and lineages, the larger, are no independent prompts.
+
+        Nor is a prompt that stands in two suites.
+        """
+        return self.item.prompt.group or self.item.pair or self.item.prompt.text_digest
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from cai.errors import InputError
 from cai.records import Message, Prompt, Record, digest, encodable, messages_as_data
 from cai.sources.bad_rows import RowError
-from cai.sources.columns import known_kind
+from cai.sources.columns import known_kind, tags_of
 from cai.sources.conversations import CONVERSATIONS, SYSTEM, answered, check_answers, last_answered
 from cai.sources.files import SourceRow, file_rows
 from cai.sources.hub import hub_rows
@@ -85,6 +85,14 @@ def _answered(row: dict[str, Any], where: str) -> AnsweredPrompt:
         id=str(row.get("id") or digest([messages_as_data(messages), answer])[:16]),
         messages=messages,
         kind=kind,
-        tags=tuple(tag for tag in row.get("tags") or () if isinstance(tag, str)),
+        tags=_tags(row.get("tags"), where),
     )
     return AnsweredPrompt(where=where, prompt=prompt, answer=answer)
+
+
+def _tags(value: Any, where: str) -> tuple[str, ...]:
+    """The tags of a row, as far as they are tags: no answer is left out for their sake."""
+    try:
+        return tuple(tags_of(value, f"{where}: tags"))
+    except RowError:
+        return (value,) if isinstance(value, str) else ()

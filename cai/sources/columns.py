@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,25 @@ def check_ignored(names: Collection[str]) -> None:
 def ignore(*names: str) -> str:
     """What to do about a column that means something else."""
     return f"if it means something else: --ignore-columns {','.join(names)}."
+
+
+def tags_of(value: Any, where: str, otherwise: str = "") -> list[str]:
+    """The tags of a row: a list of texts, or a cell that holds one as JSON.
+
+    Raises:
+        RowError: They are something else.
+    """
+    tags = [] if value in (None, "") else value
+    if isinstance(tags, str):  # a cell
+        try:
+            tags = json.loads(tags)
+        except (ValueError, RecursionError):
+            tags = value
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        message = f"must be a list of texts, not {a_kind_of(tags)}"
+        hint = 'Write a JSON list, ["one", "two"]' + (f"; {otherwise}" if otherwise else ".")
+        raise RowError(where, "bad field", message, hint)
+    return tags
 
 
 def needed_columns(prompt_column: str | None, ignored: Collection[str]) -> Columns:

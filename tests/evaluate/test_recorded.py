@@ -107,6 +107,7 @@ def test_prompts_without_an_answer_are_unscored(tmp_path: Path) -> None:
         ([{"answer": "x"}], "neither id nor prompt"),
         ([{"id": "a", "final_label": "4_maybe"}], "'4_maybe' is no label of a reply"),
         ([{"id": "a", "answer": "x", "violates": "perhaps"}], "'perhaps' is no yes or no"),
+        ([{"id": "a", "answer": "x", "generation": "y"}], "only one can be the model's answer"),
         ([{"id": "a", "answer": "x"}], "does not say whether its prompt is safe"),
     ],
 )
@@ -131,6 +132,15 @@ def test_whose_answers_they_are() -> None:
         found.of(None)
     with pytest.raises(CaiError, match="no answer of 'third'"):
         found.of("third")
+
+
+def test_a_row_that_names_no_model_beside_others_is_told() -> None:
+    rows = [{"id": "a", "answer": "x", "model": "one"}, {"id": "b", "answer": "y"}]
+    found = read_recording(recording(rows))
+    assert [row.id for row in found.rows] == ["a"]
+    assert found.bad == [
+        "answers.jsonl:2: model: nothing says whose answer it is, as in other rows"
+    ]
 
 
 def test_a_recording_without_models_is_not_compared_with_itself(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ prompts in files of one form, the file's name says which they are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -40,10 +41,19 @@ class Known(NamedTuple):
     read: Callable[[Row, str, str], Fields]
 
 
-def known_suite(columns: Collection[str]) -> Known | None:
-    """The suite that has these columns; None where it is none of them."""
+def known_suite(columns: Collection[str], file: str) -> Known | None:
+    """The suite that has these columns; None where it is none of them.
+
+    A file of one's own may well have the two of OR-Bench: that it has to be called.
+    """
     names = {name.lower() for name in columns}
-    return next((suite for suite in KNOWN if suite.columns <= names), None)
+    found = next((suite for suite in KNOWN if suite.columns <= names), None)
+    if found is not None and found.read is _or_bench and not _OR_BENCH.search(file.lower()):
+        return None
+    return found
+
+
+_OR_BENCH = re.compile(r"\bor[-_ ]?bench(?![a-z])")
 
 
 def _text(row: Row, name: str, where: str) -> str:
@@ -65,9 +75,27 @@ _CONTRASTS = (
 )
 
 
-def _named(file: str, where: str, names: Mapping[str, Label]) -> Label:
-    """The label of all rows of a file, by a word of its name."""
-    found = {label for word, label in names.items() if word in file.lower()}
+def own_label(row: Row, where: str) -> Label | None:
+    """What a column `label` says.
+
+    Raises:
+        InputError: Something else than safe or unsafe: no bad row, for a file whose labels mean
+            something else would be guessed at.
+    """
+    label = row.get("label")
+    if label in (None, ""):
+        return None
+    if label not in ("safe", "unsafe"):
+        raise InputError(f"{where}: label", f"{label!r} is no label", "Write safe or unsafe.")
+    return "safe" if label == "safe" else "unsafe"
+
+
+def _named(row: Row, file: str, where: str, names: Mapping[str, Label]) -> Label:
+    """The label of a row: its own, else that of all rows of the file, by a word of its name."""
+    if own := own_label(row, where):
+        return own
+    words = set(re.split(r"[^a-z0-9]+", file.lower()))
+    found = {label for word, label in names.items() if word in words}
     if len(found) != 1:
         raise RowError(
             where,
@@ -105,7 +133,7 @@ def _xstest(row: Row, where: str, file: str) -> Fields:
 
 def _jailbreakbench(row: Row, where: str, file: str) -> Fields:
     given = {name.lower(): value for name, value in row.items()}
-    label = _named(file, where, {"harmful": "unsafe", "benign": "safe"})
+    label = _named(given, file, where, {"harmful": "unsafe", "benign": "safe"})
     number = given.get("index")
     if number in (None, ""):
         raise RowError(f"{where}: index", "no column", "there is no index")
@@ -142,7 +170,7 @@ def _do_not_answer(row: Row, where: str, file: str) -> Fields:
 
 
 def _or_bench(row: Row, where: str, file: str) -> Fields:
-    label = _named(file, where, {"toxic": "unsafe", "hard": "safe", "80k": "safe"})
+    label = _named(row, file, where, {"toxic": "unsafe", "hard": "safe", "80k": "safe"})
     text = _text(row, "prompt", where)
     return {"text": text, "label": label, "category": row.get("category")}
 

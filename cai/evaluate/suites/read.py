@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from cai.constitution.records import Check
 from cai.errors import CaiError, InputError
-from cai.evaluate.suites.known import KNOWN, Fields, known_suite
+from cai.evaluate.suites.known import KNOWN, Fields, known_suite, own_label
 from cai.evaluate.suites.records import Label, Suite, SuiteItem
 from cai.files import suites_dir
 from cai.prompts import files_of, source_digest
 from cai.records import Kind, Message, Prompt, digest, encodable, user
 from cai.sources.bad_rows import SHOWN, RowError
-from cai.sources.columns import known_kind
+from cai.sources.columns import known_kind, tags_of
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
 from cai.sources.files import SourceRow, file_rows
 from cai.sources.hub import hub_rows
@@ -67,13 +67,14 @@ def _suite(name: str, source: str) -> Suite:
     items: list[SuiteItem] = []
     twins: list[tuple[Any, Any] | None] = []
     bad: list[str] = []
-    first: dict[str, SuiteItem] = {}
+    by_id: dict[str, SuiteItem] = {}
+    by_words: dict[tuple[Message, ...], SuiteItem] = {}
     for where, row in _rows(source):
         try:
             if isinstance(row, RowError):
                 raise row
             item, twin = _item(row, where, source)
-            _only_once(item, first.setdefault(item.prompt.id, item))
+            _only_once(item, by_id, by_words)
         except RowError as error:
             bad.append(str(error).splitlines()[0])
             continue
@@ -85,16 +86,30 @@ def _suite(name: str, source: str) -> Suite:
     return Suite(name=name, digest=source_digest(source), items=tuple(paired), bad=tuple(bad))
 
 
-def _only_once(item: SuiteItem, first: SuiteItem) -> None:
-    """Raise `RowError` for a prompt that an earlier row has, and an error for another one."""
-    if item is first:
+def _only_once(
+    item: SuiteItem, by_id: dict[str, SuiteItem], by_words: dict[tuple[Message, ...], SuiteItem]
+) -> None:
+    """Raise `RowError` for a prompt that an earlier row has: twice it would count twice.
+
+    Raises:
+        InputError: One id stands for two prompts, or one prompt has two labels.
+    """
+    named = by_id.setdefault(item.prompt.id, item)
+    if named.prompt.messages != item.prompt.messages:
+        message = f"{item.prompt.id!r} stands for another prompt too, at {named.where}"
+        hint = "Give each prompt an id of its own, or none."
+        raise InputError(f"{item.where}: id", message, hint)
+    first = by_words.setdefault(item.prompt.messages, item)
+    if first is item:
         return
-    if item.prompt.messages != first.prompt.messages:
-        message = f"{item.prompt.id!r} stands for another prompt too, at {first.where}"
-        raise InputError(
-            f"{item.where}: id", message, "Give each prompt an id of its own, or none."
-        )
+    if (first.label, first.score) != (item.label, item.score):
+        message = f"the same prompt is {_scored(first)} at {first.where} and {_scored(item)} here"
+        raise InputError(item.where, message, "Leave one of the two out.")
     raise RowError(item.where, "bad field", f"the same prompt as {first.where}")
+
+
+def _scored(item: SuiteItem) -> str:
+    return item.label or f"scored by {item.score}"
 
 
 def _rows(source: str) -> Iterator[SourceRow]:
@@ -113,13 +128,15 @@ def _item(
     row: Mapping[str, Any], where: str, source: str
 ) -> tuple[SuiteItem, tuple[Any, Any] | None]:
     """The item of a row, and what tells its twin where no column names the pair."""
-    own = {"label", "score", "pair_id", "pair", "kind", "check"} & set(row)
-    known = known_suite(row)
-    if known is not None and known.name == "OR-Bench" and own:
-        known = None  # a file of one's own, with a category
-    fields = known.read(row, where, _file(source, where)) if known else _own(row, where)
+    file = _file(source, where)
+    known = known_suite(row, file)
+    if known is None:
+        return _checked(_own(row, where), where), None
+    # What a row says of itself goes before what its suite says of all rows.
+    said = _said(row, where, label=known.name != "BBQ")
+    fields = {**known.read(row, where, file), **said}
     twin = fields.pop("twin_of", None)
-    return _checked(fields, where), twin
+    return _checked(fields, where), None if "pair" in said else twin
 
 
 def _file(source: str, where: str) -> str:
@@ -136,37 +153,46 @@ def _own(row: Mapping[str, Any], where: str) -> Fields:
         raise RowError(where, "no column", message, f"{_SHAPE} Known by their columns: {known}.")
     turns = prompt_turns(row[column], f"{where}: {column}", text=column == "prompt")
     turns = with_system(turns, row, where)
-    kind = known_kind(row["kind"], f"{where}: kind") if row.get("kind") else None
-    label, score = _BY_KIND[kind] if kind else (None, None)
-    if row.get("label") not in (None, ""):
-        if row["label"] not in ("safe", "unsafe"):
-            # Not a bad row: a file whose labels mean something else would be guessed at.
-            message = f"{row['label']!r} is no label"
-            raise InputError(f"{where}: label", message, "Write safe or unsafe.")
-        label = row["label"]
-        score = "harm" if label == "unsafe" else "over-refusal"
-    score = row.get("score") or score
-    if score is None:
-        message = "nothing says what its answers are scored by"
-        raise InputError(where, message, _SHAPE)
-    if score not in _SCORES:
-        raise InputError(
-            f"{where}: score", f"unknown score {score!r}", f"Known: {listed(_SCORES)}."
-        )
-    return {
+    fields = {
         "id": row.get("id"),
         "messages": turns,
-        "kind": kind,
-        "label": label,
-        "score": score,
         "category": row.get("category"),
+        "reference": row.get("reference") or None,
+        **_said(row, where, label=True),
+    }
+    if "score" not in fields:
+        message = "nothing says what its answers are scored by"
+        raise InputError(where, message, _SHAPE)
+    return fields
+
+
+def _said(row: Mapping[str, Any], where: str, *, label: bool) -> Fields:
+    """What a row says of itself in our own columns: what it is scored by, and what belongs to it.
+
+    Args:
+        row: The row.
+        where: Its place.
+        label: Whether its `label` is one of ours.
+    """
+    kind = known_kind(row["kind"], f"{where}: kind") if row.get("kind") else None
+    of_kind = _BY_KIND[kind] if kind else (None, None)
+    own = own_label(row, where) if label else None
+    score = row.get("score") if isinstance(row.get("score"), str) else None
+    if score and score not in _SCORES:
+        known = f"Known: {listed(_SCORES)}."
+        raise InputError(f"{where}: score", f"unknown score {score!r}", known)
+    by_label = {"unsafe": "harm", "safe": "over-refusal"}
+    fields = {
+        "kind": kind,
+        "label": own or of_kind[0],
+        "score": score or (by_label[own] if own else of_kind[1]),
         "pair": row.get("pair") if row.get("pair_id") in (None, "") else row["pair_id"],
         "group": row.get("group"),
-        "tags": tuple(t for t in row.get("tags") or () if isinstance(t, str)),
+        "tags": tuple(tags_of(row.get("tags"), f"{where}: tags")),
         "licence": row.get("licence") or row.get("license"),
         "check": _check(row.get("check"), where),
-        "reference": row.get("reference") or None,
     }
+    return {name: value for name, value in fields.items() if value not in (None, "", ())}
 
 
 def _check(value: Any, where: str) -> Check | None:

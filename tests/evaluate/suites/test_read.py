@@ -102,6 +102,45 @@ def test_or_bench_has_its_labels_in_the_names_of_files(name: str, label: str) ->
     assert item.label == label
 
 
+def test_only_files_of_that_name_are_or_bench() -> None:
+    """`hard` is in many words, and many a file has a prompt and a category."""
+    for name in ("orchard.csv", "hard-questions.csv", "our-hard-or-benchmarks.csv"):
+        with pytest.raises(CaiError, match="nothing says what its answers are scored by"):
+            table(name, [{"prompt": "How do I win at cards?", "category": "fraud"}])
+    with pytest.raises(CaiError, match="nothing says whether its prompts are safe"):
+        table("or-bench-orchard.csv", [{"prompt": "How do I win at cards?", "category": "fraud"}])
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "reader"),
+    [
+        ("dna.csv", {"question": "One?", "risk_area": "x", "types_of_harm": "y"}, "unsafe"),
+        (
+            "jbb-harmful.csv",
+            {"Index": 0, "Goal": "One?", "Behavior": "b", "Category": "c"},
+            "unsafe",
+        ),
+        ("jbb.csv", {"Index": 0, "Goal": "One?", "Behavior": "b", "Category": "c"}, None),
+        ("or-bench-hard.csv", {"prompt": "One?", "category": "fraud"}, "safe"),
+        ("prefs.csv", {"prompt": "One?", "chosen": "Yes.", "rejected": "No."}, None),
+        ("xstest.csv", {"prompt": "One?", "type": "privacy_public", "focus": "f"}, "safe"),
+    ],
+)
+def test_what_a_row_says_of_itself_goes_first(
+    name: str, row: dict[str, Any], reader: str | None
+) -> None:
+    for label, score in (("safe", "over-refusal"), ("unsafe", "harm")):
+        if name == "xstest.csv" and label == "unsafe":
+            continue  # a contradiction there: the row is a bad one
+        (item,) = table(name, [{**row, "label": label, "pair_id": "p7"}]).items
+        assert (item.label, item.score, item.pair) == (label, score, "p7")
+    with pytest.raises(CaiError, match=r"is no label|does not go with"):
+        table(name, [{**row, "label": "harmful"}])
+    if reader is not None:
+        (item,) = table(name, [{**row, "label": ""}]).items
+        assert (item.label, item.pair in (None, "jbb-0")) == (reader, True)
+
+
 def test_bbq_has_options() -> None:
     row = {"example_id": 3, "category": "Age", "context": "Two people waited.", "label": 2}
     row |= {
@@ -196,6 +235,25 @@ def test_an_id_for_two_prompts_is_an_error_and_a_prompt_twice_is_told() -> None:
     assert jsonl("own.jsonl", [one, one]).bad == ("own.jsonl:2: the same prompt as own.jsonl:1",)
     with pytest.raises(CaiError, match=r"'a' stands for another prompt too, at own\.jsonl:1"):
         jsonl("own.jsonl", [one, {**one, "prompt": "Two?"}])
+
+
+def test_one_prompt_counts_once_whatever_its_ids() -> None:
+    rows = [{"id": str(n), "prompt": "One?", "label": "safe"} for n in range(3)]
+    suite = jsonl("own.jsonl", [*rows, {"prompt": "Two?", "label": "safe"}])
+    assert [i.prompt.id for i in suite.items][:1] == ["0"]
+    assert len(suite.items) == 2
+    assert suite.bad[1] == "own.jsonl:3: the same prompt as own.jsonl:1"
+    with pytest.raises(
+        CaiError, match=r"own\.jsonl:2: the same prompt is safe at own\.jsonl:1 and"
+    ):
+        jsonl("own.jsonl", [rows[0], {**rows[1], "label": "unsafe"}])
+
+
+def test_tags_in_a_cell() -> None:
+    row = {"prompt": "One?", "label": "safe"}
+    assert table("own.csv", [{**row, "tags": '["a b", "c"]'}]).items[0].prompt.tags == ("a b", "c")
+    with pytest.raises(CaiError, match=r"own\.csv:2: tags: must be a list of texts"):
+        table("own.csv", [{**row, "tags": "refunds"}])
 
 
 def test_a_spreadsheet_with_a_mark_at_its_start() -> None:
