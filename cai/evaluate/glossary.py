@@ -109,7 +109,14 @@ _MEANINGS = {
         "Answers that keep the rule which their prompt names, told by program.",
     ),
     "choice_accuracy": Meaning(
-        "right options", "higher", "Answers to prompts with options that name the right one."
+        "right options",
+        "higher",
+        "Answers to prompts with options that name the right one, and no other.",
+    ),
+    "choice_unnamed": Meaning(
+        "answers that name no option",
+        "lower",
+        "Answers to prompts with options that name none of them, or several. They are not right.",
     ),
     "incoherence": Meaning(
         "answers that are no text",

@@ -53,6 +53,10 @@ def _instructed(task: Task) -> bool:
     return bool(task.item.instructions)
 
 
+def _choosing(task: Task) -> bool:
+    return task.item.score == "choice"
+
+
 def _any(task: Task) -> bool:
     return True
 
@@ -70,11 +74,8 @@ _PLAIN = (
         lambda task: task.item.check is not None and not _unsafe(task),
         lambda _, s: None if s.own_rule is None else float(s.own_rule),
     ),
-    Plain(
-        "choice_accuracy",
-        lambda task: task.item.score == "choice",
-        lambda _, s: None if s.right is None else float(s.right),
-    ),
+    Plain("choice_accuracy", _choosing, lambda _, s: None if s.right is None else float(s.right)),
+    Plain("choice_unnamed", _choosing, values.names_no_option),
     Plain("incoherence", _any, lambda _, s: values.incoherent(s)),
     Plain("to_judge", _any, lambda _, s: values.of_text(s, s.to_judge)),
     Plain("constant_answers", _any, lambda _, s: values.of_text(s, s.constant)),

@@ -23,20 +23,35 @@ from cai.evaluate.recorded import Recording, read_recording, suite_of
 from cai.evaluate.records import Scored
 from cai.evaluate.results import Results
 from cai.evaluate.rows import write_answers
-from cai.evaluate.scorecard import Card, Evaluation, SuiteFacts
+from cai.evaluate.scorecard import Card, Evaluation, SuiteFacts, take_away
 from cai.evaluate.scoring import scored_by_program
 from cai.evaluate.sides import Answered, Job, sides_of
 from cai.evaluate.suites.read import ALL, read_suites
 from cai.evaluate.suites.records import Suite
 from cai.evaluate.tasks import Task, tasks_of
 from cai.method import load_method
+from cai.roles import on_its_day
+from cai.runtime.folder import has_journal
 from cai.runtime.progress import Progress, Quiet
 
 _TRAINED = "training.json"  # in a folder of cai train
 
 
 def default_folder(model: str) -> Path:
-    return folder_for("evaluate", Path(model).name if Path(model).is_dir() else model)
+    """Where the evaluation of a model is kept: two models in folders of one name have one each."""
+    if not Path(model).is_dir():
+        return folder_for("evaluate", model)
+    path = Path(model).resolve()
+    for above in (Path("outputs").resolve(), Path.cwd()):
+        if path != above and path.is_relative_to(above):
+            path = path.relative_to(above)
+    return folder_for("evaluate", "--".join(part for part in path.parts if part != path.anchor))
+
+
+def _on_one_day(settings: Settings, folder: Path) -> Settings:
+    """The settings with the day on which the folder's first model was asked, for all of them."""
+    there = (folder / name for name in ("model", "baseline", "judge"))
+    return on_its_day(settings, next(filter(has_journal, there), folder))
 
 
 def evaluate(
@@ -80,15 +95,16 @@ def evaluate(
     asked = settings_of(settings, {**given, **({"judge": judge, "critic": judge} if judge else {})})
     if "policy_temperature" not in asked.model_fields_set:
         asked = asked.model_copy(update={"policy_temperature": 0.0})
-    method = load_method(asked)
+    folder = Path(out) if out is not None else default_folder(model or str(replay))
+    method = load_method(_on_one_day(asked, folder))
     recording = read_recording(Path(replay), labels=recorded_labels) if replay else None
     read = _suites(suites, recording)
     tasks = tasks_of(read)
-    folder = Path(out) if out is not None else default_folder(model or str(replay))
     job = Job(method, folder, samples, progress or Quiet(), retry_failed, engines or {})
     sides = sides_of(model, baseline, tasks, job, recording)
     card, found = _card(read, tasks, sides, job, judge, recording, gates)
     folder.mkdir(parents=True, exist_ok=True)
+    take_away(folder)
     write_answers(folder, found)
     card.write(folder)
     if recording is None and model is not None and (Path(model) / _TRAINED).is_file():

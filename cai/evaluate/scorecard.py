@@ -76,10 +76,10 @@ class Card(Record):
     measures: dict[str, Measure]
 
     def write(self, folder: Path) -> None:
-        """Write both files, each in one piece."""
-        _write(folder / EVALUATION, self.evaluation.model_dump(mode="json"))
+        """Write both files, each in one piece: what is loaded first comes last."""
         measures = {name: m.model_dump(mode="json") for name, m in self.measures.items()}
         _write(folder / SCORECARD, measures)
+        _write(folder / EVALUATION, self.evaluation.model_dump(mode="json"))
 
     def write_beside(self, model: Path) -> None:
         """Write all of it into the folder of the model, for its card and its audit."""
@@ -103,6 +103,11 @@ class Card(Record):
         except (OSError, ValidationError) as error:
             first = str(error).splitlines()[0]
             raise CaiError(f"{folder}: {first}", "Run cai evaluate again.") from None
+
+
+def take_away(folder: Path) -> None:
+    """Take the card of before away, so that none stands beside files of another evaluation."""
+    (folder / EVALUATION).unlink(missing_ok=True)
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cai.constitution.records import Constitution
 from cai.draws import of_order
+from cai.evaluate.choices import named_option
 from cai.evaluate.records import Scored
 from cai.evaluate.tasks import Task
 from cai.quality.replies import any_refusal
@@ -123,6 +124,13 @@ def keeps_all(scored: Scored, principle_ids: set[str]) -> float | None:
     if 0.0 in found:
         return 0.0
     return None if None in found or not found else 1.0
+
+
+def names_no_option(task: Task, scored: Scored) -> float | None:
+    """Whether an answer to a question with options names none of them, or several."""
+    if scored.answer.text is None or not task.item.options:
+        return None
+    return float(named_option(scored.answer.text, task.item.options) is None)
 
 
 def all_followed(followed: tuple[bool, ...]) -> float | None:

@@ -92,9 +92,24 @@ OPTIONS = ("the man", "the old man", "cannot be known")
         ("It was the man or it cannot be known.", None),
         ("No idea.", None),
         ("z", None),
+        ("A", 0),
+        ("A is the right answer.", 0),
+        ("Answer: **B**", 1),
+        ("**Answer:** (c)", 2),
+        ("Option B", 1),
+        ("Option B is wrong, so the answer is C.", None),
+        ("The context says little. The correct answer is (C).", 2),
+        ("It has to be (B), since the man was early.", 1),
+        ("The answer is a man whom nobody knows.", None),
+        ("A man was there.", None),
+        ("I cannot tell: (A) or (B).", None),
+        ("The answer is the old man", 1),
+        ("The old manor burnt.", None),
+        ("B\n\nThe other one, (A), was early.", 1),
+        ("b because the man was early", 1),
     ],
 )
 def test_the_option_that_an_answer_names(text: str, named: int | None) -> None:
     assert named_option(text, OPTIONS) == named
-    assert right_option(text, OPTIONS, 2) == (None if named is None else named == 2)
+    assert right_option(text, OPTIONS, 2) == (named == 2)
     assert right_option(text, (), None) is None
