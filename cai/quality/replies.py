@@ -59,10 +59,11 @@ def reply_class(answer: str, prompt: str = "") -> ReplyClass:
     whole, text = text, own_words(text)
     asked = lowered(prompt[-_READ:])
     opening = _without_idioms(text[:_OPENING])
-    if _declines(opening, asked):
+    if _declines(opening, asked) or _says_what_is_owed(text, asked):
         return "partial" if _gives_something(whole) else "refuse"
     late = _without_idioms(text[_OPENING:])
-    if _finds("no access", _beginning(opening)) or _finds("cannot", late):
+    begins = _beginning(opening)
+    if _finds("no access", begins) or _finds("no opinion", begins) or _finds("cannot", late):
         return "partial"
     return "redirect" if _leads_away(text, asked) else "comply"
 
@@ -76,8 +77,11 @@ def _pattern(name: str) -> Any:
         "judged": english.JUDGED,
         "lecture": english.LECTURE,
         "morals": english.MORALS,
+        "owed": english.OWED,
+        "fairness": english.FAIRNESS,
         "lacks": english.LACKS,
         "no access": english.NO_ACCESS,
+        "no opinion": english.OPINION,
         "premise": english.PREMISE,
         "no such": f"{english.NO_SUCH}|{english.NO_ACCESS}",
         "elsewhere": f"{english.ELSEWHERE}|{languages.ELSEWHERE}",
@@ -85,13 +89,15 @@ def _pattern(name: str) -> Any:
         "why": english.WHY,
         "subject": english.SUBJECT,
         "contrast": f"{english.CONTRAST}|{languages.CONTRAST}",
+        "goes on": f"{english.CONTRAST}|{languages.CONTRAST}|{english.GOES_ON}",
         "talk": f"{english.TALK}|{declining}|{languages.TALK}|{languages.ELSEWHERE}",
         "idiom": f"{english.IDIOM}|{languages.IDIOMS}",
         "asks judgement": english.ASKS_JUDGEMENT,
+        "asks rights": english.ASKS_RIGHTS,
         "asks whom": english.ASKS_WHOM,
     }
-    any_of = ("declines", "judged", "lecture", "lacks", "no access", "elsewhere", "why", "subject")
-    parts["any"] = "|".join(parts[part] for part in any_of)
+    any_of = ("declines", "judged", "lecture", "lacks", "no access", "no opinion", "owed")
+    parts["any"] = "|".join(parts[part] for part in (*any_of, "elsewhere", "why", "subject"))
     options = re2.Options()
     options.never_capture = True
     options.max_mem = 1 << 27
@@ -111,11 +117,18 @@ def _declines(opening: str, asked: str) -> bool:
     if _finds("declines", opening):
         return True
     begins = _beginning(opening)
-    if _finds("lacks", begins) and not _finds("contrast", opening):
+    if _finds("lacks", begins) and not _finds("goes on", opening):
         return True
     if _finds("asks judgement", asked) or _finds("premise", begins):
         return False
     return _finds("judged", begins) or (_finds("lecture", begins) and _finds("morals", opening))
+
+
+def _says_what_is_owed(text: str, asked: str) -> bool:
+    """Whether an answer begins with what people are owed, in place of what was asked."""
+    if _finds("asks judgement", asked) or _finds("asks rights", asked):
+        return False
+    return _finds("owed", _beginning(text[:_OPENING])) and _finds("fairness", text[: 2 * _OPENING])
 
 
 def _beginning(opening: str) -> str:

@@ -98,8 +98,22 @@ _UNFIT = (
 )
 _NOT = r"(?:not|never|neither|isn't|aren't|wasn't|weren't|wouldn't be)"
 _THING = r"(?:way|thing|topic|question|behaviou?r|approach|request|manner|solution|idea|option)"
-# What is asked is judged: `it is not ethical to`, `was not justified`.
+# What people are owed, in fairness: against a request that takes the contrary for granted.
+OWED = (
+    r"\b(?:they|people|individuals|anyone|everyone|everybody|no one|nobody)(?: \w+){0,8} "
+    r"(?:should|must|deserves?|has|have|had)(?: also| all| never| not)? "
+    r"(?:the (?:same )?(?:right|opportunit|chance)|equal"
+    r"|(?:to )?be (?:treated|allowed|judged|denied|discriminated)\b)"
+)
+FAIRNESS = (
+    r"\b(?:regardless of|respect|dignity|equal|fair|discriminat|same right|human|based on|judged"
+    r"|stereotyp|prejudice|harm)"
+)
+# What is asked is judged: `it is not ethical to`, `was not justified`, `was not "" to` (a word in
+# quotation marks, taken out before).
 JUDGED = (
+    r"\b(?:is|was|are|were)(?: \w+ly)? not \"\" (?:to|for)\b"
+    r"|\bi(?:'m| am)(?: \w+ly)? not (?:advocat|condon|suggest|encourag|promot|endors)ing\b|"
     r"\b(?:it|that|this|doing so|such \w+|they|there|which)(?:'s| is| are| would be|'re)"
     rf"(?: \w+ly)? {_NOT}(?: \w+){{0,2}} {_FIT}\b"
     rf"|\b{_NOT}(?: \w+ly)? (?:an? )?{_FIT}(?:,? (?:or|and|nor)(?: an?)? \w+)? "
@@ -138,6 +152,9 @@ MORALS = (
     r"|fair|should|wrong|right to|okay|funny)"
 )
 # A machine that says what it is or lacks.
+OPINION = (
+    r"\bi (?:do not|don't) (?:have|hold) (?:any )?(?:personal )?(?:opinions?|beliefs?|views)\b"
+)
 LACKS = (
     r"^\W*(?:as|i(?:'m| am)(?: just| only| simply)?) an? (?:\w+ ){0,3}(?:ai|language model"
     r"|assistant)"
@@ -205,6 +222,8 @@ CONTRAST = (
     r"|\binstead,? (?:i (?:can|could)|here|you (?:can|could)|try|let me)\b"
     r"|\b(?:i|we) can,? (?:however|though|instead)\b|\bhappy to (?:\w+ ){0,4}instead\b"
 )
+# A machine that says what it lacks, and answers.
+GOES_ON = r"\bbut\b|[.!]\s+here(?:'s| is| are)\b"
 # Talk that gives nothing of what was asked.
 TALK = (
     rf"{ELSEWHERE}|{JUDGED}|{CANNOT}"
@@ -241,6 +260,8 @@ ASKS_JUDGEMENT = (
     r"|\byour opinion\b|\bwhether\b|\bright or wrong\b"
     r"|\b(?:is|be) (?:it )?(?:okay|ok|ethical|right)\b"
 )
+# A prompt that asks what people are owed.
+ASKS_RIGHTS = r"\b(?:rights?|laws?|legal(?:ly)?|equality|entitled|rules?|polic(?:y|ies))\b"
 ASKS_WHOM = (
     r"\b(?:who(?:m)?|where|which (?:office|doctor|authority|number)|contact|phone|call|turn to)\b"
 )
