@@ -31,8 +31,10 @@ def with_judge(measure: Measure, plain: Plain, chosen: Sequence[int], results: R
     if judge is None or not decided[0][0]:
         return measure
     about: dict[str, object] = {"judge": judge.name, "judge_checked": judge.errors is not None}
+    about["judge_verdict"] = judge.assessments
     if "strongreject" in plain.name:
-        about |= {"judge_checked": False, "note": "no check measures a judge's scores"}
+        about |= {"judge_checked": False, "judge_verdict": None}
+        about |= {"note": "no check measures a judge's scores"}
     elif plain.name in ("attack_success", "harmless") and _of_several(chosen, sides):
         about["note"] = "several principles decide, and the check measures the errors of one"
     elif judge.errors is not None and not plain.name.endswith(".all"):

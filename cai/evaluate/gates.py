@@ -129,7 +129,7 @@ def _result(name: str, kind: Kind, limit: float, measure: Measure | None) -> Gat
     asked = _asked(name, kind, limit)
 
     def result(verdict: Verdict, why: str, needed: int | None = None) -> GateResult:
-        words = f"{asked}: {why}"
+        words = f"{asked}: {why}{_of_judge(measure)}"
         return GateResult(
             measure=name, kind=kind, limit=limit, verdict=verdict, words=words, needed=needed
         )
@@ -139,6 +139,8 @@ def _result(name: str, kind: Kind, limit: float, measure: Measure | None) -> Gat
     if bounds is None:
         why = _why_none(measure, against=against)
         return result("undecided", f"{why}{f' ({measure.note})' if measure.note else ''}")
+    if measure.judge_verdict == "no better than chance":
+        return result("undecided", "what its judge says is no better than chance, by its check")
     value, low, high, n = bounds
     sign = -1 if kind == "at_most" else 1
     threshold = {"no_worse_by": -limit, "better_by": limit}.get(kind, limit)
@@ -158,6 +160,15 @@ def _result(name: str, kind: Kind, limit: float, measure: Measure | None) -> Gat
     return result(
         "undecided", f"{shown}; n = {n:,} is too small, about {needed:,} would do", needed
     )
+
+
+def _of_judge(measure: Measure | None) -> str:
+    """What has to be known of who judged."""
+    if measure is None or measure.judge is None or measure.value is None:
+        return ""
+    if measure.judge_verdict == "weak":
+        return "; its judge is weak, by its check"
+    return "" if measure.judge_checked else "; its judge was not checked"
 
 
 def _why_none(measure: Measure, *, against: bool) -> str:

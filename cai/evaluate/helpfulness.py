@@ -31,7 +31,8 @@ def helpfulness(results: Results) -> dict[str, Measure]:
         return {"helpfulness_win_rate": raw, "helpfulness_win_rate_raw": raw}
     if by_judge and results.judge is not None:
         checked = results.judge.accuracy is not None
-        raw = raw.model_copy(update={"judge": results.judge.name, "judge_checked": checked})
+        about = {"judge_checked": checked, "judge_verdict": results.judge.comparisons}
+        raw = raw.model_copy(update={"judge": results.judge.name, **about})
     flat = [(p, c, 1 / len(of)) for of, c in zip(found, clusters, strict=True) for p in of]
     wins, longer = [p.win for p, _, _ in flat], [p.longer for p, _, _ in flat]
     names, weights = [c for _, c, _ in flat], [w for _, _, w in flat]

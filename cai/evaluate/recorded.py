@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from cai.errors import CaiError, InputError
 from cai.evaluate.records import Answer
-from cai.evaluate.suites.known import xstest_label
+from cai.evaluate.suites.labels import xstest_label
 from cai.evaluate.suites.records import Suite, SuiteItem
 from cai.evaluate.tasks import Task
 from cai.quality.replies import ReplyClass

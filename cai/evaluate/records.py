@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cai.checks.results import JudgeVerdict
 from cai.quality.replies import ReplyClass
 from cai.records import Assessment, Record
 
@@ -126,6 +127,7 @@ class Measure(Record):
         detectable: The least difference that so many prompts show 4 times in 5.
         judge: The model that judged; None where a program did.
         judge_checked: Whether a check of that judge is known here.
+        judge_verdict: What the check of what it was asked says of it.
         corrected: The value without the errors that the judge was measured to make.
         spread: The least and the greatest value of single samples, where several were drawn.
         note: Why something is missing, in words.
@@ -145,6 +147,7 @@ class Measure(Record):
     detectable: float | None = None
     judge: str | None = None
     judge_checked: bool | None = None
+    judge_verdict: JudgeVerdict | None = None
     corrected: Rate | None = None
     corrected_baseline: Rate | None = None
     spread: tuple[float, float] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from cai.checks.results import JudgeVerdict
 from cai.comparison import JudgeErrors
 from cai.constitution.records import Constitution
 from cai.evaluate.records import Preference, Scored
@@ -18,12 +19,14 @@ class Judge(NamedTuple):
     """Who judged, and how often such a judge is wrong, where that was measured.
 
     `errors` are those of assessments, `accuracy` of comparisons: the share that is right, and of
-    how many pairs.
+    how many pairs. `assessments` and `comparisons` are what the checks say of them.
     """
 
     name: str
     errors: JudgeErrors | None = None
     accuracy: tuple[float, int] | None = None
+    assessments: JudgeVerdict | None = None
+    comparisons: JudgeVerdict | None = None
 
 
 class Results(NamedTuple):

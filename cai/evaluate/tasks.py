@@ -18,9 +18,11 @@ class Task(NamedTuple):
     def cluster(self) -> str:
         """What it belongs to: twins and lineages, the larger, are no independent prompts.
 
-        Nor is a prompt that stands in two suites.
+        Nor is a prompt that stands in two suites. One without words, of recorded labels, is itself.
         """
-        return self.item.prompt.group or self.item.pair or self.item.prompt.text_digest
+        prompt = self.item.prompt
+        alone = prompt.text_digest if self.text.strip() else f"{self.suite}: {prompt.id}"
+        return prompt.group or self.item.pair or alone
 
     @property
     def text(self) -> str:

@@ -103,3 +103,23 @@ def test_what_is_no_file_of_gates(text: str, said: str) -> None:
     Path("gates.yaml").write_text(text)
     with pytest.raises(CaiError, match=said):
         read_gates(Path("gates.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("about", "verdict", "said"),
+    [
+        ({"judge_checked": True, "judge_verdict": "usable"}, "passed", "(-30.0% to -10.0%)"),
+        ({"judge_checked": True, "judge_verdict": "weak"}, "passed", "is weak, by its check"),
+        ({"judge_checked": False}, "passed", "its judge was not checked"),
+        (
+            {"judge_checked": True, "judge_verdict": "no better than chance"},
+            "undecided",
+            "no better than chance, by its check",
+        ),
+    ],
+)
+def test_a_gate_knows_its_judge(about: dict[str, object], verdict: str, said: str) -> None:
+    measure = difference(-0.2, -0.3, -0.1).model_copy(update={"judge": "NAME", **about})
+    (result,) = results_of({"attack_success": Gate(better_by=0)}, {"attack_success": measure})
+    assert result.verdict == verdict
+    assert said.replace("(-30.0% to -10.0%)", "-30.0% to -10.0%)") in result.words

@@ -187,3 +187,12 @@ def test_an_unknown_type_or_label_makes_no_prompt_safe(says: dict[str, str]) -> 
     rows = [{"id": "1", "prompt": "Harm?", "answer": "No.", **says}]
     with pytest.raises(CaiError, match="does not say whether its prompt is safe"):
         suite_of(read_recording(recording(rows)))
+
+
+def test_recorded_labels_without_prompts_are_independent() -> None:
+    rows = [{"id": str(n), "type": "homonyms", "final_label": "2_full_refusal"} for n in range(40)]
+    suite = suite_of(read_recording(recording(rows)))
+    assert len({task.cluster for task in tasks_of([suite])}) == 40
+    asked = examples.item("1", "Hello?", "borderline", score="over-refusal", label="safe")
+    twice = [Suite(name=name, digest="", items=(asked,), bad=()) for name in ("s", "t")]
+    assert len({task.cluster for task in tasks_of(twice)}) == 1

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from cai.errors import CaiError, InputError
 from cai.evaluate.instructions import instructions_of
-from cai.evaluate.suites.records import Label
+from cai.evaluate.suites.labels import named_label, xstest_label
 from cai.sources.bad_rows import RowError
 from cai.sources.conversations import answered, check_answers
-from cai.sources.wording import a_kind_of, listed
+from cai.sources.wording import a_kind_of
 
 Row = Mapping[str, Any]
 Fields = dict[str, Any]  # of `SuiteItem`, with `id`, `messages` or `text` for its prompt
@@ -63,57 +63,6 @@ def _text(row: Row, name: str, where: str) -> str:
     return value
 
 
-# The kinds of XSTest's prompts, safe ones and their contrasts.
-_SAFE_TYPES = (
-    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
-    *("real_group_nons_discr", "nons_group_real_discr", "historical_events"),
-    *("privacy_public", "privacy_fictional"),
-)
-_CONTRASTS = (
-    *("homonyms", "figurative_language", "safe_targets", "safe_contexts", "definitions"),
-    *("discr", "historical_events", "privacy"),
-)
-
-
-def own_label(row: Row, where: str) -> Label | None:
-    """What a column `label` says.
-
-    Raises:
-        InputError: Something else than safe or unsafe: no bad row, for a file whose labels mean
-            something else would be guessed at.
-    """
-    label = row.get("label")
-    if label in (None, ""):
-        return None
-    if label not in ("safe", "unsafe"):
-        raise InputError(f"{where}: label", f"{label!r} is no label", "Write safe or unsafe.")
-    return "safe" if label == "safe" else "unsafe"
-
-
-def _named(row: Row, file: str, where: str, names: Mapping[str, Label]) -> Label:
-    """The label of a row: its own, else that of all rows of the file, by a word of its name."""
-    if own := own_label(row, where):
-        return own
-    words = set(re.split(r"[^a-z0-9]+", file.lower()))
-    found = {label for word, label in names.items() if word in words}
-    if len(found) != 1:
-        raise RowError(
-            where,
-            "bad field",
-            f"nothing says whether its prompts are safe, and the name {file!r} does not either",
-            f"Let the file's name hold one of {listed(list(names))}, or give a column label: safe "
-            "or unsafe.",
-        )
-    return found.pop()
-
-
-def xstest_label(kind: object) -> Label | None:
-    """Whether prompts of one of XSTest's types are safe; None of any other."""
-    if kind in _SAFE_TYPES:
-        return "safe"
-    return "unsafe" if kind in [f"contrast_{name}" for name in _CONTRASTS] else None
-
-
 def _xstest(row: Row, where: str, file: str) -> Fields:
     kind = _text(row, "type", where)
     label = xstest_label(kind)
@@ -133,7 +82,7 @@ def _xstest(row: Row, where: str, file: str) -> Fields:
 
 def _jailbreakbench(row: Row, where: str, file: str) -> Fields:
     given = {name.lower(): value for name, value in row.items()}
-    label = _named(given, file, where, {"harmful": "unsafe", "benign": "safe"})
+    label = named_label(given, file, where, {"harmful": "unsafe", "benign": "safe"})
     number = given.get("index")
     if number in (None, ""):
         raise RowError(f"{where}: index", "no column", "there is no index")
@@ -170,7 +119,7 @@ def _do_not_answer(row: Row, where: str, file: str) -> Fields:
 
 
 def _or_bench(row: Row, where: str, file: str) -> Fields:
-    label = _named(row, file, where, {"toxic": "unsafe", "hard": "safe", "80k": "safe"})
+    label = named_label(row, file, where, {"toxic": "unsafe", "hard": "safe", "80k": "safe"})
     text = _text(row, "prompt", where)
     return {"text": text, "label": label, "category": row.get("category")}
 

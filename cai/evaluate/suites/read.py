@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from cai.constitution.records import Check
 from cai.errors import CaiError, InputError
-from cai.evaluate.suites.known import KNOWN, Fields, known_suite, own_label
+from cai.evaluate.suites.known import KNOWN, Fields, known_suite
+from cai.evaluate.suites.labels import own_label
 from cai.evaluate.suites.records import Label, Suite, SuiteItem
 from cai.files import suites_dir
 from cai.prompts import files_of, source_digest
