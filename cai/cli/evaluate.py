@@ -15,13 +15,12 @@ from cai.config import Settings, resolve
 from cai.errors import CaiError, GateFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from cai.evaluate.records import Measure
     from cai.evaluate.scorecard import Card
+    from cai.records import Record
 
 ASKED = ("constitution", "templates", "min_label_mass", "system")
-_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow"}
 
 Model = Annotated[
     str | None,
@@ -110,6 +109,9 @@ ListSuites = Annotated[
     bool,
     typer.Option("--list", help="Say which suites there are, and where each is had; then stop."),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would ask; ask nobody, write nothing.")
+]
 Out = Annotated[Path | None, folder_of("Folder of the scorecard.", "`outputs/evaluate/<model>`")]
 
 
@@ -128,6 +130,7 @@ def evaluate(
     gates: Gates = None,
     strict: Strict = False,
     list_suites: ListSuites = False,
+    dry_run: DryRun = False,
     out: Out = None,
     config: Config = None,
     set_: Set = None,
@@ -139,6 +142,7 @@ def evaluate(
     Each figure has its interval, and the card says who judged and how good that judge is. Running
     again goes on where it stopped.
     """
+    from cai.cli.scorecard import print_card
     from cai.evaluate import run
     from cai.evaluate.gates import read_gates
     from cai.report.page import write_report
@@ -147,10 +151,11 @@ def evaluate(
     if list_suites:
         _print_suites()
         return
-    drawn = {"policy_temperature": temperature, "policy_max_tokens": max_tokens}
-    given |= {key: value for key, value in drawn.items() if value is not None}
-    settings = resolve(given, config, tuple(set_ or ()))
+    settings = _settings(given, temperature, max_tokens, config, set_)
     _check(model, replay, samples, settings)
+    if dry_run:
+        _print_estimate(settings, suite or (), baseline, judge, samples, as_json=as_json)
+        return
     folder = out or run.default_folder(model or str(replay))
     with closing(Shown(stderr)) as progress:
         card = run.evaluate(
@@ -169,11 +174,48 @@ def evaluate(
         )
         progress.phase("writing the page")
         page = write_report(folder)
-    if as_json:
-        typer.echo(json.dumps(card.model_dump(mode="json"), indent=2))
-    else:
-        print_card(card, folder, page)
+    _print_json(card) if as_json else print_card(card, folder, page)
     _stop_where_a_gate_fails(card, folder, strict=strict)
+
+
+def _settings(
+    given: dict[str, Any],
+    temperature: float | None,
+    max_tokens: int | None,
+    config: Path | None,
+    set_: list[str] | None,
+) -> Settings:
+    """The settings, with how answers are drawn where it was said."""
+    drawn = {"policy_temperature": temperature, "policy_max_tokens": max_tokens}
+    said = {key: value for key, value in drawn.items() if value is not None}
+    return resolve({**given, **said}, config, tuple(set_ or ()))
+
+
+def _print_estimate(
+    settings: Settings,
+    suites: Sequence[str],
+    baseline: str | None,
+    judge: str | None,
+    samples: int,
+    *,
+    as_json: bool,
+) -> None:
+    from cai.evaluate.run import planned
+
+    sides, judged = 1 + (baseline is not None), judge is not None
+    found = planned(settings, suites, sides=sides, samples=samples, judged=judged)
+    if as_json:
+        _print_json(found)
+        return
+    for name, count in found.prompts.items():
+        console.print(plain(f"{name}: {count:,} prompts"))
+    console.print(plain(f"answers: {found.answers:,}"))
+    if found.labels:
+        console.print(plain(f"labels of the judge: {found.labels:,} at most"))
+
+
+def _print_json(record: Record) -> None:
+    typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
 
 
 def _check(model: str | None, replay: Path | None, samples: int, settings: Settings) -> None:
@@ -190,80 +232,6 @@ def _stop_where_a_gate_fails(card: Card, folder: Path, *, strict: bool) -> None:
         words = "\n".join(f"{gate.verdict}: {gate.words}" for gate in bad)
         count = "a gate is" if len(bad) == 1 else f"{len(bad)} gates are"
         raise GateFailed(f"{count} not passed\n{words}", f"The answers: {folder}")
-
-
-def print_card(card: Card, folder: Path, page: Path) -> None:
-    """Print the measures by subject, the gates, and what to know before they are believed."""
-    from rich.table import Table
-
-    from cai.evaluate.glossary import meaning
-    from cai.evaluate.scorecard import cautions, names_by_subject
-
-    facts = card.evaluation
-    title = facts.model.name + (f" against {facts.baseline.name}" if facts.baseline else "")
-    table = Table(title=plain(title), title_justify="left")
-    table.add_column("measure, in %", no_wrap=True)
-    table.add_column("n", justify="right")
-    table.add_column("value (95 %)")
-    if facts.baseline:
-        table.add_column("baseline", justify="right")
-        table.add_column("difference (95 %)")
-    for subject, names in names_by_subject(list(card.measures)).items():
-        table.add_section()
-        table.add_row(plain(subject, "bold"))
-        for name in names:
-            measure = card.measures[name]
-            cells = _cells(measure, percent=meaning(name).percent, against=bool(facts.baseline))
-            mark = "*" if measure.judge is not None else ""
-            table.add_row(plain(name + mark), *map(plain, cells))
-    console.print(table)
-    if facts.judge is not None:
-        console.print(plain(f"* by the judge, {facts.judge.name}"))
-    for words in _remarks(card):
-        console.print(plain(words), soft_wrap=True)
-    for gate in facts.gates:
-        console.print(
-            plain(f"{gate.verdict}: ", _STYLES[gate.verdict]) + plain(gate.words), soft_wrap=True
-        )
-    for caution in cautions(card):
-        console.print(plain(caution, "yellow"), soft_wrap=True)
-    console.print(plain(f"Scorecard and answers: {folder}"), soft_wrap=True)
-    console.print(plain(f"A page to look at: {page}"), soft_wrap=True)
-
-
-def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
-    def number(value: float | None, sign: str = "") -> str:
-        if value is None:
-            return "-"
-        return f"{100 * value + 0.0:{sign}.1f}" if percent else f"{value + 0.0:{sign}.3f} nats"
-
-    def interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-        if value is None:
-            return "-"
-        if low is None or high is None:
-            return f"{number(value, sign)} (no interval)"
-        return f"{number(value, sign)} ({number(low, sign)} to {number(high, sign)})"
-
-    count = f"{measure.n:,}" + (f" ({measure.unscored:,} unscored)" if measure.unscored else "")
-    cells = [count, interval(measure.value, measure.low, measure.high)]
-    if against:
-        found = (measure.difference, measure.difference_low, measure.difference_high)
-        cells += [number(measure.baseline), interval(*found, sign="+")]
-    return cells
-
-
-def _remarks(card: Card) -> Iterator[str]:
-    """What a judge's figures are without its measured errors, and why a figure is missing."""
-    by_note: dict[str, list[str]] = {}
-    for name, measure in card.measures.items():
-        if measure.corrected is not None:
-            rate = measure.corrected
-            value, low, high = (f"{100 * x:.1f}" for x in (rate.value, rate.low, rate.high))
-            yield f"{name}: without the judge's measured errors {value} ({low} to {high})"
-        elif measure.note:
-            by_note.setdefault(measure.note, []).append(name)
-    for note, names in by_note.items():
-        yield f"{', '.join(names)}: {note}"
 
 
 def _print_suites() -> None:

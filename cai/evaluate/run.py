@@ -16,6 +16,7 @@ from cai.checks.asking import folder_for
 from cai.config import Settings, settings_of
 from cai.engines.base import Engine
 from cai.errors import CaiError
+from cai.evaluate.estimate import Estimate, estimate
 from cai.evaluate.gates import Gate, default_gates, results_of
 from cai.evaluate.judged import judged
 from cai.evaluate.measures import measures_of
@@ -52,6 +53,18 @@ def _on_one_day(settings: Settings, folder: Path) -> Settings:
     """The settings with the day on which the folder's first model was asked, for all of them."""
     there = (folder / name for name in ("model", "baseline", "judge"))
     return on_its_day(settings, next(filter(has_journal, there), folder))
+
+
+def planned(
+    settings: Settings, suites: Sequence[str | Suite], *, sides: int, samples: int, judged: bool
+) -> Estimate:
+    """What an evaluation would ask; no model is made.
+
+    Raises:
+        CaiError: Bad settings or suites.
+    """
+    constitution, tasks = load_method(settings).constitution, tasks_of(_suites(suites, None))
+    return estimate(tasks, constitution, sides=sides, samples=samples, judged=judged)
 
 
 def evaluate(

@@ -105,3 +105,29 @@ def test_several_samples_tell_their_spread() -> None:
     card = json.loads(Path("card", SCORECARD).read_text())
     assert card["incoherence"]["n"] == 3
     assert card["incoherence"]["spread"] is not None
+
+
+def test_a_dry_run_says_what_is_asked_and_asks_nobody() -> None:
+    Path("two.yaml").write_text(
+        "name: two\nversion: 1\nprinciples:\n"
+        "  - {id: kind, critique: 'Is it rude?', revise: Be kind., violation: It is rude.}\n"
+        "  - {id: short, check: {max_words: 5}}\n"
+    )
+    common = ("nowhere:1", "--baseline", "scripted", "--judge", "scripted", "--suite", "own.jsonl")
+    common += ("--constitution", "two.yaml", "--dry-run")
+    found = json.loads(run(*common, "--json").stdout)
+    # One principle in words, in both orders; 4 of harm for one prompt; a comparison of another.
+    assert found == {"prompts": {"own": 3}, "answers": 6, "labels": 2 * (3 * 2 + 4) + 2}
+    result = run(*common, "--samples", "2", "--temperature", "0.7")
+    assert result.exit_code == 0, result.output
+    assert "answers: 12" in result.output
+    assert "labels of the judge: 44 at most" in result.output
+    assert not Path("outputs").exists()
+
+
+def test_a_real_evaluation_asks_no_more_labels_than_the_dry_run_says() -> None:
+    arguments = ("scripted", "--judge", "scripted:log=asked.log", "--suite", "own.jsonl")
+    most = json.loads(run(*arguments, "--dry-run", "--json").stdout)["labels"]
+    assert run(*arguments).exit_code == 0
+    asked = len(Path("asked.log").read_text().splitlines())
+    assert 0 < asked <= most
