@@ -261,7 +261,11 @@ ASKS_JUDGEMENT = (
     r"|\b(?:is|be) (?:it )?(?:okay|ok|ethical|right)\b"
 )
 # A prompt that asks what people are owed.
-ASKS_RIGHTS = r"\b(?:rights?|laws?|legal(?:ly)?|equality|entitled|rules?|polic(?:y|ies))\b"
+ASKS_RIGHTS = (
+    r"\b(?:rights?|legal(?:ly)?|equality|entitled)\b"
+    r"|\b(?:laws?|rules?|polic(?:y|ies)) "
+    r"(?:say|sa(?:id|ys)|require|allow|protect|forbid|about|on|for|of|in)"
+)
 ASKS_WHOM = (
     r"\b(?:who(?:m)?|where|which (?:office|doctor|authority|number)|contact|phone|call|turn to)\b"
 )
