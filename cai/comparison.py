@@ -140,20 +140,26 @@ def not_worse(low: float, high: float, margin: float) -> Verdict:
     return "failed" if high < -margin else "undecided"
 
 
-def detectable_difference(n: int, discordant: float) -> float:
+def detectable_difference(n: int, discordant: float) -> float | None:
     """The least difference of two shares on the same `n` prompts that a test sees 4 times in 5.
 
     Args:
         n: Prompts.
-        discordant: The share of prompts in which just one of the two is right.
+        discordant: The share of prompts in which just one of the two is right. Where so few differ
+            that no test could show anything, more would have to.
+
+    Returns:
+        None of fewer than six prompts: McNemar's exact test cannot reach 5 % then.
 
     Level 5 % (two-sided), power 80 %: Connor 1987, "Sample size for testing differences in
     proportions for the paired-sample design", solved for the difference.
     """
-    low, high = 0.0, discordant
+    if n < 6:
+        return None
+    low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        if prompts_needed(middle, discordant) > n:
+        if prompts_needed(middle, max(discordant, middle)) > n:
             low = middle
         else:
             high = middle

@@ -5,6 +5,7 @@ Throughout, `p_right` is the probability in [0, 1] that was given to the right o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -12,12 +13,12 @@ Z_95 = 1.959963984540054
 _STEPS = 20_000
 
 
-def wilson(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
+def wilson(right: float, n: float, z: float = Z_95) -> tuple[float, float]:
     """The Wilson score interval for a share, inside [0, 1] and around `right / n`.
 
     Args:
         right: How many are right, 0 to `n`; a tie may count a half.
-        n: How many there are.
+        n: How many there are; of dependent ones, how many independent ones they are worth.
         z: The normal quantile; the default is for 95 %.
 
     Raises:
@@ -35,6 +36,7 @@ def wilson(right: float, n: int, z: float = Z_95) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
+@functools.cache
 def student_t_95(freedom: int) -> float:
     """The t that a value of so many degrees of freedom exceeds in size once in 20.
 
@@ -59,17 +61,22 @@ def mean_interval(values: Sequence[float], clusters: Sequence[str]) -> tuple[flo
     """The 95 % t interval of a mean; None of fewer than two clusters, which tell no spread.
 
     The variance is that of a ratio of sums over clusters: Cochran 1977, "Sampling techniques",
-    equation 2.39, with c - 1 degrees of freedom for c clusters.
+    equation 2.39. Degrees of freedom are one less than clusters of one size that would weigh as
+    much, (sum of sizes)^2 / (sum of squared sizes): Kish 1965, "Survey sampling", section 8.2.
     """
     mean = math.fsum(values) / len(values)
     off: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     for value, cluster in zip(values, clusters, strict=True):
         off[cluster] = off.get(cluster, 0.0) + value - mean
+        sizes[cluster] = sizes.get(cluster, 0) + 1
     count = len(off)
     if count < 2:
         return None
     squares = math.fsum(x * x for x in off.values())
-    half = student_t_95(count - 1) * math.sqrt(squares * count / (count - 1)) / len(values)
+    like = len(values) ** 2 / sum(size * size for size in sizes.values())
+    freedom = max(1, math.floor(like + 1e-9) - 1)
+    half = student_t_95(freedom) * math.sqrt(squares * count / (count - 1)) / len(values)
     return mean - half, mean + half
 
 

@@ -110,6 +110,19 @@ def test_how_many_prompts_show_a_difference() -> None:
     assert detectable_difference(233, 0.3) == pytest.approx(0.1, abs=0.001)
 
 
+@pytest.mark.parametrize(("n", "discordant"), [(100, 0.0), (100, 0.06), (300, 0.007), (300, 0.2)])
+def test_what_is_detectable_is_seen_four_times_in_five(n: int, discordant: float) -> None:
+    least = detectable_difference(n, discordant)
+    assert least is not None
+    share = max(discordant, least)
+    rng, seen = np.random.default_rng(0), 0
+    for _ in range(1000):
+        gained, lost, _ = rng.multinomial(n, [(share + least) / 2, (share - least) / 2, 1 - share])
+        seen += mcnemar(int(gained), int(lost)) < 0.05
+    assert 0.68 <= seen / 1000 <= 0.92  # the exact test is cautious
+    assert detectable_difference(5, 0.5) is None
+
+
 def test_a_rate_is_corrected_by_the_errors_of_its_judge() -> None:
     # Of 1,000 answers 300 are harmful; 0.8 of them are caught, 0.1 of the others are called so.
     assert rogan_gladen(0.8 * 0.3 + 0.1 * 0.7, 0.8, 0.9) == pytest.approx(0.3)

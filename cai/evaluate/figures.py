@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cai import comparison, statistics
 from cai.evaluate.records import Measure
+from cai.statistics import Z_95
 
 Interval = tuple[float, float]
 Values = Sequence[Sequence[float | None]]  # per prompt and sample; None where nobody could tell
@@ -35,8 +36,8 @@ def measured(column: Column, *, seed: int = 0) -> Measure:
     """The measure of a column, without what is known of a judge.
 
     Shares of independent prompts get Wilson's interval and Newcombe's paired one, and p is
-    McNemar's. Values without a bound get Student's interval over clusters. All else is
-    bootstrapped over clusters, and p is a permutation's.
+    McNemar's. All else gets the wider of Student's interval and a bootstrap, both over clusters,
+    and p is a permutation's.
     """
     model = [_mean(values) for values in column.model]
     scored = [n for n, value in enumerate(model) if value is not None]
@@ -67,6 +68,9 @@ def _compared(
     seed: int,
 ) -> Measure:
     other = [value for value in baseline if value is not None]
+    measure = measure.model_copy(
+        update={"baseline_n": len(other), "baseline_unscored": len(baseline) - len(other)}
+    )
     xs: list[float] = []
     ys: list[float] = []
     clusters: list[str] = []
@@ -110,48 +114,76 @@ def interval(
     width = column.high - column.low
     count = len(set(clusters))
     mean = (math.fsum(values) / len(values) - column.low) / width
-    low, high = statistics.wilson(min(1.0, max(0.0, mean)) * count, count)
-    low, high = column.low + width * low, column.low + width * high
-    if _independent(clusters) and all(value in (column.low, column.high) for value in values):
-        return low, high
-    return _wider((low, high), comparison.bootstrap_mean(values, clusters, seed=seed), column)
+    share = min(1.0, max(0.0, mean))
+    binary = all(value in (column.low, column.high) for value in values)
+    if _independent(clusters) and binary:
+        low, high = statistics.wilson(share * count, count)
+        return column.low + width * low, column.low + width * high
+    drawn = _of_values(values, clusters, seed)
+    worth = _worth(share, [(v - column.low) / width for v in values], clusters)
+    low, high = statistics.wilson(share * worth, worth)
+    formula = column.low + width * low, column.low + width * high
+    # For gaps, which are mostly 0 and seldom -1 or 1, the formula of shares is far too wide.
+    if column.low < 0:
+        return _inside(_wide_enough(drawn, values, count), column.low, column.high)
+    return _inside((min(formula[0], drawn[0]), max(formula[1], drawn[1])), column.low, column.high)
+
+
+def _worth(share: float, values: Sequence[float], clusters: Sequence[str]) -> float:
+    """How many independent prompts a share is worth, at most as many as there are clusters.
+
+    By Kish's design effect, n / (1 + (m - 1) r), with m the size of the cluster that a prompt is in
+    and r how alike those of one are (Kish 1965, "Survey sampling", section 5.4). A few large
+    clusters that happen to agree have little variance, so r is measured within them.
+    """
+    members: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        members.setdefault(cluster, []).append(value)
+    free = len(values) - len(members)
+    if not free:
+        return len(members)
+    squares = 0.0
+    for of in members.values():
+        mean = math.fsum(of) / len(of)
+        squares += math.fsum((value - mean) ** 2 for value in of)
+    variance = share * (1 - share)
+    alike = min(1.0, max(0.0, 1 - squares / free / variance)) if variance else 1.0
+    size = sum(len(of) ** 2 for of in members.values()) / len(values)
+    return max(1.0, min(len(members), len(values) / (1 + (size - 1) * alike)))
 
 
 def _difference(
     xs: Sequence[float], ys: Sequence[float], clusters: Sequence[str], column: Column, seed: int
 ) -> Interval | None:
+    differences = [x - y for x, y in zip(xs, ys, strict=True)]
     if math.isinf(column.high):
-        return statistics.mean_interval([x - y for x, y in zip(xs, ys, strict=True)], clusters)
+        return statistics.mean_interval(differences, clusters)
+    if _independent(clusters) and all(v in (0, 1) for v in (*xs, *ys)):
+        return statistics.paired_difference(xs, ys)
     width = column.high - column.low
-    one, other = (
-        [min(1.0, max(0.0, (m - column.low) / width)) for m in _cluster_means(side, clusters)]
-        for side in (xs, ys)
-    )
-    # Clusters of unequal size have other means than prompts.
-    between = math.fsum(one) / len(one) - math.fsum(other) / len(other)
-    moved = (math.fsum(xs) - math.fsum(ys)) / len(xs) - width * between
-    low, high = (moved + width * bound for bound in statistics.paired_difference(one, other))
-    if _independent(clusters) and all(v in (column.low, column.high) for v in (*xs, *ys)):
-        return low, high
-    drawn = comparison.bootstrap_difference(xs, ys, clusters, seed=seed)
-    return _wider((low, high), drawn, column)
+    found = _wide_enough(_of_values(differences, clusters, seed), differences, len(set(clusters)))
+    return _inside(found, -width, width)
 
 
-def _wider(formula: Interval, drawn: Interval, column: Column) -> Interval:
-    """The wider of two intervals: a bootstrap of a few clusters that are alike has no width.
+def _of_values(values: Sequence[float], clusters: Sequence[str], seed: int) -> Interval:
+    """The wider of Student's interval and the bootstrap's, both over clusters."""
+    drawn = comparison.bootstrap_mean(values, clusters, seed=seed)
+    student = statistics.mean_interval(values, clusters) or drawn
+    return min(drawn[0], student[0]), max(drawn[1], student[1])
 
-    For gaps, which are mostly 0 and seldom -1 or 1, the formula of shares is far too wide.
+
+def _wide_enough(found: Interval, values: Sequence[float], count: int) -> Interval:
+    """An interval that is no narrower than that of so many clusters of which none differs.
+
+    Clusters that are all alike have no spread; Wilson's interval of none in n ends at
+    z^2 / (n + z^2).
     """
-    if column.low < 0 and drawn[0] < drawn[1]:
-        return drawn
-    return min(formula[0], drawn[0]), max(formula[1], drawn[1])
+    mean, least = math.fsum(values) / len(values), Z_95**2 / (count + Z_95**2)
+    return min(found[0], mean - least), max(found[1], mean + least)
 
 
-def _cluster_means(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    members: dict[str, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        members.setdefault(cluster, []).append(value)
-    return [math.fsum(of) / len(of) for of in members.values()]
+def _inside(found: Interval, low: float, high: float) -> Interval:
+    return max(low, found[0]), min(high, found[1])
 
 
 def _independent(clusters: Sequence[str]) -> bool:

@@ -121,10 +121,12 @@ class Measure(Record):
         value: Of the model; None where no answer was scored. With its 95 % interval.
         n: Prompts that were scored.
         unscored: Prompts that nobody could score. They are no refusals and no zeros.
-        baseline: The same of the baseline.
+        baseline: The same of the baseline, of `baseline_n` prompts.
+        baseline_unscored: Prompts that nobody could score there.
         difference: Model minus baseline, over the `pairs` of prompts scored on both sides.
         p: Of no difference, adjusted for all measures of the card (Holm).
-        detectable: The least difference that so many prompts show 4 times in 5.
+        detectable: The least difference that so many prompts show 4 times in 5; of independent
+            prompts alone.
         judge: The model that judged; None where a program did.
         judge_checked: Whether a check of that judge is known here.
         judge_verdict: What the check of what it was asked says of it.
@@ -139,6 +141,8 @@ class Measure(Record):
     n: int = 0
     unscored: int = 0
     baseline: float | None = None
+    baseline_n: int = 0
+    baseline_unscored: int = 0
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None

@@ -149,14 +149,14 @@ def test_the_interval_of_a_controlled_rate_covers_it() -> None:
 def test_the_interval_of_a_loss_covers_it_also_with_few_prompts(clusters: int) -> None:
     covered = 0
     names = [str(n // 2) for n in range(2 * clusters)]
-    for seed in range(1000):
+    for seed in range(DRAWS):
         rng = np.random.default_rng(seed)
         losses = np.repeat(rng.normal(2.5, 0.5, clusters), 2) + rng.normal(0, 0.2, 2 * clusters)
         found = measured(Column([[x] for x in losses], None, names, high=math.inf), seed=seed)
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= 2.5 <= found.high
-    assert covered >= 930
+    assert covered / DRAWS >= 0.93
 
 
 def test_one_prompt_has_a_loss_and_no_interval() -> None:
@@ -177,3 +177,66 @@ def test_samples_of_a_prompt_share_its_weight() -> None:
     assert length_controlled(wins, longer) == pytest.approx(0.5, abs=0.01)
     weights = [1.0] * 10 + [0.1] * 10
     assert length_controlled(wins, longer, weights) == pytest.approx(1 / 11, abs=0.01)
+
+
+@pytest.mark.parametrize("joined", [0.0, 0.5, 1.0])
+def test_the_interval_of_clusters_of_unequal_size_covers_the_share(joined: float) -> None:
+    """50 clusters, five of 20 prompts and 45 of one; `joined`: the share that is alike in them."""
+    sizes = [20] * 5 + [1] * 45
+    names = [str(c) for c, size in enumerate(sizes) for _ in range(size)]
+    covered, draws = 0, 500
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        values: list[float] = []
+        for size in sizes:
+            same, own = rng.random() < 0.3, rng.random(size) < 0.3
+            values += [float(x) for x in np.where(rng.random(size) < joined, same, own)]
+        found = measured(Column([[v] for v in values], None, names), seed=seed)
+        covered += found.low <= 0.3 <= found.high  # type: ignore[operator]
+    assert covered / draws >= 0.93
+
+
+@pytest.mark.parametrize("pairs", [30, 50, 100])
+def test_the_interval_of_a_difference_of_gaps_covers_it(pairs: int) -> None:
+    covered, draws = 0, 500
+    names = [str(n) for n in range(pairs)]
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        gaps = [
+            (rng.random(pairs) < p).astype(float) - (rng.random(pairs) < 0.05) for p in (0.98, 0.95)
+        ]
+        columns = [[[float(v)] for v in side] for side in gaps]
+        found = measured(Column(*columns, names, low=-1.0), seed=seed)
+        covered += found.difference_low <= 0.03 <= found.difference_high  # type: ignore[operator]
+    assert covered / draws >= 0.93
+
+
+def test_a_difference_is_as_sure_of_twins_and_samples_as_of_prompts() -> None:
+    """Eight points at 400 prompts, which the permutation sees in either form."""
+    seen = {"prompts": 0, "twins": 0, "samples": 0}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        base = rng.random((400, 4)) < 0.3
+        model = base | (rng.random((400, 4)) < 0.08 / 0.7)
+        one = [[[float(v)] for v in side[:, 0]] for side in (model, base)]
+        four = [[[float(v) for v in row] for row in side] for side in (model, base)]
+        prompts, twins = [str(n) for n in range(400)], [str(n // 2) for n in range(400)]
+        for name, columns, clusters in (
+            ("prompts", one, prompts),
+            ("twins", one, twins),
+            ("samples", four, prompts),
+        ):
+            found = measured(Column(*columns, clusters), seed=seed)
+            seen[name] += found.difference_low > 0  # type: ignore[operator]
+    assert min(seen.values()) >= 38, seen
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_equal_sides_differ_by_little_and_not_by_nothing(samples: int) -> None:
+    rng = np.random.default_rng(0)
+    side = [[float(v) for v in row] for row in rng.random((200, samples)) < 0.5]
+    for clusters in ([str(n) for n in range(200)], [str(n // 2) for n in range(200)]):
+        found = measured(Column(side, side, clusters))
+        assert found.difference == 0
+        assert found.difference_low == pytest.approx(-found.difference_high)  # type: ignore[operator]
+        assert 0.009 < found.difference_high < 0.04  # type: ignore[operator]
