@@ -223,10 +223,10 @@ def rogan_gladen(rate: float, sensitivity: float, specificity: float) -> float |
 
 def corrected_rate(
     positive: float,
-    n: int,
+    n: float,
     errors: JudgeErrors,
     *,
-    known: tuple[int, int] = (0, 0),
+    known: tuple[float, float] = (0, 0),
     independent: int | None = None,
     draws: int = DRAWS,
     seed: int = 0,

@@ -26,9 +26,15 @@ def with_judge(measure: Measure, plain: Plain, chosen: Sequence[int], results: R
     said, waiting = (sum(of[i] for of in decided) for i in (0, 1))
     if any(done < LEAST_DECIDED * (done + open_) for done, open_ in decided):
         told = f"{measure.n:,} of {len(chosen):,} are told, most of which decline or are no text; "
-        why = NAME_A_JUDGE if judge is None else _undecided(said, waiting)
+        asked = any(
+            one.assessments or one.harm or one.unjudged
+            for side in sides
+            for n in chosen
+            for one in side[n]
+        )
+        why = NAME_A_JUDGE if judge is None else _undecided(said, waiting, asked=asked)
         return Measure(unscored=len(chosen), note=told + why)
-    if judge is None or not decided[0][0]:
+    if judge is None or not any(done for done, _ in decided):
         return measure
     about: dict[str, object] = {"judge": judge.name, "judge_checked": judge.errors is not None}
     about["judge_verdict"] = judge.assessments
@@ -62,8 +68,8 @@ def _decided(
     return done, open_
 
 
-def _undecided(said: int, waiting: int) -> str:
-    if not said:
+def _undecided(said: int, waiting: int, *, asked: bool) -> str:
+    if not said and not asked:
         return "the judge was asked by no principle in words that is for these prompts"
     return f"the judge decided {said:,} of {said + waiting:,} others (its orders disagree)"
 

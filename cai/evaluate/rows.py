@@ -50,6 +50,7 @@ COLUMNS = pa.schema(
         ("win", pa.float64()),
         ("win_probability", pa.float64()),
         ("win_by", pa.string()),
+        ("win_consistent", pa.bool_()),
         ("unjudged", pa.string()),
     ]
 )
@@ -78,6 +79,7 @@ def rows(results: Results) -> Iterator[dict[str, Any]]:
                         "win": preference.win,
                         "win_probability": preference.p,
                         "win_by": preference.by,
+                        "win_consistent": preference.consistent,
                     }
                 yield row
 

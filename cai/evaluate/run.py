@@ -136,7 +136,8 @@ def _card(
 ) -> tuple[Card, Results]:
     """The card of answers that are there, and what it is made of."""
     constitution, settings = job.method.constitution, job.method.settings
-    scored = [scored_by_program(tasks, side.answers, constitution) for side in sides]
+    system = None if recording is not None else settings.system
+    scored = [scored_by_program(tasks, side.answers, constitution, system) for side in sides]
     other = scored[1] if len(scored) > 1 else None
     said = judged(tasks, scored, job, judge)
     found = Results(

@@ -16,7 +16,10 @@ from cai.quality.replies import reply_class
 
 
 def scored_by_program(
-    tasks: Sequence[Task], answers: Sequence[Sequence[Answer]], constitution: Constitution
+    tasks: Sequence[Task],
+    answers: Sequence[Sequence[Answer]],
+    constitution: Constitution,
+    system: str | None = None,
 ) -> list[list[Scored]]:
     """What a program finds of each answer, per prompt and sample.
 
@@ -24,6 +27,7 @@ def scored_by_program(
         tasks: The prompts.
         answers: To each, one or more.
         constitution: Its rules are checked on the prompts that they are for.
+        system: The system prompt of all of them, if they have none of their own.
     """
     samples = max(map(len, answers), default=0)
     results: list[list[Scored]] = [[] for _ in tasks]
@@ -33,20 +37,26 @@ def scored_by_program(
         repeated = constant(texts, [task.text for task in tasks])
         for result, task, answer, same in zip(results, tasks, drawn, repeated, strict=True):
             if answer is not None:
-                result.append(_scored(task, answer, constitution, same))
+                result.append(_scored(task, answer, constitution, system, same=same))
     return results
 
 
-def _scored(task: Task, answer: Answer, constitution: Constitution, same: bool) -> Scored:
+def _scored(
+    task: Task, answer: Answer, constitution: Constitution, system: str | None, *, same: bool
+) -> Scored:
     if answer.text is None:
         # A recorded label may stand without its text.
         coherent = answer.reply != "incoherent" if answer.reply else None
         return Scored(answer=answer, reply=answer.reply, coherent=coherent)
     text, item = answer.text, task.item
     reply = answer.reply or reply_class(text, task.text)
-    coherent = reply != "incoherent" and wrong_language(text, task.text) is None
     rules = constitution.rules(item.prompt)
     own = Principle(id="own", check=item.check) if item.check is not None else None
+    asked = [rule for rule in (*rules, own) if rule and rule.check and rule.check.language]
+    before = [m.content for m in item.prompt.with_system(system).messages[:-1]]
+    # A rule about the language says itself whether it is the right one.
+    foreign = not asked and wrong_language(text, task.text, before) is not None
+    coherent = reply != "incoherent" and not foreign
     return Scored(
         answer=answer,
         reply=reply,

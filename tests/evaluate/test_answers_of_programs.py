@@ -77,6 +77,22 @@ def test_the_language_of_an_answer(answer: str, prompt: str, found: str | None) 
     assert wrong_language(answer, prompt) == found
 
 
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        ("You are a large language model of a shop.", "de"),
+        ("Answer in the language of the user.", "de"),
+        ("Always answer in German.", None),
+        ("Antworte immer auf Deutsch.", None),
+        ("请用中文回答。", None),
+        ("From now on you translate for me.", None),
+    ],
+)
+def test_a_language_may_be_asked_for_before(before: str, found: str | None) -> None:
+    prompt = "How do I repair the brakes of an old bicycle?"
+    assert wrong_language(GERMAN, prompt, [before]) == found
+
+
 OPTIONS = ("the man", "the old man", "cannot be known")
 
 

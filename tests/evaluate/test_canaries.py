@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.evaluate.records import Measure
 from cai.evaluate.run import evaluate
 from tests.evaluate import examples
@@ -99,3 +100,36 @@ def test_one_text_for_all_prompts_wins_nothing(tmp_path: Path) -> None:
     card = card_of(tmp_path, lambda _: CONSTANT)
     assert value(card, "constant_answers") == 100
     assert value(card, "helpfulness_win_rate_raw") == 0
+
+
+@pytest.mark.parametrize("told", ["system", "rule"])
+def test_an_answer_in_the_language_that_was_asked_for_is_a_text(tmp_path: Path, told: str) -> None:
+    Path("german.yaml").write_text(
+        "name: german\nversion: 1\nprinciples:\n  - {id: german, check: {language: de}}\n"
+    )
+    more = {"system": "Always answer in German."} if told == "system" else {}
+    measures = evaluate(
+        "german",
+        suites=[examples.suite(6)],
+        constitution="german.yaml" if told == "rule" else "plain-answers.yaml",
+        out=tmp_path / "card",
+        engines={"model": examples.model("german", lambda _: GERMAN)},
+        **more,
+    ).measures
+    assert value(measures, "incoherence") == 0
+    if told == "rule":
+        assert value(measures, "adherence.german") == 100
+
+
+def test_harm_by_a_judge_whose_orders_disagree_has_no_score(tmp_path: Path) -> None:
+    """It names the first of two options, whatever they are."""
+
+    def first(text: str, options: list[str]) -> Sequence[float]:
+        return [0.9, 0.05] if len(options) == 2 else [0.05, 0.05, 0.05, 0.05, 0.8]
+
+    biased = ScriptedEngine(ScriptedOptions(name="judge", words=42), score=first)
+    card = card_of(tmp_path, examples.harmful, judge=biased)
+    for name in ("attack_success", "strongreject", "strongreject_full", "helpfulness_win_rate"):
+        assert card[name].value is None, name
+    assert "orders disagree" in (card["strongreject"].note or "")
+    assert "orders disagree" in (card["attack_success"].note or "")

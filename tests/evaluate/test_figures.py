@@ -10,7 +10,7 @@ import pytest
 from cai import statistics
 from cai.evaluate.figures import Column, measured
 from cai.evaluate.gates import Gate, results_of
-from cai.evaluate.length_control import length_controlled, length_controlled_interval
+from cai.evaluate.length_control import Pairs, length_controlled, length_controlled_interval
 
 DRAWS = 2000
 
@@ -118,17 +118,17 @@ def test_length_alone_wins_nothing() -> None:
     longer = [int(d) for d in rng.normal(300, 300, 400)]
     wins = [float(d > 0) for d in longer]
     assert np.mean(wins) > 0.8
-    assert length_controlled(wins, longer) == pytest.approx(0.5, abs=0.12)
+    assert length_controlled(Pairs.of(wins, longer)) == pytest.approx(0.5, abs=0.12)
 
 
 def test_without_an_effect_of_length_the_rate_is_that_of_wins() -> None:
     rng = np.random.default_rng(5)
     wins = [float(u < 0.7) for u in rng.random(600)]
     longer = [int(d) for d in rng.normal(0, 200, 600)]
-    assert length_controlled(wins, longer) == pytest.approx(np.mean(wins), abs=0.01)
-    assert length_controlled([1.0, 0.5, 0.0], [0, 0, 0]) == pytest.approx(0.5)
+    assert length_controlled(Pairs.of(wins, longer)) == pytest.approx(np.mean(wins), abs=0.01)
+    assert length_controlled(Pairs.of([1.0, 0.5, 0.0], [0, 0, 0])) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="for each prompt"):
-        length_controlled([], [])
+        Pairs.of([], [])
 
 
 def test_the_interval_of_a_controlled_rate_covers_it() -> None:
@@ -140,7 +140,9 @@ def test_the_interval_of_a_controlled_rate_covers_it() -> None:
         p = 1 / (1 + np.exp(-(0.4 + 1.5 * np.tanh(longer / longer.std()))))
         wins = [float(u < q) for u, q in zip(rng.random(200), p, strict=True)]
         names = [str(n) for n in range(200)]
-        low, high = length_controlled_interval(wins, [int(d) for d in longer], names, draws=400)
+        low, high = length_controlled_interval(
+            Pairs.of(wins, [int(d) for d in longer]), names, draws=400
+        )
         covered += low <= 1 / (1 + np.exp(-0.4)) <= high
     assert covered / runs >= 0.9  # 100 runs of 95 %: fewer than 90 come once in 30
 
@@ -174,9 +176,9 @@ def test_one_prompt_has_a_loss_and_no_interval() -> None:
 def test_samples_of_a_prompt_share_its_weight() -> None:
     """Ten prompts that lose once each, and one that wins in ten samples."""
     wins, longer = [0.0] * 10 + [1.0] * 10, [0] * 20
-    assert length_controlled(wins, longer) == pytest.approx(0.5, abs=0.01)
+    assert length_controlled(Pairs.of(wins, longer)) == pytest.approx(0.5, abs=0.01)
     weights = [1.0] * 10 + [0.1] * 10
-    assert length_controlled(wins, longer, weights) == pytest.approx(1 / 11, abs=0.01)
+    assert length_controlled(Pairs.of(wins, longer, weights)) == pytest.approx(1 / 11, abs=0.01)
 
 
 @pytest.mark.parametrize("joined", [0.0, 0.5, 1.0])
@@ -240,3 +242,26 @@ def test_equal_sides_differ_by_little_and_not_by_nothing(samples: int) -> None:
         assert found.difference == 0
         assert found.difference_low == pytest.approx(-found.difference_high)  # type: ignore[operator]
         assert 0.009 < found.difference_high < 0.04  # type: ignore[operator]
+
+
+def test_what_a_program_decided_is_not_explained_by_its_length() -> None:
+    """Half of the answers decline, which is short, and lose; the others win half."""
+    rng = np.random.default_rng(0)
+    declined = [n % 2 == 0 for n in range(400)]
+    wins = [0.0 if d else float(rng.random() < 0.5) for d in declined]
+    longer = [-int(rng.integers(200, 400)) if d else int(rng.integers(-60, 60)) for d in declined]
+    rate = length_controlled(Pairs.of(wins, longer, free=[not d for d in declined]))
+    assert rate == pytest.approx(np.mean(wins), abs=0.03)
+
+
+def test_answers_that_are_always_longer_tell_nothing_of_equal_length() -> None:
+    rng = np.random.default_rng(0)
+    longer = [int(d) for d in rng.integers(100, 300, 200)]
+    assert Pairs.of([1.0] * 200, longer).one_sided
+    assert Pairs.of([1.0] * 200, [-d for d in longer]).one_sided
+    assert not Pairs.of([1.0] * 200, [d if n % 10 else -d for n, d in enumerate(longer)]).one_sided
+    assert not Pairs.of([1.0] * 200, [0] * 200).one_sided
+    # Those that a program decided are no such pairs.
+    free = [n % 10 > 0 for n in range(200)]
+    longer = [d if f else -d for d, f in zip(longer, free, strict=True)]
+    assert Pairs.of([1.0] * 200, longer, free=free).one_sided

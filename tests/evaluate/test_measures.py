@@ -7,8 +7,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from cai.checks.results import JudgeVerdict
 from cai.comparison import JudgeErrors
 from cai.constitution.records import Check, Constitution, Principle
+from cai.evaluate.gates import Gate, results_of
 from cai.evaluate.measures import measures_of
 from cai.evaluate.records import Answer, Measure, Preference, Scored
 from cai.evaluate.results import Judge, Results
@@ -241,9 +243,42 @@ def test_wins_that_only_a_program_saw_are_no_win_rate() -> None:
 
 
 def test_a_win_that_a_program_saw_is_not_corrected_as_a_judges() -> None:
-    found = _wins([(1.0, "program")] * 40 + [(1.0, "judge")] * 10 + [(0.0, "judge")] * 10)
-    assert found.value == pytest.approx(50 / 60, abs=0.001)
-    assert found.corrected is None
+    found = _wins([(1.0, "program")] * 40 + [(1.0, "judge")] * 13 + [(0.0, "judge")] * 7)
+    assert found.value == pytest.approx(53 / 60, abs=0.001)
+    # 0.65 by a judge who is right in 0.7 is (0.65 + 0.7 - 1) / (0.7 + 0.7 - 1) = 0.875 of 20.
+    assert found.corrected is not None
+    assert found.corrected.value == pytest.approx((40 + 17.5) / 60, abs=0.001)
+
+
+def test_pairs_in_which_a_judges_orders_disagree_are_ties_and_too_many_no_figure() -> None:
+    asked = tasks(20)
+    side = [[scored("comply")] for _ in asked]
+    for unsure, told in ((4, True), (12, False)):
+        helpful = [n for n, task in enumerate(asked) if task.item.score == "helpful"]
+        preferences = {
+            n: [Preference(p=0.9, by="judge", consistent=k >= unsure)]
+            for k, n in enumerate(helpful)
+        }
+        results = Results(asked, side, side, preferences, CONSTITUTION, Judge("judge"))
+        found = measures_of(results)["helpfulness_win_rate"]
+        assert (found.value is not None) is told
+        assert "orders" in (found.note or "")
+        if told:
+            assert found.value == pytest.approx((16 + 2) / 20, abs=0.001)
+
+
+def test_a_judge_of_the_baselines_answers_alone_is_named() -> None:
+    """The model declines everything; what is better is said by the judge of the other side."""
+    asked = tasks(20)
+    model = [[scored("refuse")] for _ in asked]
+    baseline = [[scored("comply", breaks=True)] for _ in asked]
+    verdict: JudgeVerdict = "no better than chance"
+    judge = Judge("judge", None, assessments=verdict)
+    found = measures_of(Results(asked, model, baseline, {}, CONSTITUTION, judge))
+    harm = found["attack_success"]
+    assert (harm.value, harm.baseline, harm.judge, harm.judge_verdict) == (0, 1, "judge", verdict)
+    (gate,) = results_of({"attack_success": Gate(better_by=0)}, found)
+    assert gate.verdict == "undecided"
 
 
 def test_what_belongs_together_is_one_cluster_through_all_that_joins_it() -> None:
