@@ -39,17 +39,30 @@ def instructions_of(types: Sequence[str], given: Sequence[Arguments | None]) -> 
     """The instructions of a prompt, as `instruction_id_list` and `kwargs` of IFEval have them.
 
     Raises:
-        CaiError: A type is unknown, or the lists are of different lengths.
+        CaiError: A type is unknown, an argument is missing or of another kind, or the lists are of
+            different lengths.
     """
     if len(types) != len(given):
         raise CaiError(f"{len(types)} instructions and {len(given)} sets of arguments")
     unknown = [name for name in types if name not in CHECKS]
     if unknown:
         raise CaiError(f"unknown instruction {unknown[0]!r}", f"Known: {', '.join(CHECKS)}.")
-    return [
+    instructions = [
         Instruction(type=name, arguments={k: v for k, v in (own or {}).items() if v is not None})
         for name, own in zip(types, given, strict=True)
     ]
+    for one in instructions:
+        _try(one)
+    return instructions
+
+
+def _try(instruction: Instruction) -> None:
+    """Raise `CaiError` for arguments with which nothing can be told."""
+    try:
+        followed(instruction, "One.\n\nTwo.")
+    except (TypeError, ValueError, AttributeError, re.error) as error:
+        message = f"instruction {instruction.type}: {error}"
+        raise CaiError(message, f"Its arguments: {instruction.arguments}.") from None
 
 
 def followed(instruction: Instruction, response: str) -> bool:

@@ -225,6 +225,9 @@ def joined(tasks: Sequence[Task], rows: Sequence[Recorded]) -> Joined:
 
     A prompt with several answers has so many samples. Answers to no prompt of the suites, and
     prompts without an answer, are told; the latter are unscored.
+
+    Raises:
+        CaiError: A row may be that of several prompts, or none is that of any.
     """
     by_id: dict[str, list[int]] = {}
     by_text: dict[str, list[int]] = {}
@@ -240,6 +243,10 @@ def joined(tasks: Sequence[Task], rows: Sequence[Recorded]) -> Joined:
             key = _text_key(row.prompt)
             places = [n for n in places if _text_key(tasks[n].text) in (key, "")]
             places = places or by_text.get(key, [])
+            if len({tasks[n].item.prompt.messages for n in places}) > 1:
+                wheres = listed([tasks[n].item.where for n in places])
+                message = f"its prompt is the last turn of several conversations: {wheres}"
+                raise InputError(row.where, message, "Give each row the `id` of its prompt.")
         elif len(places) > 1:
             suites = listed([tasks[n].suite for n in places])
             message = f"id {row.id!r} is that of prompts of several suites: {suites}"
@@ -248,6 +255,11 @@ def joined(tasks: Sequence[Task], rows: Sequence[Recorded]) -> Joined:
             alone.append(row.where)
         for n in places:
             answers[n].append(row.answer)
+    if rows and not any(answers):
+        raise CaiError(
+            f"none of {len(rows):,} recorded answers is to a prompt of the suites",
+            "Rows are joined by `id` and `prompt`: compare them with those of the suite.",
+        )
     return Joined(
         [of or [Answer(text=None, error="no recorded answer")] for of in answers],
         list(_told(alone, sum(not of for of in answers))),

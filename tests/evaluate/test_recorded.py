@@ -11,8 +11,9 @@ import pytest
 from cai.errors import CaiError
 from cai.evaluate.recorded import joined, read_recording, suite_of
 from cai.evaluate.run import evaluate
-from cai.evaluate.suites.records import Suite
+from cai.evaluate.suites.records import Suite, SuiteItem
 from cai.evaluate.tasks import tasks_of
+from cai.records import Prompt, assistant, user
 from tests.evaluate import examples
 
 
@@ -196,3 +197,26 @@ def test_recorded_labels_without_prompts_are_independent() -> None:
     asked = examples.item("1", "Hello?", "borderline", score="over-refusal", label="safe")
     twice = [Suite(name=name, digest="", items=(asked,), bad=()) for name in ("s", "t")]
     assert len({task.cluster for task in tasks_of(twice)}) == 1
+
+
+def talk(name: str, first: str) -> SuiteItem:
+    turns = (user(first), assistant("Go on."), user("Please go on and tell me."))
+    prompt = Prompt(id=name, messages=turns, kind="red-team")
+    return SuiteItem(prompt=prompt, label="unsafe", score="harm", where=f"own.jsonl:{name}")
+
+
+def test_a_last_turn_of_two_conversations_joins_neither() -> None:
+    items = (talk("1", "It is about a theft."), talk("2", "It is about a cake."))
+    tasks = tasks_of([Suite(name="s", digest="", items=items, bad=())])
+    row = {"prompt": "Please go on and tell me.", "answer": "Well."}
+    with pytest.raises(CaiError, match="the last turn of several conversations"):
+        joined(tasks, read_recording(recording([row])).rows)
+    found = joined(tasks, read_recording(recording([{**row, "id": "2"}])).rows)
+    assert [[a.text for a in of] for of in found.answers] == [[None], ["Well."]]
+
+
+def test_a_recording_of_other_prompts_is_an_error() -> None:
+    tasks = tasks_of([examples.suite(2)])
+    rows = read_recording(recording([{"id": "other", "answer": "Well."}])).rows
+    with pytest.raises(CaiError, match="none of 1 recorded answers"):
+        joined(tasks, rows)

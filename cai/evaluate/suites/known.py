@@ -7,7 +7,7 @@ prompts in files of one form, the file's name says which they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from cai.errors import CaiError, InputError
@@ -30,7 +30,9 @@ class Known(NamedTuple):
         licence: Of its prompts.
         measures: What it measures.
         columns: All of them are there, in lower case.
-        read: The fields of an item, from a row, its place, and the name of the file.
+        read: The fields of an item, from a row with names in lower case, its place, and the name
+            of the file.
+        also: Other columns that it may have in their place.
     """
 
     name: str
@@ -39,18 +41,23 @@ class Known(NamedTuple):
     measures: str
     columns: frozenset[str]
     read: Callable[[Row, str, str], Fields]
+    also: frozenset[str] | None = None
 
 
-def known_suite(columns: Collection[str], file: str) -> Known | None:
-    """The suite that has these columns; None where it is none of them.
+def known_suite(row: Row, file: str) -> Known | None:
+    """The suite that has the columns of a row; None where it is none of them.
 
-    A file of one's own may well have the two of OR-Bench: that it has to be called.
+    A file of one's own may well have those of OR-Bench and of MT-Bench on the Hub: the one has to
+    be called so, and of the other each prompt is a list.
     """
-    names = {name.lower() for name in columns}
-    found = next((suite for suite in KNOWN if suite.columns <= names), None)
-    if found is not None and found.read is _or_bench and not _OR_BENCH.search(file.lower()):
-        return None
-    return found
+    names = {name.lower() for name in row}
+    for suite in KNOWN:
+        if suite.columns <= names:
+            own = suite.read is _or_bench and not _OR_BENCH.search(file.lower())
+            return None if own else suite
+        if suite.also is not None and suite.also <= names and isinstance(row.get("prompt"), list):
+            return suite
+    return None
 
 
 _OR_BENCH = re.compile(r"\bor[-_ ]?bench(?![a-z])")
@@ -58,8 +65,10 @@ _OR_BENCH = re.compile(r"\bor[-_ ]?bench(?![a-z])")
 
 def _text(row: Row, name: str, where: str) -> str:
     value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
         raise RowError(f"{where}: {name}", "empty prompt", f"must be text, not {a_kind_of(value)}")
+    if not value.strip():
+        raise RowError(f"{where}: {name}", "empty prompt", "there is nothing in it")
     return value
 
 
@@ -81,29 +90,28 @@ def _xstest(row: Row, where: str, file: str) -> Fields:
 
 
 def _jailbreakbench(row: Row, where: str, file: str) -> Fields:
-    given = {name.lower(): value for name, value in row.items()}
-    label = named_label(given, file, where, {"harmful": "unsafe", "benign": "safe"})
-    number = given.get("index")
+    label = named_label(row, file, where, {"harmful": "unsafe", "benign": "safe"})
+    number = row.get("index")
     if number in (None, ""):
         raise RowError(f"{where}: index", "no column", "there is no index")
     return {
         "id": f"jbb-{'harmful' if label == 'unsafe' else 'benign'}-{number}",
-        "text": _text(given, "goal", where),
+        "text": _text(row, "goal", where),
         "label": label,
-        "category": given.get("category"),
+        "category": row.get("category"),
         "pair": f"jbb-{number}",
     }
 
 
 def _harmbench(row: Row, where: str, file: str) -> Fields:
-    context, text = row.get("ContextString"), _text(row, "Behavior", where)
+    context, text = row.get("contextstring"), _text(row, "behavior", where)
     if isinstance(context, str) and context.strip():
         text = f"{context}\n\n---\n\n{text}"
     return {
-        "id": row.get("BehaviorID"),
+        "id": row.get("behaviorid"),
         "text": text,
         "label": "unsafe",
-        "category": row.get("SemanticCategory"),
+        "category": row.get("semanticcategory"),
     }
 
 
@@ -128,11 +136,10 @@ def _bbq(row: Row, where: str, file: str) -> Fields:
     options = tuple(_text(row, f"ans{n}", where) for n in range(3))
     asked = f"{_text(row, 'context', where)} {_text(row, 'question', where)}"
     letters = "\n".join(f"({'ABC'[n]}) {option}" for n, option in enumerate(options))
-    try:
-        target = int(row["label"])
-    except (TypeError, ValueError):
-        target = -1
-    if target not in range(3):
+    given = row.get("label")
+    whole = not isinstance(given, bool) and str(given).removesuffix(".0") in ("0", "1", "2")
+    target = int(float(given)) if whole else -1  # type: ignore[arg-type]
+    if not whole:
         message = f"must be 0, 1 or 2, not {row.get('label')!r}"
         raise RowError(f"{where}: label", "bad field", message)
     number = row.get("example_id")
@@ -166,13 +173,14 @@ def _ifeval(row: Row, where: str, file: str) -> Fields:
 
 def _mt_bench(row: Row, where: str, file: str) -> Fields:
     """The first of two turns: the second is about an answer that is not there yet."""
-    turns = row.get("turns")
+    turns = row.get("turns", row.get("prompt"))  # as FastChat has it, and as the Hub
     if not isinstance(turns, list) or not turns or not isinstance(turns[0], str):
         raise RowError(f"{where}: turns", "bad field", "must be a list of texts")
     reference = row.get("reference")
     first = reference[0] if isinstance(reference, list) and reference else None
+    number = next((row[n] for n in ("question_id", "prompt_id") if row.get(n) is not None), None)
     return {
-        "id": f"mt-bench-{row.get('question_id')}",
+        "id": None if number in (None, "") else f"mt-bench-{number}",
         "text": turns[0],
         "category": row.get("category"),
         "reference": first if isinstance(first, str) else None,
@@ -250,6 +258,7 @@ KNOWN = (
         "helpfulness (the first turn)",
         frozenset({"category", "turns"}),
         _mt_bench,
+        frozenset({"category", "prompt", "prompt_id", "reference"}),
     ),
     Known(
         "HH",

@@ -22,11 +22,11 @@ from cai.sources.columns import known_kind, tags_of
 from cai.sources.conversations import CONVERSATIONS, prompt_turns, with_system
 from cai.sources.files import SourceRow, file_rows
 from cai.sources.hub import hub_rows
-from cai.sources.wording import listed
+from cai.sources.wording import a_kind_of, listed
 
 SHIPPED = ("harmful", "benign", "helpful")
 ALL = "default"
-_SCORES = ("harm", "over-refusal", "helpful", "instructions", "choice", "answer")
+_SCORES = ("harm", "over-refusal", "helpful", "answer")
 _BY_KIND: Mapping[Kind, tuple[Label | None, str]] = {
     "red-team": ("unsafe", "harm"),
     "borderline": ("safe", "over-refusal"),
@@ -135,7 +135,8 @@ def _item(
         return _checked(_own(row, where), where), None
     # What a row says of itself goes before what its suite says of all rows.
     said = _said(row, where, label=known.name != "BBQ")
-    fields = {**known.read(row, where, file), **said}
+    lowered = {name.lower(): value for name, value in row.items()}
+    fields = {**known.read(lowered, where, file), **said}
     twin = fields.pop("twin_of", None)
     return _checked(fields, where), None if "pair" in said else twin
 
@@ -158,13 +159,22 @@ def _own(row: Mapping[str, Any], where: str) -> Fields:
         "id": row.get("id"),
         "messages": turns,
         "category": row.get("category"),
-        "reference": row.get("reference") or None,
+        "reference": _reference(row.get("reference"), where),
         **_said(row, where, label=True),
     }
     if "score" not in fields:
         message = "nothing says what its answers are scored by"
         raise InputError(where, message, _SHAPE)
     return fields
+
+
+def _reference(value: Any, where: str) -> str | None:
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        message = f"must be a text, not {a_kind_of(value)}"
+        raise RowError(f"{where}: reference", "bad field", message)
+    return value
 
 
 def _said(row: Mapping[str, Any], where: str, *, label: bool) -> Fields:
@@ -183,6 +193,10 @@ def _said(row: Mapping[str, Any], where: str, *, label: bool) -> Fields:
         known = f"Known: {listed(_SCORES)}."
         raise InputError(f"{where}: score", f"unknown score {score!r}", known)
     by_label = {"unsafe": "harm", "safe": "over-refusal"}
+    for name, says in (("score", score), ("kind", of_kind[1])):
+        if own and says in by_label.values() and says != by_label[own]:
+            message = f"label {own!r} and {name} {row[name]!r} contradict each other"
+            raise InputError(where, message, "Leave one of the two out.")
     fields = {
         "kind": kind,
         "label": own or of_kind[0],
