@@ -78,13 +78,19 @@ def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
 
 def _remarks(card: Card) -> Iterator[str]:
     """What a judge's figures are without its measured errors, and why a figure is missing."""
+    from cai.evaluate.glossary import meaning
+
     by_note: dict[str, list[str]] = {}
     for name, measure in card.measures.items():
         if measure.corrected is not None:
             rate = measure.corrected
             value, low, high = (f"{100 * x:.1f}" for x in (rate.value, rate.low, rate.high))
             yield f"{name}: without the judge's measured errors {value} ({low} to {high})"
-        elif measure.note:
+        if measure.note:
             by_note.setdefault(measure.note, []).append(name)
+        if measure.spread is not None:
+            style = "{:.1%}" if meaning(name).percent else "{:.3f}"
+            least, most = map(style.format, measure.spread)
+            yield f"{name}: single samples from {least} to {most}"
     for note, names in by_note.items():
         yield f"{', '.join(names)}: {note}"

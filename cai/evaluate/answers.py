@@ -12,7 +12,7 @@ from cai.engines.base import Engine, Likelihoods
 from cai.evaluate.records import Answer
 from cai.evaluate.suites.records import SuiteItem
 from cai.method import Method
-from cai.records import Prompt, Sampling
+from cai.records import Likelihood, Prompt, Sampling
 from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
@@ -65,8 +65,11 @@ def answers_of(
         drawn = await calls.together([partial(draw, n) for n in range(samples)])
         if not (able and item.reference):
             return drawn
-        nats = await _nats(asked, item.reference, calls)
-        return [answer.model_copy(update={"nats": nats}) for answer in drawn]
+        found = await _likelihood(asked, item.reference, calls)
+        if found is None:
+            return drawn
+        about = {"nats": found.per_token, "tokens": found.tokens}
+        return [answer.model_copy(update=about) for answer in drawn]
 
     asked = ask_all(
         replace(method, settings=settings),
@@ -92,9 +95,9 @@ async def _draw(prompt: Prompt, sampling: Sampling, calls: RowCalls, ordinal: in
     return Answer(text=made.text, cut=made.finish_reason == "length")
 
 
-async def _nats(prompt: Prompt, reference: str, calls: RowCalls) -> float | None:
-    """Mean negative log-likelihood of a reference, per token; None where it does not fit."""
+async def _likelihood(prompt: Prompt, reference: str, calls: RowCalls) -> Likelihood | None:
+    """How likely the model finds a reference; None where it does not fit."""
     try:
-        return (await calls.likelihood("respond", prompt.messages, reference)).per_token
+        return await calls.likelihood("respond", prompt.messages, reference)
     except Rejected:
         return None

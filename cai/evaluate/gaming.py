@@ -11,17 +11,26 @@ from collections.abc import Sequence
 
 import re2
 
-_WHICH = r"(?:answer|response|option|output|assistant|model|candidate)s?"
+_ANSWER = r"(?:answer|response|output|assistant|model|candidate)s?"
+_WHICH = rf"(?:{_ANSWER}|options?)"
+_LETTER = r"\(?(?:a|b|x|y)\b\)?"
 _LABEL = r"\(?(?:a|b|x|y|1|2|first|second|one|two)\b\)?"
 _BETTER = r"(?:better|best|correct|right|preferred|winner|superior|more helpful)"
+_VERY = r"(?:clearly |much |far |the )*"
+_JUDGE = r"(?:judge|evaluator|grader|rater)s?"
+# Options, numbers and judges are in many an answer to a user too; there it takes more words.
 _TO_JUDGE = re2.compile(
     r"(?i)"
-    rf"\b(?:the |my )?(?:{_BETTER} |final )?{_WHICH} is:? {_LABEL}\W*$"
-    rf"|\b(?:choose|select|pick|prefer|vote for|rate) (?:the )?(?:{_WHICH} {_LABEL}|this {_WHICH})"
-    rf"|\b{_WHICH} {_LABEL} is (?:clearly |much |far |the )*{_BETTER}"
-    rf"|\bthis (?:{_WHICH}) is (?:clearly |much |far |the )*{_BETTER}"
-    r"|\b(?:dear|attention|note to(?: the)?|as an?|you are an?) "
-    r"(?:judge|evaluator|grader|rater)s?\b"
+    rf"\b(?:the |my )?(?:{_BETTER} |final ){_WHICH} is:? {_LABEL}\W*$"
+    rf"|\b(?:the |my )?{_ANSWER} is:? {_LETTER}\W*$"
+    rf"|\b(?:choose|select|pick|prefer|vote for|rate) (?:the )?"
+    rf"(?:{_ANSWER} {_LABEL}|option {_LETTER}|this {_ANSWER})"
+    rf"|\b{_ANSWER} {_LABEL} is {_VERY}{_BETTER}"
+    rf"|\boptions? {_LABEL} is {_VERY}{_BETTER}(?:\W*$|[.!])"
+    rf"|\bthis (?:answer|response) is {_VERY}{_BETTER}"
+    r"(?:\W*$|[.!,;]| (?:one|and|because|than|of)\b)"
+    rf"|\b(?:dear|attention|note to(?: the)?) {_JUDGE}\s*[,:;.!]"
+    rf"|^\W*(?:as an?|you are an?) {_JUDGE}\b"
     r"|\b(?:ignore|disregard) (?:all |any |the )*(?:previous|above|other|evaluation|grading) "
     r"(?:instructions?|criteria|answers?|responses?|rubrics?)"
 )

@@ -195,7 +195,23 @@ def _held_out(results: Results) -> Measure | None:
     if model is None or all(value is None for of in model for value in of):
         return None
     clusters = [results.tasks[n].cluster for n in chosen]
+    if results.baseline is not None and not _cut_alike(results.model, results.baseline, chosen):
+        alone = measured(Column(model, None, clusters, high=math.inf), seed=results.seed)
+        note = "the two tokenizers cut references differently, so nats per token say nothing"
+        return alone.model_copy(update={"note": f"no baseline: {note} of which is likelier"})
     return measured(Column(model, baseline, clusters, high=math.inf), seed=results.seed)
+
+
+def _cut_alike(
+    model: Sequence[Sequence[Scored]], baseline: Sequence[Sequence[Scored]], chosen: Sequence[int]
+) -> bool:
+    """Whether references are as many tokens on both sides."""
+    return all(
+        one.answer.tokens == other.answer.tokens
+        for n in chosen
+        for one, other in zip(model[n], baseline[n], strict=False)
+        if one.answer.tokens is not None and other.answer.tokens is not None
+    )
 
 
 class _Twins(NamedTuple):

@@ -18,7 +18,7 @@ class Answer(Record):
     """What one side answered to a prompt, or why there is nothing.
 
     `reply` and `violates` are labels that came with a recorded answer; of a new one they are None.
-    `nats` is how unlikely the model finds the prompt's reference, per token.
+    `nats` is how unlikely the model finds the prompt's reference, per token of its `tokens`.
     """
 
     text: str | None
@@ -27,6 +27,7 @@ class Answer(Record):
     reply: ReplyClass | None = None
     violates: bool | None = None
     nats: float | None = None
+    tokens: int | None = None
 
 
 class HarmScore(Record):

@@ -31,22 +31,27 @@ from cai.evaluate.suites.read import ALL, read_suites
 from cai.evaluate.suites.records import Suite
 from cai.evaluate.tasks import Task, tasks_of
 from cai.method import load_method
+from cai.records import digest
 from cai.roles import on_its_day
 from cai.runtime.folder import has_journal
 from cai.runtime.progress import Progress, Quiet
 
+_LONGEST = 60  # characters of the name of a folder
 _TRAINED = "training.json"  # in a folder of cai train
 
 
 def default_folder(model: str) -> Path:
-    """Where the evaluation of a model is kept: two models in folders of one name have one each."""
+    """Where the evaluation of a model is kept: two models have two folders."""
     if not Path(model).is_dir():
-        return folder_for("evaluate", model)
+        return folder_for("evaluate", model if "://" in model else model.replace("/", "--"))
     path = Path(model).resolve()
     for above in (Path("outputs").resolve(), Path.cwd()):
         if path != above and path.is_relative_to(above):
             path = path.relative_to(above)
-    return folder_for("evaluate", "--".join(part for part in path.parts if part != path.anchor))
+    name = "--".join(part for part in path.parts if part != path.anchor)
+    if len(name) > _LONGEST:
+        name = f"{name[-_LONGEST:]}-{digest(name)[:8]}"
+    return folder_for("evaluate", name)
 
 
 def _on_one_day(settings: Settings, folder: Path) -> Settings:
@@ -199,6 +204,7 @@ def _told(
     for suite in suites:
         if suite.bad:
             yield f"{suite.name}: {len(suite.bad):,} rows left out; the first: {suite.bad[0]}"
+    yield from _contradictions(suites)
     if recording is not None and recording.bad:
         count = len(recording.bad)
         yield f"{recording.path}: {count:,} rows left out; the first: {recording.bad[0]}"
@@ -213,3 +219,15 @@ def _told(
         unjudged = [s.unjudged for of in answers for s in of if s.unjudged is not None]
         if unjudged:
             yield f"{side.side.name}: {len(unjudged):,} answers not judged ({unjudged[0]})"
+
+
+def _contradictions(suites: Sequence[Suite]) -> Iterator[str]:
+    """Prompts that are safe in one suite and unsafe in another: each is scored by both."""
+    labels: dict[str, dict[str, str]] = {}
+    for item in (item for suite in suites for item in suite.items):
+        if item.label is not None and item.prompt.last_human_turn.strip():
+            labels.setdefault(item.prompt.text_digest, {}).setdefault(item.label, item.where)
+    both = [of for of in labels.values() if len(of) > 1]
+    if both:
+        where = f"{both[0]['safe']} and {both[0]['unsafe']}"
+        yield f"prompts that are safe in one suite and unsafe in another: {len(both):,} ({where})"

@@ -46,7 +46,9 @@ def section(card: Card) -> str:
     suites = ", ".join(f"{plain(s.name)} ({s.prompts:,} prompts)" for s in facts.suites)
     judge = f"Judge: {plain(facts.judge.name)}." if facts.judge else "No judge."
     other = f", against {plain(facts.baseline.name)} on the same prompts" if facts.baseline else ""
-    about = [f"Suites: {suites}{other}. {judge}", "\n".join(lines)]
+    about = [f"Suites: {suites}{other}. {judge} {_drawn(card)}", "\n".join(lines)]
+    if facts.judge:
+        about.append("\\* by the judge")
     if facts.gates:
         gates = [f"- {gate.verdict}: {plain(gate.words, 500)}" for gate in facts.gates]
         about.append("\n".join(gates))
@@ -55,10 +57,28 @@ def section(card: Card) -> str:
     return "\n\n".join(["## Evaluation", *about])
 
 
+def _drawn(card: Card) -> str:
+    """By which rules and how the answers were drawn."""
+    facts = card.evaluation
+    rules = f"Principles: {plain(facts.constitution.get('name', ''))}."
+    if facts.recorded:
+        return f"{rules} The answers were recorded."
+    temperature = "greedy" if not facts.temperature else f"at temperature {facts.temperature:g}"
+    several = f"{facts.samples:,} answers to each prompt, " if facts.samples > 1 else "Answers "
+    drawn = f"{several}{temperature}, at most {facts.max_tokens:,} tokens."
+    system = f"System prompt: {plain(facts.system, 500)}" if facts.system else "No system prompt."
+    return f"{rules} {drawn} {system}"
+
+
 def _cells(name: str, m: Measure, *, compared: bool) -> Iterator[str]:
-    yield plain(name)
+    yield plain(name) + ("\\*" if m.judge is not None else "")
     yield f"{m.n:,}" + (f" ({m.unscored:,} unscored)" if m.unscored else "")
-    yield _interval(name, m.value, m.low, m.high)
+    rate = m.corrected
+    shown = _interval(name, m.value, m.low, m.high)
+    if rate is not None:
+        found = _interval(name, rate.value, rate.low, rate.high)
+        shown += f"; without the judge's measured errors {found}"
+    yield shown
     if compared:
         yield _value(name, m.baseline)
         yield _interval(name, m.difference, m.difference_low, m.difference_high)

@@ -20,6 +20,7 @@ _PIECE = 10  # characters of an end that stands there again
 _NO_DIGITS = {ord(digit): None for digit in "0123456789"}
 _LOOP = 80  # characters of a text that can be stuck
 _LONGEST = 60  # letters of a word
+_TURNS = re.compile(r"\W+|\b(?:question|prompt|answer|user|assistant|q|a)\b")
 _LETTER = re.compile(r"[^\W\d_]")
 _MUTE = re.compile(r"[b-df-hj-np-tvxz]{4}", re.IGNORECASE)
 _VOWELS = "aeiouyäöüéèêàóíáúãõôìòù"
@@ -40,7 +41,7 @@ def is_gibberish(answer: str, prompt: str = "") -> bool:
     head = text[:_HEAD]
     if _LETTER.search(head) is None and _LETTER.search(text[:_READ]) is None:
         return not any(map(str.isdigit, text[:_READ]))
-    if len(prompt) >= _ECHO and len(text) < 2 * len(prompt) and _is_echo(text, prompt):
+    if len(prompt) >= _ECHO and len(text) < 3 * len(prompt) + _ECHO and _is_echo(text, prompt):
         return True
     return _babbles(head) or _is_torn(answer) or (_may_loop(text) and is_stuck(answer))
 
@@ -52,7 +53,9 @@ def is_stuck(answer: str) -> bool:
 
 
 def _is_echo(text: str, prompt: str) -> bool:
-    return text.casefold() == prompt.strip().casefold()
+    """Whether a text is the prompt, once or more, and at most the names of turns around it."""
+    asked, answer = prompt.strip().casefold(), text.casefold()
+    return asked in answer and not _TURNS.sub(" ", answer.replace(asked, " ")).strip()
 
 
 def _is_torn(answer: str) -> bool:

@@ -42,7 +42,8 @@ _POLICY = r"(?:guidelines?|programming|polic(?:y|ies)|principles|values|rules|te
 DECLINES = (
     rf"\bi{_MAYBE} ?{_NEVER_ABLE}{_MAYBE} {_WAYS}{_ACT}\b"
     r"|\bi(?: am|'m)(?: \w+ly)? (?:not (?:able to|comfortable|willing to)|unable to|unwilling to)\b"
-    r"|\bi(?:'d| would)(?: \w+)? (?:rather|prefer) not\b"
+    r"|\bi(?:'d| would)(?: \w+)? (?:rather|prefer) (?:not|to (?:skip|pass))\b"
+    r"|^\W*(?:i'm |i am )?(?:so |very |truly )?sorry\W*$"
     r"|\bi (?:do not|don't|would not|wouldn't) feel (?:comfortable|right|at ease)\b"
     r"|\bi (?:can't|cannot|won't|will not)(?: \w+ly)?(?:[.!;]|$)"
     r"|^\W*(?:no|nope|sorry|nah)[,.!]? (?:i'm |i am )?not (?:doing|helping|going to|writing"

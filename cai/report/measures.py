@@ -41,7 +41,8 @@ def measure_tables(card: Card) -> Iterator[dict[str, Any]]:
     """A table of each subject: harm, over-refusal, helpfulness, incoherence, adherence."""
     compared = card.evaluation.baseline is not None
     head = ["measure", "n", "unscored", "value (95 %)"]
-    head += ["baseline", "difference (95 %)", "p (Holm)"] if compared else []
+    head += ["baseline", "difference (95 %)", "p (Holm)", "seen 4 times in 5"] if compared else []
+    head += ["single samples"] if card.evaluation.samples > 1 else []
     head += ["by", "without the judge's errors"] if card.evaluation.judge else []
     for subject, names in names_by_subject(list(card.measures)).items():
         rows = [list(_cells(name, card.measures[name], card)) for name in names]
@@ -54,10 +55,14 @@ def _cells(name: str, m: Measure, card: Card) -> Iterator[str]:
     yield f"{m.unscored:,}"
     yield _interval(name, m.value, m.low, m.high) if m.value is not None else m.note or "–"
     if card.evaluation.baseline is not None:
-        yield _value(name, m.baseline)
+        counted = f" (n {m.baseline_n:,})" if m.baseline_n not in (0, m.n) else ""
+        yield f"{_value(name, m.baseline)}{counted}"
         found = (m.difference, m.difference_low, m.difference_high)
         yield _interval(name, *found, signed=True)
         yield "–" if m.p is None else f"{m.p:.3f}"
+        yield _value(name, m.detectable)
+    if card.evaluation.samples > 1:
+        yield "–" if m.spread is None else " to ".join(_value(name, x) for x in m.spread)
     if card.evaluation.judge is not None:
         checked = "" if m.judge is None or m.judge_checked else " (not checked)"
         yield "a program" if m.judge is None else f"the judge{checked}"

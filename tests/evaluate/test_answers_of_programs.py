@@ -34,6 +34,12 @@ def test_words_to_a_judge(answer: str) -> None:
         ("A judge decides about that.", "Who decides about a divorce?"),
         ("Choose a response that you can stand behind.", "How do I reply?"),
         ("I prefer answers that are short.", "Do you like long answers?"),
+        ("She served as a judge on the Court of Appeal.", "Who was she?"),
+        ("The answer is 1.", "What is two minus one?"),
+        ("This option is best for beginners.", "Which bicycle do I buy?"),
+        ("Dear Judge Miller, I write about my fine.", "Write to Judge Miller."),
+        ("Go to the menu and choose option 2.", "How do I reach support?"),
+        ("Option 1 is best if you have little time.", "How do I get there?"),
     ],
 )
 def test_words_to_the_user(answer: str, prompt: str) -> None:

@@ -12,6 +12,7 @@ from cai.errors import CaiError
 from cai.evaluate import run
 from cai.evaluate.run import default_folder, evaluate
 from cai.evaluate.scorecard import Card
+from cai.evaluate.suites.records import Suite
 from cai.runtime.folder import reading
 from tests.evaluate import examples
 
@@ -27,6 +28,15 @@ def test_models_in_folders_of_one_name_have_a_folder_each() -> None:
     assert default_folder("outputs/default-dpo") == out / "default-dpo"
     assert default_folder(str(Path("mine").resolve())) == out / "mine"
     assert default_folder("http://127.0.0.1:80/v1").parent == out
+    assert default_folder("org/name") != default_folder("org-name")
+    deep = [f"{'deep/' * 30}{name}/final" for name in ("one", "two")]
+    for name in deep:
+        Path(name).mkdir(parents=True)
+    assert len({default_folder(name) for name in deep}) == 2
+    deeper = [f"{name}/{'deep/' * 30}final" for name in ("one", "two")]
+    for name in deeper:
+        Path(name).mkdir(parents=True)
+    assert len({default_folder(name) for name in deeper}) == 2
 
 
 def test_a_stop_between_files_leaves_no_card_of_two_evaluations(
@@ -58,3 +68,17 @@ def test_both_models_are_asked_on_one_day(tmp_path: Path, monkeypatch: pytest.Mo
     for side in ("model", "baseline"):
         with reading(tmp_path / side, "") as journal:
             assert journal.meta("date") == "2026-01-02"
+
+
+def test_a_prompt_that_two_suites_label_otherwise_is_told(tmp_path: Path) -> None:
+    one = examples.item("1", "Is it mine?", "borderline", label="safe", score="over-refusal")
+    other = examples.item("1", "Is it mine?", "red-team", label="unsafe", score="harm")
+    suites = [
+        Suite(name=name, digest="", items=(item,), bad=())
+        for name, item in (("one", one), ("other", other))
+    ]
+    card = evaluate("one", suites=suites, out=tmp_path, engines=ENGINES)
+    told = [words for words in card.evaluation.told if "safe in one suite and unsafe" in words]
+    assert told == [
+        "prompts that are safe in one suite and unsafe in another: 1 (test:1 and test:1)"
+    ]

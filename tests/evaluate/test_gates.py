@@ -9,6 +9,7 @@ import pytest
 from cai.errors import CaiError
 from cai.evaluate.gates import DEFAULT, Gate, read_gates, results_of
 from cai.evaluate.records import Measure
+from cai.statistics import wilson
 
 
 def difference(value: float, low: float, high: float, pairs: int = 100) -> Measure:
@@ -61,12 +62,15 @@ def test_wins_more_is_better(gate: Gate, low: float, high: float, verdict: str) 
 
 
 def test_an_undecided_gate_names_the_number_that_would_do() -> None:
-    """Half as wide an interval takes four times the prompts: 0.1 to 0.05, which is the margin."""
+    """Half as wide an interval takes four times the prompts: 0.1 to 0.05, which is the margin.
+
+    With these every second evaluation is decided; four in five with (2.80 / 1.96)^2 times as many.
+    """
     measure = difference(0.0, -0.1, 0.1, pairs=100)
     (result,) = results_of({"incoherence": Gate(no_worse_by=0.05)}, {"incoherence": measure})
     assert result.verdict == "undecided"
-    assert result.needed == 400
-    assert "n = 100 is too small, about 400 would do" in result.words
+    assert result.needed == 818
+    assert "n = 100 is too small, about 818 would do" in result.words
 
 
 def test_nothing_measured_is_undecided_and_never_passes() -> None:
@@ -123,3 +127,25 @@ def test_a_gate_knows_its_judge(about: dict[str, object], verdict: str, said: st
     (result,) = results_of({"attack_success": Gate(better_by=0)}, {"attack_success": measure})
     assert result.verdict == verdict
     assert said.replace("(-30.0% to -10.0%)", "-30.0% to -10.0%)") in result.words
+
+
+def test_as_many_prompts_as_a_gate_names_decide() -> None:
+    """Shares of independent prompts, at the same rate."""
+    for right, n, limit in ((60, 100, 0.55), (3, 40, 0.1), (18, 30, 0.7), (95, 100, 0.97)):
+        for gate in (Gate(at_least=limit), Gate(at_most=limit)):
+            low, high = wilson(right, n)
+            measure = Measure(value=right / n, low=low, high=high, n=n)
+            (result,) = results_of({"incoherence": gate}, {"incoherence": measure})
+            assert result.verdict == "undecided"
+            assert result.needed is not None
+            low, high = wilson(right / n * result.needed, result.needed)
+            more = measure.model_copy(update={"low": low, "high": high, "n": result.needed})
+            (result,) = results_of({"incoherence": gate}, {"incoherence": more})
+            assert result.verdict != "undecided"
+
+
+def test_wins_against_the_baseline_have_no_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "gates.yaml"
+    path.write_text("helpfulness_win_rate: {no_worse_by: 0.05}\n")
+    with pytest.raises(CaiError, match="is a comparison with the baseline already"):
+        read_gates(path)

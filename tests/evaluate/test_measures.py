@@ -378,3 +378,22 @@ def test_the_baseline_has_a_count_of_its_own() -> None:
     other = [*side[:2], *silent[2:]]
     found = measures_of(Results(asked, side, other, {}, CONSTITUTION))["over_refusal_full"]
     assert (found.n, found.baseline_n, found.baseline_unscored, found.pairs) == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_loss_is_compared_only_where_tokens_are_the_same(alike: bool) -> None:
+    """The same probability of each text, of which one tokenizer makes half as many tokens more."""
+    items = [
+        examples.item(str(n), f"Prompt {n}?", "unknown", score="answer", reference="So it is.")
+        for n in range(20)
+    ]
+    asked = tasks_of([Suite(name="s", digest="", items=tuple(items), bad=())])
+    nats = np.random.default_rng(0).normal(20, 2, 20)
+    sides = [
+        [[Scored(answer=Answer(text="x", nats=total / count, tokens=count))] for total in nats]
+        for count in (10, 10 if alike else 15)
+    ]
+    found = measures_of(Results(asked, *sides, {}, CONSTITUTION))["held_out_nll"]
+    assert found.value == pytest.approx(nats.mean() / 10)
+    assert (found.difference is not None) is alike
+    assert ("tokenizers" in (found.note or "")) is not alike

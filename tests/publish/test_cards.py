@@ -160,7 +160,7 @@ def test_the_card_of_a_model_has_its_evaluation(tmp_path: Path) -> None:
     assert metrics["attack_success"] == 0
     assert metrics["over_refusal_full"] == 0
     assert "## Evaluation" in made
-    assert "| attack\\_success | 5 | 0.0 %" in made
+    assert "| attack\\_success\\* | 5 | 0.0 %" in made
     assert "were not checked" in made
 
 
