@@ -13,6 +13,7 @@ from cai.constitution.records import Constitution, Principle
 from cai.errors import CaiError
 from cai.evaluate.suites.read import ALL, read_suites
 from cai.personal import personal_spans
+from cai.prompting.lines import written_for
 from cai.prompting.nearness import NEAR
 from cai.prompting.records import KINDS
 from cai.prompting.request import said
@@ -92,7 +93,7 @@ def check_prompts(source: str, constitution: Constitution) -> PromptCheck:
     Raises:
         CaiError: There is no such source, or no row can be used.
     """
-    rows = list(_rows(source))
+    rows = list(_rows(source, constitution))
     read = [row for row in rows if row is not None]
     if not read:
         raise CaiError(f"{source}: no prompt can be used", "docs/prompts.md says what a row is.")
@@ -120,19 +121,15 @@ def check_prompts(source: str, constitution: Constitution) -> PromptCheck:
     )
 
 
-def _rows(source: str) -> Iterator[Aimed | None]:
+def _rows(source: str, constitution: Constitution) -> Iterator[Aimed | None]:
     """The prompts of a source; None for a row that is none."""
     for item in Intake(source, kind="unknown"):
-        if not isinstance(item, Prompt):
-            yield None
-            continue
-        yield aimed(item)
+        yield aimed(item, constitution) if isinstance(item, Prompt) else None
 
 
-def aimed(prompt: Prompt) -> Aimed:
-    """A prompt with the principle that `cai prompts write` wrote it for: its group says it."""
-    parts = (prompt.group or "").split("/")
-    return Aimed(prompt, parts[1] if len(parts) == 3 else None)
+def aimed(prompt: Prompt, constitution: Constitution) -> Aimed:
+    """A prompt with the principle of this constitution that `cai prompts write` wrote it for."""
+    return Aimed(prompt, written_for(prompt, constitution.name))
 
 
 def _coverage(principle: Principle, read: Sequence[Aimed]) -> Coverage:

@@ -31,7 +31,6 @@ from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
 SAMPLES = 3
-EASY = "easy"
 _TEMPERATURE = 0.7
 
 

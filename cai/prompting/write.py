@@ -14,13 +14,14 @@ from cai.engines.naming import display_name
 from cai.engines.server.abilities import Trial
 from cai.errors import CaiError
 from cai.files import replacing
+from cai.prompting.lines import line_of
 from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
 from cai.prompting.request import Request
 from cai.prompting.situations import BATCH
-from cai.prompting.verify import EASY, Verified, verify
+from cai.prompting.verify import Verified, verify
 from cai.prompting.words import Words
 from cai.prompting.writing import Writing
-from cai.records import digest, messages_as_data
+from cai.records import digest
 from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import RowCalls
 from cai.runtime.progress import Progress, Quiet
@@ -174,32 +175,9 @@ def rows_of(result: Result) -> Iterator[dict[str, Any]]:
     """The lines of the file."""
     name, verified = result.request.constitution.name, result.verified
     for n, one in enumerate(result.written):
-        slot = one.slot
-        if verified is not None and n in verified.harmful:
-            continue
-        easy = [EASY] if verified is not None and n in verified.easy else []
-        topics = slot.principle.tags or (slot.principle.id,)
-        yield {
-            "id": f"{name}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
-            **_messages(one),
-            "kind": one.kind,
-            "tags": [*topics, *map(_style, one.style), *easy],
-            "group": f"{name}/{slot.principle.id}/{slot.place}",
-            "source": f"written by {result.writer}",
-            "principle": slot.principle.id,
-            "situation": slot.situation,
-            **({} if slot.helpful else {"pair_id": f"{name}/{slot.name}"}),
-        }
-
-
-def _messages(one: Written) -> dict[str, Any]:
-    if len(one.messages) == 1:
-        return {"prompt": one.messages[0].content}
-    return {"messages": messages_as_data(one.messages)}
-
-
-def _style(words: str) -> str:
-    return words if words == "multi-turn" else f"style: {words}"
+        if verified is None or n not in verified.harmful:
+            easy = verified is not None and n in verified.easy
+            yield line_of(one, name, result.writer, easy=easy)
 
 
 def _write(result: Result) -> None:

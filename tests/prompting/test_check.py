@@ -13,6 +13,9 @@ from cai.errors import CaiError
 from cai.evaluate.suites.read import read_suites
 from cai.files import find_constitution
 from cai.prompting.check import advice, check_prompts
+from cai.prompting.request import request_of
+from cai.prompting.write import write_prompts
+from tests.prompting import writers
 
 CONSTITUTION = """
 name: shop
@@ -60,6 +63,40 @@ def test_what_is_there_and_what_is_missing(shop: Constitution) -> None:
     assert found.personal_data_ids == ("e",)
     assert found.lengths == (10, 13, 15, 15)
     assert found.topics == {"refunds": 2}
+
+
+@pytest.mark.parametrize(
+    ("group", "source"),
+    [
+        ("a/tone/1", "written by NAME (0123456789ab)"),  # for another constitution
+        ("shop/tone/1", "a book of questions"),
+        ("shop/tone/1", None),
+        ("shop/tone/x", "written by NAME (0123456789ab)"),
+        ("shop/tone/1/2", "written by NAME (0123456789ab)"),
+        ("shop/tone/1", "written by NAME"),
+    ],
+)
+def test_a_group_of_other_people_says_no_principle(
+    shop: Constitution, group: str, source: str | None
+) -> None:
+    about = {"prompt": "Where is my kettle?", "kind": "red-team", "tags": ["refunds"]}
+    Path("p.jsonl").write_text(json.dumps({**about, "group": group, "source": source}) + "\n")
+    met = {c.principle: c.met for c in check_prompts("p.jsonl", shop).principles}
+    assert met == {"refunds": 1, "tone": 0, "short": 0}
+
+
+def test_what_was_written_for_a_principle_meets_it_alone(shop: Constitution) -> None:
+    request = request_of({"constitution": "shop.yaml"}, count=40, out="written.jsonl")
+    result = write_prompts(request, engines={"writer": writers.writer()})
+    found = check_prompts("written.jsonl", shop)
+    expected = {name: sum(counts) for name, counts in result.by_principle}
+    assert {c.principle: c.met for c in found.principles} == expected
+    other = shop.model_copy(update={"name": "another"})
+    assert {c.principle: c.met for c in check_prompts("written.jsonl", other).principles} == {
+        "refunds": expected["refunds"],  # by their tags
+        "tone": expected["tone"],
+        "short": found.kinds["helpful"],
+    }
 
 
 def test_twins_are_near_on_purpose(shop: Constitution) -> None:
