@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cai.cli import prompts_check
 from cai.cli.console import console, plain, stderr
 from cai.cli.help import Verb, Verbs
 from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, with_settings
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
-    from cai.prompting.check import PromptCheck
     from cai.prompting.request import Request
     from cai.prompting.write import Result
 
@@ -184,71 +184,4 @@ def _print(result: Result) -> None:
     console.print(plain(f"{len(result.in_file):,} prompts in {result.request.out}"), soft_wrap=True)
 
 
-@app.command("check", cls=Verb)
-def check(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROMPTS",
-            help="A file, a folder, hf:owner/name, or `seeds`.",
-            show_default=False,
-        ),
-    ],
-    constitution: Annotated[
-        str, typer.Option(metavar="FILE", help="The constitution that they are for.")
-    ] = "default.yaml",
-    as_json: Json = False,
-) -> None:
-    """Say which principles the prompts meet, what they lack, and what stands there twice.
-
-    No model is asked: a prompt meets a principle that it was written for, or whose tag it has.
-    """
-    from cai.constitution.load import load
-    from cai.files import find_constitution
-    from cai.prompting.check import advice, check_prompts
-
-    found = check_prompts(source, load(find_constitution(constitution)))
-    if as_json:
-        data = found.model_dump(mode="json")
-        data |= {"not_met": found.not_met, "gaps": found.gaps}
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
-        return
-    _print_check(found)
-    if command := advice(found, source, constitution):
-        console.print(plain("To fill the gaps:"))
-        console.print(plain(f"  {command}"), soft_wrap=True)
-
-
-def _print_check(found: PromptCheck) -> None:
-    from rich.table import Table
-
-    from cai.prompting.records import KINDS
-
-    table = Table("principle", *KINDS, "all", "by", title_justify="left")
-    for one in found.principles:
-        cells = (f"{one.of_kind.get(kind, 0):,}" for kind in KINDS)
-        table.add_row(plain(one.principle), *cells, f"{one.met:,}", plain(one.by))
-    console.print(table)
-    kinds = ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
-    low, middle, high, most = found.lengths
-    spoken = ", ".join(f"{n:,} {code}" for code, n in found.languages.items())
-    topics = ", ".join(f"{n:,} {topic}" for topic, n in found.topics.items())
-    lines = [
-        f"{found.prompts:,} prompts: {kinds}; {found.multi_turn:,} of several turns",
-        f"words: {low:,} to {most:,}, half have at most {middle:,}, 95 % at most {high:,}",
-        f"languages: {spoken}",
-        f"topics: {topics or 'none is named'}",
-    ]
-    if found.unusable:
-        lines.append(f"rows that are no prompt: {found.unusable:,}")
-    for what, count, ids in (
-        ("near an earlier prompt", found.near_duplicates, found.near_duplicate_ids),
-        ("near a prompt of the shipped suites", found.in_suites, found.in_suite_ids),
-        ("with personal data", found.personal_data, found.personal_data_ids),
-    ):
-        named = f": {', '.join(ids)}" if ids else ""
-        lines.append(f"{what}: {count:,}{named}")
-    if found.not_met:
-        lines.append(f"met by no prompt: {', '.join(found.not_met)}")
-    for line in lines:
-        console.print(plain(line), soft_wrap=True)
+app.command("check", cls=Verb)(prompts_check.check)

@@ -12,21 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cai import templates
 from cai.assessment import assess, checked
 from cai.checks.asking import ask_all
-from cai.checks.critic_results import critic_key, critic_usable
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
-from cai.engines.naming import display_name
 from cai.evaluate.answers import answers_of
 from cai.evaluate.records import Answer
 from cai.evaluate.suites.records import SuiteItem
-from cai.method import Method
+from cai.prompting.assessor import Critic, critic_of, found_usable
 from cai.prompting.records import Written
 from cai.prompting.request import Request
 from cai.records import Assessment, Prompt
-from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
@@ -82,20 +78,17 @@ def verify(
         CaiError: A folder of calls is in use, or a model does not answer at all.
     """
     engines = engines or {}
-    override = Path(request.settings.templates) if request.settings.templates else None
     settings = request.settings.model_copy(update={"policy_temperature": _TEMPERATURE})
-    method = Method(request.constitution, templates.load(override), settings)
-    critic_folder = request.out.with_name(f"{request.out.name}.critic")
-    dated = on_its_day(settings, critic_folder)
-    critic = make_engines(dated, engines.get("critic"))["critic"]
+    folder = request.out.with_name(f"{request.out.name}.critic")
+    critic = critic_of(settings, request.constitution, folder, engines.get("critic"))
     worded = any(one.slot.principle.check is None for one in written)
-    usable = worded and bool(critic_usable(critic_key("assessment", method, critic.identity)))
+    usable = worded and found_usable(critic, folder, progress)
     asked = [n for n, one in enumerate(written) if _is_verified(one, usable=usable)]
     items = [_item(written[n]) for n in asked]
     answers = answers_of(
         probe,
         items,
-        method,
+        replace(critic.method, settings=settings),
         samples=SAMPLES,
         folder=request.out.with_name(f"{request.out.name}.probe"),
         phase="answering, probe",
@@ -105,16 +98,12 @@ def verify(
     ).by_prompt
     cases = list(_cases(asked, items, answers, written))
     if any(case.principle.check is None for case in cases):
-        found = _assessed(
-            cases, replace(method, settings=dated), critic, critic_folder, progress, retry_failed
-        )
+        found = _assessed(cases, critic, folder, progress, retry_failed)
     else:
         found = [checked(case.principle, case.answer) for case in cases]
     told = None
     if worded and not usable:
-        name = display_name(settings.model_of("critic"))
-        told = f"the critic {name} was not found usable (cai check critic): "
-        told += "rules alone are verified"
+        told = f"{critic.told}: rules alone are verified"
     return _verdicts(asked, cases, found, written, told)
 
 
@@ -146,12 +135,13 @@ def _cases(
 
 def _assessed(
     cases: Sequence[_Case],
-    method: Method,
-    critic: Engine,
+    critic: Critic,
     folder: Path,
     progress: Progress,
     retry_failed: bool,
 ) -> list[Assessment | None]:
+    method = critic.method
+
     async def one(case: _Case, calls: RowCalls) -> Assessment | None:
         try:
             (found,) = await assess(case.prompt, case.answer, [case.principle], method, calls)
@@ -166,7 +156,7 @@ def _assessed(
         one,
         folder=folder,
         phase="assessing",
-        engine=critic,
+        engine=critic.engine,
         retry_failed=retry_failed,
         progress=progress,
     ).results

@@ -9,7 +9,7 @@ from typing import Any
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
 from cai.errors import CaiError
-from cai.prompting.check import aimed, meets
+from cai.prompting.coverage import aimed, meets
 from cai.prompting.records import KINDS
 from cai.records import Prompt
 from cai.report.svg import WIDTH, Picture, cut, drawing, legend, rect, text
@@ -28,7 +28,7 @@ class Coverage:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, trace: dict[str, Any]) -> None:
-        """Count a prompt by its columns in the traces; one of unknown kind is in the totals alone."""
+        """Count a prompt by its columns in the traces; of unknown kind in the totals alone."""
         if not trace.get("prompt"):
             return
         prompt = Prompt(

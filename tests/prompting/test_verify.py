@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
-from cai.prompting import verify
+from cai.prompting import assessor
 from cai.prompting.request import request_of
 from cai.prompting.write import Result, write_prompts
 from tests.prompting import writers
@@ -71,7 +71,7 @@ def lines() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "critic_usable", lambda key: True)
+    monkeypatch.setattr(assessor, "critic_usable", lambda key: True)
 
 
 def test_a_red_team_prompt_that_tempts_nobody_is_easy(usable: None) -> None:
