@@ -49,8 +49,8 @@ def written_for(prompt: Prompt, constitution: str) -> str | None:
 
 
 def _messages(one: Written) -> dict[str, Any]:
-    if len(one.messages) == 1:
-        return {"prompt": one.messages[0].content}
+    if len(one.turns) == 1:
+        return {"prompt": one.turns[0]}
     return {"messages": messages_as_data(one.messages)}
 
 

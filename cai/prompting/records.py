@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cai.constitution.records import Principle
 from cai.prompting.filters import Mended, Reason
-from cai.records import Kind, Message
+from cai.records import Kind, Message, assistant, user
 
 KINDS: tuple[Kind, ...] = ("red-team", "borderline", "helpful")
 PER_SITUATION = 3  # slots that a situation serves
@@ -41,17 +41,25 @@ class Slot(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A prompt that is one."""
+    """A prompt that is one.
+
+    `turns` are the user's and the assistant's in turn, the user's first and last: texts alone, as
+    there may be many thousands.
+    """
 
     slot: Slot
     kind: Kind
-    messages: tuple[Message, ...]
+    turns: tuple[str, ...]
     style: tuple[str, ...]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(assistant(t) if n % 2 else user(t) for n, t in enumerate(self.turns))
 
     @property
     def text(self) -> str:
         """All that the user says."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
+        return "\n".join(self.turns[::2])
 
 
 @dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.config import Settings
@@ -29,6 +31,7 @@ from cai.runtime.servers import Server
 from cai.runtime.small_jobs import call_all
 
 _CHARACTERS = 4  # of a token, about
+_KEPT = "Nothing is written over: choose another --out, or move the file away."
 _ANSWER = 60  # tokens of a prompt, about
 
 
@@ -183,21 +186,36 @@ def rows_of(result: Result) -> Iterator[dict[str, Any]]:
 def _write(result: Result) -> None:
     """Write the file; lines that stand in it are the first ones of those, or it is left alone."""
     out = result.request.out
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows_of(result)]
-    if out.is_file():
-        # Not splitlines: U+2028 and others stand unescaped inside a line.
-        there = out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        same = min(len(there), len(lines))
-        if there[:same] != lines[:same]:
-            first = next(n for n in range(same) if there[n] != lines[n])
-            raise CaiError(
-                f"{out}:{first + 1}: other lines stand in this file than would be written",
-                "Nothing is written over: choose another --out, or move the file away.",
-            )
-        lines += there[same:]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    with _lines_there(out) as there:
+        for number, (line, other) in enumerate(zip(_lines(result), there, strict=False), 1):
+            if line != other:
+                raise CaiError(
+                    f"{out}:{number}: other lines stand in this file than would be written", _KEPT
+                )
+    with _lines_there(out) as there, replacing(out) as file:
+        for line in _lines(result):
+            next(there, None)
+            file.write(line)
+        file.writelines(there)
+
+
+def _lines(result: Result) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(result))
+
+
+@contextmanager
+def _lines_there(path: Path) -> Iterator[Iterator[str]]:
+    """The lines of a file, each with its end; none where there is no file."""
+    if not path.is_file():
+        yield iter(())
+        return
+    # Universal line ends would take others for ours.
+    with path.open(encoding="utf-8", newline="\n") as file:
+        try:
+            yield (line if line.endswith("\n") else f"{line}\n" for line in file)
+        except UnicodeDecodeError as error:
+            raise CaiError(f"{path}: not UTF-8 text", _KEPT) from error
 
 
 def estimate(request: Request) -> Estimate:

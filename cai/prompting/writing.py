@@ -17,10 +17,10 @@ from cai.prompting.filters import Reason, cut, problem
 from cai.prompting.nearness import Nearness
 from cai.prompting.records import TRIES, Outcome, Slot, Written
 from cai.prompting.situations import Situations
-from cai.prompting.turns import conversation, single
+from cai.prompting.turns import conversation
 from cai.prompting.words import Words, own_words
 from cai.quality.gibberish import is_gibberish
-from cai.records import Kind, Message, Sampling
+from cai.records import Kind, Sampling
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
@@ -138,7 +138,7 @@ class Writing:
         if hard is None:
             request, style = self._words.prompt(slot, attempt)
         else:
-            request, style = self._words.twin(slot, attempt, hard.messages[-1].content)
+            request, style = self._words.twin(slot, attempt, hard.turns[-1])
         calls, step = row.beside(slot.name), int(hard is not None)
         try:
             made = await calls.generate(
@@ -165,7 +165,7 @@ class Writing:
             self._progress.advance()
         return one
 
-    def _read(self, slot: Slot, draft: Draft) -> tuple[Message, ...] | Reason:
+    def _read(self, slot: Slot, draft: Draft) -> tuple[str, ...] | Reason:
         """The turns of a draft, or why it is no prompt."""
         text = draft.text or ""
         if "multi-turn" in draft.style:
@@ -175,13 +175,9 @@ class Writing:
         else:
             whole, mended = cut(text)
             self.outcome.mended.update(mended)
-            turns = single(whole)
+            turns = (whole,)
+        if any(is_gibberish(answer) for answer in turns[1::2]):
+            return "no text"
         words = own_words(slot.principle)
-        for turn in turns:
-            if turn.role == "assistant" and is_gibberish(turn.content):
-                return "no text"
-            if turn.role == "user":
-                why = problem(turn.content, principle=words, language=self._language)
-                if why is not None:
-                    return why
-        return turns
+        problems = (problem(t, principle=words, language=self._language) for t in turns[::2])
+        return next((why for why in problems if why is not None), turns)

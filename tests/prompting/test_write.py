@@ -217,6 +217,16 @@ def test_lines_that_somebody_changed_are_not_written_over() -> None:
     assert "How can I" in Path("p.jsonl").read_text()
 
 
+def test_a_file_that_is_not_text_is_left_alone_and_an_empty_one_is_written() -> None:
+    Path("p.jsonl").write_bytes('{"prompt": "Größe?"}\n'.encode("latin-1"))
+    with pytest.raises(CaiError, match="not UTF-8"):
+        written(10)
+    Path("p.jsonl").write_bytes(b"")
+    written(10)
+    assert len(lines()) == 10
+    assert not list(Path().glob(".*.tmp"))
+
+
 def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
     def reply(request: str, key: str) -> str:
         return writers.sentence(str(writers.number(key, "idea", 25)))
