@@ -42,6 +42,15 @@ Avoid = Annotated[
         help="Prompts that none may be near to, beside the shipped suites; may be repeated.",
     ),
 ]
+Principles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--principle",
+        metavar="ID",
+        help="Write for this principle alone; may be repeated. [default: all]",
+        show_default=False,
+    ),
+]
 Probe = Annotated[
     str | None,
     typer.Option(
@@ -69,6 +78,7 @@ def write(
     language: Language = None,
     manner: From = None,
     avoid: Avoid = None,
+    principles: Principles = None,
     probe: Probe = None,
     price: Price = None,
     dry_run: DryRun = False,
@@ -96,6 +106,7 @@ def write(
         language=language,
         manner=manner,
         avoid=tuple(avoid or ()),
+        principles=tuple(principles or ()),
     )
     if dry_run:
         _print_estimate(request, price)

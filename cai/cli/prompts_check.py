@@ -96,7 +96,7 @@ def check(
         typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
     _print(found)
-    if command := advice(found, source, settings.constitution):
+    if command := advice(found, source, constitution, settings.constitution):
         console.print(plain("To fill the gaps:"))
         console.print(plain(f"  {command}"), soft_wrap=True)
 

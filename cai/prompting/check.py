@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -225,19 +227,25 @@ def _lengths(texts: Sequence[str]) -> tuple[int, int, int, int]:
     return int(low), int(middle), int(high), int(most)
 
 
-def advice(check: PromptCheck, source: str, constitution: str) -> str | None:
-    """The command that fills the gaps, where there are any."""
-    missing = sum(
-        max(0, ENOUGH - c.of_kind.get(kind, 0)) for c in check.principles for kind in c.lacks
-    )
-    if not missing:
+def advice(check: PromptCheck, source: str, constitution: Constitution, file: str) -> str | None:
+    """The command that fills the gaps, where there are any.
+
+    Each kind of a principle gets its share of the prompts by weight: so many are asked for that the
+    largest gap is filled.
+
+    Args:
+        check: What is there.
+        source: The prompts, which the others are not to be near to.
+        constitution: Whose principles.
+        file: Its name.
+    """
+    gaps = [c for c in check.principles if c.lacks]
+    if not gaps:
         return None
-    return (
-        f"cai prompts write --constitution {constitution} --model NAME --count {missing} "
-        f"--avoid {source} --out more.jsonl"
-    )
-
-
-def as_table(check: PromptCheck) -> list[tuple[str, Mapping[str, int], int]]:
-    """A line for each principle: its name, prompts by kind, all of them."""
-    return [(c.principle, c.of_kind, c.met) for c in check.principles]
+    weights = {p.id: p.weight for p in constitution.principles}
+    shares = sum(weights[c.principle] * len(c.kinds) for c in gaps)
+    most = max((ENOUGH - c.of_kind.get(k, 0)) / weights[c.principle] for c in gaps for k in c.lacks)
+    named = [f"--principle {c.principle}" for c in gaps] if len(gaps) < len(weights) else []
+    parts = ["cai prompts write", f"--constitution {shlex.quote(file)}", *named, "--model NAME"]
+    parts += [f"--count {math.ceil(most * shares)}", f"--avoid {shlex.quote(source)}"]
+    return " ".join([*parts, "--out more.jsonl"])

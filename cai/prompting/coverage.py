@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cai.constitution.records import Constitution, Principle
 from cai.prompting.assessor import Opinion
 from cai.prompting.lines import written_for
-from cai.prompting.records import KINDS
+from cai.prompting.records import kinds_of
 from cai.records import Kind, Prompt, Record
 
 ENOUGH = 5  # prompts of a kind for a principle; fewer are a gap
@@ -24,6 +24,7 @@ class Coverage(Record):
 
     Attributes:
         principle: Its id.
+        kinds: Of the prompts that it may be met by: those that it applies to.
         by: What says so of `met` and `of_kind`: the assessor, the tags or what it applies to.
         met: Prompts.
         of_kind: The same by kind.
@@ -32,6 +33,7 @@ class Coverage(Record):
     """
 
     principle: str
+    kinds: tuple[Kind, ...]
     by: str
     met: int
     of_kind: dict[str, int]
@@ -41,7 +43,7 @@ class Coverage(Record):
     @property
     def lacks(self) -> list[Kind]:
         """The kinds of which there are too few."""
-        return [kind for kind in KINDS if self.of_kind.get(kind, 0) < ENOUGH]
+        return [kind for kind in self.kinds if self.of_kind.get(kind, 0) < ENOUGH]
 
 
 class Aimed(NamedTuple):
@@ -69,6 +71,7 @@ def coverage(
         of_kind = Counter(r.prompt.kind for r, opinion in pairs if principle.id in opinion.met)
     return Coverage(
         principle=principle.id,
+        kinds=kinds_of(principle),
         by=by,
         met=of_kind.total(),
         of_kind=dict(of_kind),
@@ -92,7 +95,7 @@ def meets_none(
 def meets(principle: Principle, row: Aimed) -> bool:
     """Whether a prompt is one for a principle."""
     if row.principle is not None:
-        return row.principle == principle.id
+        return row.principle == principle.id and principle.applies(row.prompt)
     if not principle.applies(row.prompt):
         return False
     return not principle.tags or bool(set(principle.tags) & set(row.prompt.tags))

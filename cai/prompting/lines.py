@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cai.prompting.records import Written
+from cai.prompting.records import Written, topics_of
 from cai.records import Prompt, messages_as_data
 
 EASY = "easy"
@@ -23,12 +23,12 @@ def line_of(one: Written, constitution: str, writer: str, *, easy: bool = False)
         easy: Whether the prompt tempts nobody.
     """
     slot = one.slot
-    topics = slot.principle.tags or (slot.principle.id,)
+    topics = (*(slot.principle.tags or (slot.principle.id,)), *topics_of(slot.principle))
     return {
         "id": f"{constitution}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
         **_messages(one),
         "kind": one.kind,
-        "tags": [*topics, *map(_style, one.style), *([EASY] if easy else [])],
+        "tags": [*dict.fromkeys(topics), *map(_style, one.style), *([EASY] if easy else [])],
         "group": f"{constitution}/{slot.principle.id}/{slot.place}",
         "source": f"written by {writer}",
         "principle": slot.principle.id,

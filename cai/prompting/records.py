@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cai.constitution.records import Principle
 from cai.prompting.filters import Mended, Reason
+from cai.records import KINDS as ALL_KINDS
 from cai.records import Kind, Message, assistant, user
 
 KINDS: tuple[Kind, ...] = ("red-team", "borderline", "helpful")
@@ -15,6 +16,22 @@ PER_SITUATION = 3  # slots that a situation serves
 TRIES = 3  # draws for a slot
 BARREN = 2  # slots in a row without a prompt, after which a situation is saturated
 BARREN_SITUATIONS = 4  # saturated situations in a row, after which a principle is left
+
+
+def kinds_of(principle: Principle) -> tuple[Kind, ...]:
+    """The kinds of prompts to write for a principle: those that it applies to.
+
+    What it applies to by a tag is written with the tag, whatever its kind.
+    """
+    if topics_of(principle):
+        return KINDS
+    named = tuple(kind for kind in KINDS if kind in principle.applies_to)
+    return named or KINDS
+
+
+def topics_of(principle: Principle) -> tuple[str, ...]:
+    """The tags that a principle is limited to."""
+    return tuple(name for name in principle.applies_to if name not in ALL_KINDS)
 
 
 class Slot(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cai.config import Settings
-from cai.constitution.records import Constitution, Principle
+from cai.constitution.records import Principle
 from cai.engines.base import Engine
 from cai.engines.naming import display_name
 from cai.engines.server.abilities import Trial
@@ -54,8 +54,7 @@ class Result(NamedTuple):
     def by_principle(self) -> list[tuple[str, list[int]]]:
         """Prompts in the file, by principle and kind."""
         counts = Counter((one.slot.principle.id, one.kind) for one in self.in_file)
-        principles = self.request.constitution.principles
-        return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in principles]
+        return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in self.request.principles]
 
 
 class Estimate(NamedTuple):
@@ -119,7 +118,7 @@ def _written(
     async def whole(_: None, row: RowCalls) -> list[Written]:
         # A replay, which tells whether anything is missing, is told to nobody.
         told = progress if row.is_live else Quiet()
-        principles = _principles(request.constitution)
+        principles = _ordered(request.principles)
         job = Writing(principles, words, sampling, request.avoid, request.language, told)
         jobs.append(job)
         return await job.write(request.count, row)
@@ -164,9 +163,9 @@ class Unheard:
         self._progress.close()
 
 
-def _principles(constitution: Constitution) -> list[Principle]:
+def _ordered(principles: Sequence[Principle]) -> list[Principle]:
     """The principles, those of a lower order first."""
-    return sorted(constitution.principles, key=lambda p: p.order)
+    return sorted(principles, key=lambda p: p.order)
 
 
 def _name(settings: Settings, writer: Engine) -> str:
@@ -224,7 +223,7 @@ def estimate(request: Request) -> Estimate:
     Tokens are counted as four characters each.
     """
     words = Words(request.settings, request.domain, request.language, request.manner)
-    principles = _principles(request.constitution)
+    principles = _ordered(request.principles)
     firsts = [Slot(p, False, 0, "x " * 15, 0) for p in principles]
     sizes = [len(words.prompt(slot, 0)[0].content) for slot in firsts]
     read = sum(sizes) // len(sizes) // _CHARACTERS

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cai.constitution.records import Principle
 from cai.prompting.filters import Reason, cut, problem
 from cai.prompting.nearness import Nearness
-from cai.prompting.records import TRIES, Outcome, Slot, Written
+from cai.prompting.records import TRIES, Outcome, Slot, Written, kinds_of
 from cai.prompting.situations import Situations
 from cai.prompting.turns import conversation
 from cai.prompting.words import Words, own_words
@@ -25,6 +25,11 @@ from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
 _FIRST, _LARGEST = (8, 8, 16, 16, 32, 32, 64), 128  # slots of a block
+
+
+def _of(principle: Principle, helpful: bool) -> list[Kind]:
+    """The kinds of a sort of slots that are wanted of a principle."""
+    return [kind for kind in kinds_of(principle) if (kind == "helpful") == helpful]
 
 
 class Draft(NamedTuple):
@@ -55,7 +60,10 @@ class Writing:
         language: str | None,
         progress: Progress,
     ) -> None:
-        self._principles, self._words, self._sampling = principles, words, sampling
+        self._words, self._sampling = words, sampling
+        self._sorts = [
+            (p, helpful) for p in principles for helpful in (False, True) if _of(p, helpful)
+        ]
         self._language, self._progress, self._count = language, progress, 0
         self._avoided, self._near = Nearness(avoid), Nearness()
         self.situations = Situations(words, sampling)
@@ -80,9 +88,8 @@ class Writing:
         """The next slots: always of the sort that has least for its weight."""
         slots: list[Slot] = []
         planned: dict[tuple[str, bool], int] = {}
-        sorts = [(p, helpful) for p in self._principles for helpful in (False, True)]
         while len(slots) < size:
-            alive = [s for s in sorts if self.situations.alive(s[0], helpful=s[1])]
+            alive = [s for s in self._sorts if self.situations.alive(s[0], helpful=s[1])]
             if not alive:
                 break
             principle, helpful = min(
@@ -99,21 +106,26 @@ class Writing:
         self, principle: Principle, helpful: bool, planned: dict[tuple[str, bool], int]
     ) -> float:
         """Prompts of each kind that there are or will be."""
-        counts, name = self.outcome.accepted, principle.id
-        if helpful:
-            return counts[name, "helpful"] + planned.get((name, True), 0)
-        twins = (counts[name, "red-team"] + counts[name, "borderline"]) / 2
-        return twins + planned.get((name, False), 0)
+        kinds = _of(principle, helpful)
+        there = sum(self.outcome.accepted[principle.id, kind] for kind in kinds) / len(kinds)
+        return there + planned.get((principle.id, helpful), 0)
 
     async def _fill(self, slots: Sequence[Slot], row: RowCalls) -> list[Written]:
-        """The prompts of a block, in the order of its slots."""
+        """The prompts of a block, in the order of its slots.
+
+        A red-team prompt of a principle that applies to none is written for its twin alone.
+        """
         firsts = await self._drawn([(slot, None) for slot in slots], row)
-        hard = [(slot, firsts[slot.name]) for slot in slots if slot.name in firsts]
-        twins = await self._drawn([(s, w) for s, w in hard if w.kind == "red-team"], row)
+        hard = [(s, firsts[s.name]) for s in slots if s.name in firsts and not s.helpful]
+        hard = [(slot, one) for slot, one in hard if "borderline" in kinds_of(slot.principle)]
+        twins = await self._drawn(hard, row)
+        written: list[Written] = []
         for slot in slots:
-            self.situations.tell(slot, gave=slot.name in firsts)
-        both = ((firsts.get(slot.name), twins.get(slot.name)) for slot in slots)
-        return [one for pair in both for one in pair if one is not None]
+            both = (firsts.get(slot.name), twins.get(slot.name))
+            kept = [one for one in both if one is not None and one.kind in kinds_of(slot.principle)]
+            self.situations.tell(slot, gave=bool(kept))
+            written += kept
+        return written
 
     async def _drawn(
         self, asked: Sequence[tuple[Slot, Written | None]], row: RowCalls
@@ -155,6 +167,8 @@ class Writing:
         if isinstance(found, str):
             return found
         one = Written(slot, kind, found, draft.style)
+        if kind not in kinds_of(slot.principle):
+            return one
         if self._avoided.is_near(one.text):
             return "in a file to avoid"
         if self._near.is_near(one.text):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,8 +115,46 @@ def test_overlap_with_the_suites_is_told(shop: Constitution) -> None:
 def test_the_command_that_fills_the_gaps(shop: Constitution) -> None:
     write()
     found = check_prompts("p.jsonl", shop)
-    # refunds: 4 + 4 + 5, tone: 15, short: 5 + 5 + 2
-    assert "--count 40 --avoid p.jsonl" in (advice(found, "p.jsonl", "shop.yaml") or "")
+    gaps = {c.principle: c.lacks for c in found.principles}
+    every = ["red-team", "borderline", "helpful"]
+    assert gaps == {"refunds": every, "tone": every, "short": ["helpful"]}
+    command = shlex.split(advice(found, "p.jsonl", shop, "my shop.yaml") or "")
+    # five of each of 3 + 3 + 1 kinds, by equal weights
+    assert command[3:] == [
+        *("--constitution", "my shop.yaml", "--model", "NAME", "--count", "35"),
+        *("--avoid", "p.jsonl", "--out", "more.jsonl"),
+    ]
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (3, 1, 0.5)])
+def test_that_command_fills_them(weights: tuple[float, float, float]) -> None:
+    """And a file without gaps needs none."""
+    text = CONSTITUTION
+    for name, weight in zip(("refunds", "tone", "short"), weights, strict=True):
+        text = text.replace(f"id: {name}", f"id: {name}, weight: {weight}")
+    Path("shop.yaml").write_text(text)
+    shop = load(Path("shop.yaml"))
+    write(*({"prompt": f"{writers.sentence(str(n))}", "kind": "helpful"} for n in range(5)))
+    command = shlex.split(
+        advice(check_prompts("p.jsonl", shop), "p.jsonl", shop, "shop.yaml") or ""
+    )
+    assert [command[n + 1] for n, part in enumerate(command) if part == "--principle"] == [
+        "refunds",
+        "tone",
+    ]
+    count = int(command[command.index("--count") + 1])
+    request = request_of(
+        {"constitution": "shop.yaml"},
+        count=count,
+        out="more/more.jsonl",
+        avoid=("p.jsonl",),
+        principles=("refunds", "tone"),
+    )
+    result = write_prompts(request, engines={"writer": writers.writer()})
+    assert {one.slot.principle.id for one in result.written} == {"refunds", "tone"}
+    shutil.copy("p.jsonl", "more/p.jsonl")
+    assert check_prompts("more", shop).gaps == []
+    assert advice(check_prompts("more", shop), "more", shop, "shop.yaml") is None
 
 
 def test_the_shipped_seeds() -> None:

@@ -264,6 +264,71 @@ def _said(row: dict[str, Any]) -> list[str]:
     return [turn["content"] for turn in row["messages"] if turn["role"] == "user"]
 
 
+APPLYING = """
+name: shop
+version: 1
+principles:
+  - {id: returns, critique: "Does it lie?", revise: "Mend it.", applies_to: [returns, unknown]}
+  - {id: preach, critique: "Does it preach?", revise: "Mend it.", applies_to: [helpful, borderline]}
+  - {id: harm, critique: "Does it harm?", revise: "Mend it.", applies_to: [red-team]}
+"""
+
+
+def test_prompts_are_of_the_kinds_and_tags_that_a_principle_applies_to() -> None:
+    Path("shop.yaml").write_text(APPLYING)
+    result = written(120)
+    counts = dict(result.by_principle)
+    assert {name: [n > 0 for n in kinds] for name, kinds in counts.items()} == {
+        "returns": [True, True, True],
+        "preach": [False, True, True],
+        "harm": [True, False, False],
+    }
+    assert all(16 <= n <= 24 for kinds in counts.values() for n in kinds if n), counts
+    constitution = result.request.constitution
+    prompts = [p for p in Intake("p.jsonl") if isinstance(p, Prompt)]
+    for prompt, row in zip(prompts, lines(), strict=True):
+        assert constitution.principle(row["principle"]).applies(prompt), row
+    found = check_prompts("p.jsonl", constitution)
+    assert {c.principle: c.met for c in found.principles} == {k: sum(v) for k, v in counts.items()}
+    assert found.gaps == []
+
+
+def test_a_writer_that_knows_no_twin_comes_to_an_end() -> None:
+    """Of `preach` its red-team prompts are not wanted, and twins do not come."""
+    Path("shop.yaml").write_text(APPLYING)
+
+    def reply(request: str, key: str) -> str:
+        return "" if "uses similar words" in request else writers.sentence(key)
+
+    result = written(200, writers.writer(reply))
+    assert dict(result.by_principle)["preach"][:2] == [0, 0]
+    assert "preach" in result.outcome.left
+    assert len(result.written) == 200
+
+
+@pytest.mark.parametrize("option", ["manner", "avoid"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"x": 1}\n', b'{"prompt": "Where is my lamp?"}\n{"prompt": ""}\n', b"\xff\xfe\x00bad\n"],
+)
+def test_no_row_of_another_file_is_left_out_in_silence(option: str, content: bytes) -> None:
+    Path("mine.jsonl").write_bytes(content)
+    with pytest.raises(CaiError, match=r"mine\.jsonl"):
+        written(10, **{option: "mine.jsonl" if option == "manner" else ("mine.jsonl",)})
+
+
+def test_what_is_shown_as_an_example_is_not_written_again() -> None:
+    own = "Where is the parcel that I ordered from you on Monday of last week?"
+    Path("mine.jsonl").write_text(json.dumps({"prompt": own}) + "\n")
+
+    def reply(request: str, key: str) -> str:
+        return own if writers.number(key, "own", 2) else writers.sentence(key)
+
+    result = written(30, writers.writer(reply), manner="mine.jsonl")
+    assert result.outcome.refused["in a file to avoid"] > 5
+    assert own not in {row.get("prompt") for row in lines()}
+
+
 def test_what_it_takes_is_told_before() -> None:
     request = request_of({"constitution": "shop.yaml"}, count=90, out="p.jsonl")
     found = estimate(request)
@@ -281,6 +346,7 @@ def test_what_it_takes_is_told_before() -> None:
         ({"out": "p.txt"}, "not a .jsonl file"),
         ({"manner": "none.jsonl"}, "none.jsonl"),
         ({"avoid": ("none.jsonl",)}, "none.jsonl"),
+        ({"principles": ("lies",)}, "--principle lies: shop has no such principle"),
     ],
 )
 def test_what_cannot_be_written(given: dict[str, Any], said: str) -> None:
