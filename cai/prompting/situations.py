@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cai.cleaning.units import pieces
 from cai.constitution.records import Principle
+from cai.personal import personal_spans
 from cai.prompting.filters import cut
 from cai.prompting.nearness import Nearness
 from cai.prompting.records import BARREN, BARREN_SITUATIONS, PER_SITUATION, Slot
@@ -125,4 +126,6 @@ def _is_situation(text: str) -> bool:
     count = len(pieces(text))
     if not 3 <= count <= _LONGEST or text.endswith((":", "：")):
         return False
-    return not is_gibberish(text) and reply_class(text) != "refuse"
+    if is_gibberish(text) or personal_spans(text):
+        return False
+    return reply_class(text) != "refuse"

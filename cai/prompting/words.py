@@ -113,7 +113,7 @@ def worded(principle: Principle) -> str:
 def own_words(principle: Principle) -> tuple[str, ...]:
     """All that a principle says, none of which belongs into a prompt."""
     texts = (principle.critique, principle.revise, principle.compare, principle.violation)
-    return tuple(text for text in (*texts, principle.why) if text)
+    return tuple(text for text in (*texts, principle.why, worded(principle)) if text)
 
 
 def _judged(case: object) -> str:

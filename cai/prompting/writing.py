@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import NamedTuple
 
 from cai.constitution.records import Principle
-from cai.prompting.filters import Reason, cut, problem
+from cai.prompting.filters import Reason, cut, in_another_language, problem
 from cai.prompting.nearness import Nearness
 from cai.prompting.records import TRIES, Outcome, Slot, Written, kinds_of
 from cai.prompting.situations import Situations
@@ -181,17 +181,22 @@ class Writing:
 
     def _read(self, slot: Slot, draft: Draft) -> tuple[str, ...] | Reason:
         """The turns of a draft, or why it is no prompt."""
-        text = draft.text or ""
-        if "multi-turn" in draft.style:
-            turns = conversation(text.strip())
-            if turns is None:
-                return "no conversation"
-        else:
-            whole, mended = cut(text)
-            self.outcome.mended.update(mended)
-            turns = (whole,)
-        if any(is_gibberish(answer) for answer in turns[1::2]):
+        text, language = draft.text or "", self._language
+        given = conversation(text.strip()) if "multi-turn" in draft.style else (text,)
+        if given is None:
+            return "no conversation"
+        asked = [cut(turn) for turn in given[::2]]
+        for one in asked:
+            self.outcome.mended.update(one.mended)
+        answers = given[1::2]
+        if any(is_gibberish(answer) for answer in answers):
             return "no text"
+        if language is not None and any(in_another_language(a, language) for a in answers):
+            return "language"
         words = own_words(slot.principle)
-        problems = (problem(t, principle=words, language=self._language) for t in turns[::2])
-        return next((why for why in problems if why is not None), turns)
+        for one in asked:
+            why = problem(one.text, principle=words, language=language)
+            if why is not None:
+                return why
+        both = zip_longest((one.text for one in asked), answers)
+        return tuple(turn for pair in both for turn in pair if turn is not None)

@@ -157,6 +157,30 @@ def test_another_language_than_asked_is_drawn_again(language: str, count: int) -
     assert sum(text.startswith("Wie") for text in words) >= count
 
 
+def test_the_turns_of_a_conversation_are_looked_at_one_by_one() -> None:
+    """Marks around a turn are taken off, and the answer in it is in the language too."""
+
+    def answer(messages: Any, sampling: Any) -> str:
+        request, key = messages[-1].content, f"{sampling.seed}"
+        if writers.is_list(request):
+            return "\n".join(f"{n}. {writers.sentence(f'{key} {n}')}" for n in range(10))
+        if not writers.turns_wanted(request):
+            return writers.sentence(key)
+        between = ("That depends on the kettle that you bought.", "Das hängt ganz vom Kessel ab.")
+        said = between[writers.number(key, "german", 2)]
+        first, last = writers.sentence(f"{key} a"), writers.sentence(f"{key} b")
+        return f'User: "{first}"\nAssistant: {said}\nUser: 1. {last}'
+
+    result = written(60, ScriptedEngine(reply=answer), language="en")
+    assert result.outcome.refused["language"] > 0
+    several = [one.turns for one in result.written if len(one.turns) == 3]
+    assert several
+    for first, between, last in several:
+        assert first.startswith("How do I")
+        assert last.startswith("How do I")
+        assert between.startswith("That depends")
+
+
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
     suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
     own = "Where is the parcel that I ordered from you on Monday of last week?"
