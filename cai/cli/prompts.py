@@ -109,7 +109,7 @@ def write(
         principles=tuple(principles or ()),
     )
     if dry_run:
-        _print_estimate(request, price)
+        _print_estimate(request, price, probe)
         return
     with closing(Shown(stderr)) as progress:
         result = write_prompts(request, progress=progress, retry_failed=retry_failed, probe=probe)
@@ -119,20 +119,28 @@ def write(
         _print(result)
 
 
-def _print_estimate(request: Request, price: str | None) -> None:
-    from cai.prompting.write import estimate
+def _print_estimate(request: Request, price: str | None, probe: str | None) -> None:
+    from cai.prompting.records import TRIES
+    from cai.prompting.write import estimate, probed
     from cai.runtime.price import Price
 
     found = estimate(request)
     least, most = found.calls
-    console.print(plain(f"calls: {least:,} to {most:,}, if all is drawn {most // least} times"))
+    console.print(plain(f"calls: {least:,} to {most:,}, if all is drawn {TRIES} times"))
+    if request.calls.exists():
+        words = f"those that are in {request.calls} are not made again"
+        console.print(plain(words), soft_wrap=True)
+    if probe is not None:
+        answers, assessments = probed(request)
+        words = f"--probe: about {answers:,} answers, and {assessments:,} questions to the critic"
+        console.print(plain(f"{words}, beside these"), soft_wrap=True)
     read, written = found.read, found.written
     words = (
         f"about {read[0]:,} to {read[1]:,} tokens read, {written[0]:,} to {written[1]:,} written"
     )
     console.print(plain(words), soft_wrap=True)
     if price is not None:
-        cost = Price.parse(price)
+        cost = Price.of_tokens(price)
         sums = [cost.of(r, w, 0.0) for r, w in zip(read, written, strict=True)]
         console.print(plain(f"cost: {sums[0]:,.4g} to {sums[1]:,.4g}"))
 
@@ -141,7 +149,7 @@ def _summary(result: Result) -> dict[str, Any]:
     outcome = result.outcome
     return {
         "file": str(result.request.out),
-        "prompts": len(result.in_file),
+        "prompts": result.lines,
         "asked": result.request.count,
         "writer": result.writer,
         "principles": dict(result.by_principle),
@@ -158,6 +166,7 @@ def _verification(result: Result) -> dict[str, Any]:
     if found is None:
         return {}
     counts = {"easy": len(found.easy), "harmful": len(found.harmful)}
+    counts["undecided"] = found.undecided
     return {"verified": {"prompts": found.verified, **counts, "told": found.told}}
 
 
@@ -185,6 +194,8 @@ def _print(result: Result) -> None:
     if (verified := result.verified) is not None:
         words = f"verified: {verified.verified:,} prompts; {len(verified.easy):,} are easy"
         words += f", {len(verified.harmful):,} borderline ones are harmful and left out"
+        if verified.undecided:
+            words += f"; of {verified.undecided:,} others nobody could say it"
         console.print(plain(words), soft_wrap=True)
         if verified.told:
             console.print(plain(verified.told, "yellow"), soft_wrap=True)
@@ -192,7 +203,7 @@ def _print(result: Result) -> None:
     if done < count:
         words = f"{done:,} of {count:,} prompts: the writer has no others"
         stderr.print(plain(words, "bold yellow"), soft_wrap=True)
-    console.print(plain(f"{len(result.in_file):,} prompts in {result.request.out}"), soft_wrap=True)
+    console.print(plain(f"{result.lines:,} prompts in {result.request.out}"), soft_wrap=True)
 
 
 app.command("check", cls=Verb)(prompts_check.check)

@@ -114,7 +114,7 @@ def _print_estimate(source: str, settings: Settings, price: str | None) -> None:
     console.print(plain(f"calls: {calls:,}, two for each prompt and principle in words"))
     console.print(plain(f"about {tokens:,} tokens read; a label each is written"), soft_wrap=True)
     if price is not None:
-        console.print(plain(f"cost: about {Price.parse(price).of(tokens, calls, 0.0):,.4g}"))
+        console.print(plain(f"cost: about {Price.of_tokens(price).of(tokens, calls, 0.0):,.4g}"))
 
 
 def _print(found: PromptCheck) -> None:

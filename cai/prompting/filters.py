@@ -29,6 +29,7 @@ Reason = Literal[
     "near-duplicate",
     "in a file to avoid",
     "no conversation",
+    "cut off",
     "call failed",
 ]
 Mended = Literal["announcement", "numbering", "quotes"]

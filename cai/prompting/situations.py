@@ -114,7 +114,10 @@ class Situations:
         except Rejected:
             return False
         known, before = Nearness(listed, _NEAR), len(listed)
-        for line in made.text.splitlines():
+        lines = made.text.splitlines()
+        if made.finish_reason == "length":
+            lines = lines[:-1]  # it ends where the room did
+        for line in lines:
             text = cut(line).text.rstrip(".")
             if _is_situation(text) and not known.is_near(text):
                 known.add(text)

@@ -20,7 +20,7 @@ from cai.prompting.lines import line_of
 from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
 from cai.prompting.request import Request
 from cai.prompting.situations import BATCH
-from cai.prompting.verify import Verified, verify
+from cai.prompting.verify import SAMPLES, Verified, verify
 from cai.prompting.words import Words
 from cai.prompting.writing import Writing
 from cai.records import digest
@@ -43,6 +43,7 @@ class Result(NamedTuple):
     request: Request
     writer: str
     verified: Verified | None = None
+    lines: int = 0  # of the file: those that stood there already may be more
 
     @property
     def in_file(self) -> list[Written]:
@@ -102,8 +103,7 @@ def write_prompts(
             engines=engines,
         )
         result = result._replace(verified=found)
-    _write(result)
-    return result
+    return result._replace(lines=_write(result))
 
 
 def _written(
@@ -182,8 +182,12 @@ def rows_of(result: Result) -> Iterator[dict[str, Any]]:
             yield line_of(one, name, result.writer, easy=easy)
 
 
-def _write(result: Result) -> None:
-    """Write the file; lines that stand in it are the first ones of those, or it is left alone."""
+def _write(result: Result) -> int:
+    """Write the file; lines that stand in it are the first ones of those, or it is left alone.
+
+    Returns:
+        How many lines it has.
+    """
     out = result.request.out
     out.parent.mkdir(parents=True, exist_ok=True)
     with _lines_there(out) as there:
@@ -192,11 +196,20 @@ def _write(result: Result) -> None:
                 raise CaiError(
                     f"{out}:{number}: other lines stand in this file than would be written", _KEPT
                 )
+    count = 0
     with _lines_there(out) as there, replacing(out) as file:
-        for line in _lines(result):
-            next(there, None)
+        for line in _and_more(_lines(result), there):
             file.write(line)
-        file.writelines(there)
+            count += 1
+    return count
+
+
+def _and_more(lines: Iterator[str], there: Iterator[str]) -> Iterator[str]:
+    """The lines, and behind them those that there are more of."""
+    for line in lines:
+        next(there, None)
+        yield line
+    yield from there
 
 
 def _lines(result: Result) -> Iterator[str]:
@@ -215,6 +228,14 @@ def _lines_there(path: Path) -> Iterator[Iterator[str]]:
             yield (line if line.endswith("\n") else f"{line}\n" for line in file)
         except UnicodeDecodeError as error:
             raise CaiError(f"{path}: not UTF-8 text", _KEPT) from error
+
+
+def probed(request: Request) -> tuple[int, int]:
+    """The answers that a probe gives, and the questions about them: two each, of no rule."""
+    weights = [(p.weight, p.check is None) for p in request.principles]
+    share = sum(w for w, worded in weights if worded) / sum(w for w, _ in weights)
+    answers = SAMPLES * request.count * 2 // 3
+    return answers, round(2 * answers * share)
 
 
 def estimate(request: Request) -> Estimate:

@@ -33,10 +33,11 @@ def _of(principle: Principle, helpful: bool) -> list[Kind]:
 
 
 class Draft(NamedTuple):
-    """What the writer gave for a slot, or that a call failed."""
+    """What the writer gave for a slot, or that a call failed; whether it ends where room did."""
 
     text: str | None
     style: tuple[str, ...]
+    cut: bool = False
 
 
 class Writing:
@@ -158,11 +159,13 @@ class Writing:
             )
         except Rejected:
             return Draft(None, style)
-        return Draft(made.text, style)
+        return Draft(made.text, style, made.finish_reason == "length")
 
     def _judged(self, slot: Slot, kind: Kind, draft: Draft) -> Written | Reason:
         if draft.text is None:
             return "call failed"
+        if draft.cut:
+            return "cut off"
         found = self._read(slot, draft)
         if isinstance(found, str):
             return found

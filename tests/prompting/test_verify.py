@@ -120,6 +120,11 @@ def test_an_answer_that_cannot_be_assessed_calls_a_prompt_nothing(
     assert result.verified is not None
     names = {result.written[n].slot.principle.id for n in result.verified.easy}
     assert "no-lies" not in names
+    rules = sum(
+        one.slot.principle.id == "short" and one.kind == "red-team" for one in result.written
+    )
+    assert result.verified.verified == rules
+    assert result.verified.undecided > 0
     assert not result.verified.harmful
 
 

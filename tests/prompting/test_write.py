@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cai.cli import app
+from cai.engines.base import NOBODY
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.evaluate.suites.read import read_suites
@@ -20,7 +23,7 @@ from cai.prompting.write import Result, estimate, write_prompts
 from cai.prompts import Intake
 from cai.quality.duplicates import earlier_duplicates
 from cai.quality.shingles import shingles
-from cai.records import Prompt
+from cai.records import Completion, Prompt
 from tests.prompting import writers
 
 CONSTITUTION = """
@@ -181,6 +184,40 @@ def test_the_turns_of_a_conversation_are_looked_at_one_by_one() -> None:
         assert between.startswith("That depends")
 
 
+def test_a_text_that_was_cut_off_is_no_prompt() -> None:
+    """Of the scripted model's defects one is a text that ends where the room did."""
+    texts: set[str] = set()
+
+    class Short(ScriptedEngine):
+        async def generate(self, messages: Any, sampling: Any, caller: Any = NOBODY) -> Completion:
+            made = await super().generate(messages, sampling, caller)
+            if writers.number(made.text, "cut", 3):
+                return made
+            texts.add(made.text)
+            return made.model_copy(update={"finish_reason": "length"})
+
+    engine = Short(reply=writers.answer)
+    result = written(60, engine)
+    assert result.outcome.refused["cut off"] > 5
+    assert len(lines()) == 60
+    assert not texts & {row.get("prompt") for row in lines()}
+    situations = {row["situation"] for row in lines()}
+    assert not any(text.endswith(s) for s in situations for text in texts if "\n" in text)
+
+
+@pytest.mark.parametrize("price", ["1,1", "2.5/h"])
+def test_money_is_told_by_tokens_alone(price: str) -> None:
+    command = ["prompts", "write", "--constitution", "shop.yaml", "--model", "scripted"]
+    command += ["--dry-run", "--probe", "scripted", "--price", price]
+    shown = CliRunner().invoke(app, command)
+    if price == "1,1":
+        assert "if all is drawn 3 times" in shown.output
+        assert "--probe: about 200 answers, and 267 questions to the critic" in shown.output
+    else:
+        assert isinstance(shown.exception, CaiError)
+    assert not Path("prompts.jsonl.calls").exists()
+
+
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
     suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
     own = "Where is the parcel that I ordered from you on Monday of last week?"
@@ -209,7 +246,7 @@ def test_the_same_again_is_the_same_file_without_a_call_and_more_keeps_the_lines
     assert Path("p.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
     assert Path("p.jsonl").read_bytes().startswith(first)
     assert len(whole.written) == 120
-    written(10, engine)  # fewer: the others stay
+    assert written(10, engine).lines == 120  # fewer: the others stay
     assert len(lines()) == 120
     assert not log.exists()
 
