@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -29,6 +30,7 @@ Reason = Literal[
     "near-duplicate",
     "in a file to avoid",
     "no conversation",
+    "several",
     "cut off",
     "call failed",
 ]
@@ -65,7 +67,7 @@ _QUOTES = {
 # What announces a prompt, in the languages of the tests and some others: a line that begins like
 # this, up to its colon; it names a prompt, or nothing stands behind the colon on its line.
 _LABEL = re2.compile(
-    r"(?i)^\W*(?:(?:user|example|customer|red[- ]team|borderline|helpful)?\s*"
+    r"(?i)^[\s*_#>\[(]*(?:(?:user|example|customer|red[- ]team|borderline|helpful)?\s*"
     r"(?:prompt|message|question|request|query|example)|user|customer|"
     r"nachricht|anfrage|frage|beispiel|(?:be)?nutzer|kunde|"
     r"message|question|mensaje|pregunta|messaggio|domanda|"
@@ -116,6 +118,13 @@ _PLACEHOLDER = re2.compile(
     r"（(?:请?填写|填入|您的|你的)?(?:订单号|姓名|名字|公司名?称?|日期|地址|产品名?称?|[^）]{0,6}填写)"
     r"[^）\n]{0,8}）|某某|_{3,}|(?i:\((?:insert|enter|your name|name here|fill in)[^)\n]{0,40}\))"
 )
+# A remark of the writer's about what it wrote.
+_REMARK = re2.compile(
+    r"(?i)\n[\s*_(\[]*(?:note|explanation|rationale|hinweis|anmerkung|erklärung|nota|remarque|注|说明|备注)"
+    r"[\s*_]*[:：]"
+)
+_RULE = re.compile(r"^\s*(?:-{3,}|\*{3,}|={3,}|_{3,})\s*$", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _ITEMS = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+\S", re.MULTILINE)
 
 
@@ -132,18 +141,31 @@ def cut(text: str) -> Cut:
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         text = re.sub(r"^```\w*\n?", "", text).removesuffix("```").strip()
         mended.append("quotes")
+    if (inside := _in_json(text)) is not None:
+        text = inside.strip()
+        mended.append("announcement")
     end = _announcement(text)
     if end and text[end:].strip():
         text = text[end:].strip()
         mended.append("announcement")
     number = _NUMBERING.match(text)
-    if number is not None and not _ITEMS.search(text[number.end() :]):
+    if number is not None and not any(map(_NUMBERING.match, text[number.end() :].splitlines()[1:])):
         text = text[number.end() :].strip()
         mended.append("numbering")
     while len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and not _inside(text):
         text = text[1:-1].strip()
         mended.append("quotes")
     return Cut(text, tuple(dict.fromkeys(mended)))
+
+
+def _in_json(text: str) -> str | None:
+    """The prompt in an object of JSON that holds nothing else."""
+    try:
+        data = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    values = list(data.values()) if isinstance(data, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
 def _inside(text: str) -> bool:
@@ -180,18 +202,9 @@ def problem(text: str, *, principle: Sequence[str], language: str | None) -> Rea
         principle: The principle's own words, which no user knows.
         language: That was asked for (ISO 639), if one was.
     """
-    if not text:
-        return "empty"
-    if len(pieces(text)) > LONGEST:
-        return "too long"
-    if is_gibberish(text):
-        return "no text"
-    if reply_class(text) in ("refuse", "partial"):
-        return "refusal"
-    if _announcement(text):
-        return "announcement"
-    if _is_answer(text):
-        return "answer"
+    form = _form(text)
+    if form is not None:
+        return form
     if any(_copies(text, words) for words in principle):
         return "copied"
     if language is not None and in_another_language(text, language):
@@ -199,6 +212,23 @@ def problem(text: str, *, principle: Sequence[str], language: str | None) -> Rea
     if _PLACEHOLDER.search(text.replace("[sic]", "")):
         return "placeholder"
     return "personal data" if personal_spans(text, _region(text, language)) else None
+
+
+def _form(text: str) -> Reason | None:
+    """What tells by itself that a text is no prompt."""
+    if not text:
+        return "empty"
+    if len(pieces(text)) > LONGEST:
+        return "too long"
+    if is_gibberish(text) or _CONTROL.search(text):
+        return "no text"
+    if reply_class(text) in ("refuse", "partial"):
+        return "refusal"
+    if _announcement(text) or _REMARK.search(text):
+        return "announcement"
+    if _is_several(text):
+        return "several"
+    return "answer" if _is_answer(text) else None
 
 
 def in_another_language(text: str, language: str) -> bool:
@@ -211,6 +241,14 @@ def in_another_language(text: str, language: str) -> bool:
 def _region(text: str, language: str | None) -> str | None:
     """The country whose phone numbers are looked for without a `+` too."""
     return _REGIONS.get(language or ("zh" if re.search("[\u4e00-\u9fff]", text) else ""))
+
+
+def _is_several(text: str) -> bool:
+    """Whether it is a list of prompts: of numbered ones alone, or with a line between them."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    listed = len(lines) > 1 and all(_NUMBERING.match(line) for line in lines)
+    asks = "?" in text or "？" in text
+    return (listed and asks) or _RULE.search(text) is not None
 
 
 def _is_answer(text: str) -> bool:
