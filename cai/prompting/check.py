@@ -32,6 +32,7 @@ from cai.records import Prompt, Record
 from cai.runtime.progress import Progress, Quiet
 
 _NAMED = 10  # rows that are named
+_TWINS = {"red-team", "borderline"}
 
 
 class Assessor(Record):
@@ -203,16 +204,23 @@ def _topics(prompt: Prompt) -> list[str]:
 
 
 def _near(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[str]:
-    found = earlier_duplicates(shingles(texts), NEAR)
-    return [
-        prompts[n].id
-        for n, other in enumerate(found.rows)
-        if other >= 0 and not _are_twins(prompts[n], prompts[int(other)])
-    ]
+    """The prompts near an earlier one that is not their twin.
+
+    The join names the earliest partner alone. Without the one half of all twins, and without the
+    other, no twin stands before another partner.
+    """
+    near: set[int] = set()
+    for left_out in (None, "red-team", "borderline"):
+        numbers = [n for n, prompt in enumerate(prompts) if prompt.kind != left_out]
+        found = earlier_duplicates(shingles(texts[n] for n in numbers), NEAR)
+        pairs = ((numbers[n], numbers[other]) for n, other in enumerate(found.rows) if other >= 0)
+        near |= {n for n, other in pairs if not _are_twins(prompts[n], prompts[other])}
+    return [prompts[n].id for n in sorted(near)]
 
 
 def _are_twins(one: Prompt, other: Prompt) -> bool:
-    return one.group is not None and one.group == other.group and one.kind != other.kind
+    kinds = {one.kind, other.kind}
+    return one.group is not None and one.group == other.group and kinds == _TWINS
 
 
 def _in_suites(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[str]:

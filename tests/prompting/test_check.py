@@ -106,6 +106,15 @@ def test_twins_are_near_on_purpose(shop: Constitution) -> None:
     assert check_prompts("p.jsonl", shop).near_duplicate_ids == ("d", "f")
 
 
+def test_what_is_near_a_twin_and_another_prompt_is_told(shop: Constitution) -> None:
+    """A copy of b has the twin a before it; ordinary work is nobody's twin."""
+    write(
+        {"id": "b2", "prompt": TEXTS["b"], "kind": "borderline", "group": "g"},
+        {"id": "h", "prompt": TEXTS["a"], "kind": "helpful", "group": "g"},
+    )
+    assert check_prompts("p.jsonl", shop).near_duplicate_ids == ("d", "b2", "h")
+
+
 def test_overlap_with_the_suites_is_told(shop: Constitution) -> None:
     taken = read_suites("benign")[0].items[5].prompt.last_human_turn
     write({"id": "s", "prompt": taken, "kind": "borderline"})
