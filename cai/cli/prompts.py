@@ -117,6 +117,13 @@ def write(
         typer.echo(json.dumps(_summary(result), indent=2, ensure_ascii=False))
     else:
         _print(result)
+    missing = result.request.count - len(result.in_file)
+    if missing > 0:
+        words = f"{len(result.in_file):,} of {result.request.count:,} prompts: "
+        harmful = len(result.verified.harmful) if result.verified is not None else 0
+        why = [f"{harmful:,} are harmful and left out"] if harmful else []
+        why += ["the writer has no others"] if missing > harmful else []
+        stderr.print(plain(words + ", and ".join(why), "bold yellow"), soft_wrap=True)
 
 
 def _print_estimate(request: Request, price: str | None, probe: str | None) -> None:
@@ -199,10 +206,6 @@ def _print(result: Result) -> None:
         console.print(plain(words), soft_wrap=True)
         if verified.told:
             console.print(plain(verified.told, "yellow"), soft_wrap=True)
-    done, count = len(result.written), result.request.count
-    if done < count:
-        words = f"{done:,} of {count:,} prompts: the writer has no others"
-        stderr.print(plain(words, "bold yellow"), soft_wrap=True)
     console.print(plain(f"{result.lines:,} prompts in {result.request.out}"), soft_wrap=True)
 
 

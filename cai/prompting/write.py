@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from cai.runtime.small_jobs import call_all
 
 _CHARACTERS = 4  # of a token, about
 _KEPT = "Nothing is written over: choose another --out, or move the file away."
+_LOOKED_AT = 200  # lines of a file that is there, before all is written
 _ANSWER = 60  # tokens of a prompt, about
 
 
@@ -114,12 +116,21 @@ def _written(
         writer.trial = Trial((sampling,), ())
     words = Words(settings, request.domain, request.language, request.manner)
     jobs: list[Writing] = []
+    name, there = _name(settings, writer), _first_there(request.out)
+
+    def seen(block: Sequence[Written]) -> None:
+        """Before more is paid for, see that the file goes on with these."""
+        for one in block:
+            line = line_of(one, request.constitution.name, name)
+            number, text = there.get(line["id"], (0, ""))
+            if number and text != _told(line):
+                raise _other_lines(request.out, number)
 
     async def whole(_: None, row: RowCalls) -> list[Written]:
         # A replay, which tells whether anything is missing, is told to nobody.
         told = progress if row.is_live else Quiet()
         principles = _ordered(request.principles)
-        job = Writing(principles, words, sampling, request.avoid, request.language, told)
+        job = Writing(principles, words, sampling, request.avoid, request.language, told, seen)
         jobs.append(job)
         return await job.write(request.count, row)
 
@@ -135,7 +146,7 @@ def _written(
         progress=Unheard(progress),
         day=settings.date,
     )
-    result = Result(written, jobs[-1].outcome, request, _name(settings, writer))
+    result = Result(written, jobs[-1].outcome, request, name)
     if not written:
         reasons = ", ".join(f"{n:,} {why}" for why, n in result.outcome.refused.most_common())
         left = "; ".join(f"{name}: {why}" for name, why in result.outcome.left.items())
@@ -193,9 +204,7 @@ def _write(result: Result) -> int:
     with _lines_there(out) as there:
         for number, (line, other) in enumerate(zip(_lines(result), there, strict=False), 1):
             if line != other:
-                raise CaiError(
-                    f"{out}:{number}: other lines stand in this file than would be written", _KEPT
-                )
+                raise _other_lines(out, number)
     count = 0
     with _lines_there(out) as there, replacing(out) as file:
         for line in _and_more(_lines(result), there):
@@ -210,6 +219,29 @@ def _and_more(lines: Iterator[str], there: Iterator[str]) -> Iterator[str]:
         next(there, None)
         yield line
     yield from there
+
+
+def _other_lines(out: Path, number: int) -> CaiError:
+    return CaiError(f"{out}:{number}: other lines stand in this file than would be written", _KEPT)
+
+
+def _first_there(out: Path) -> dict[str, tuple[int, str]]:
+    """Of the first lines that stand in a file, by id: which line it is, and what is asked there."""
+    found: dict[str, tuple[int, str]] = {}
+    with _lines_there(out) as there:
+        for number, line in enumerate(islice(there, _LOOKED_AT), 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise _other_lines(out, number) from None
+            if isinstance(row, dict):
+                found[str(row.get("id"))] = number, _told(row)
+    return found
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What a line asks, whatever it was found to be."""
+    return json.dumps([row.get("prompt"), row.get("messages")])
 
 
 def _lines(result: Result) -> Iterator[str]:

@@ -7,7 +7,7 @@ wanted: more of them are the same ones and then others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, repeat, zip_longest
 from typing import NamedTuple
@@ -50,6 +50,7 @@ class Writing:
         avoid: Texts that no prompt may be near to.
         language: That every prompt is to be in.
         progress: Told of each prompt.
+        seen: Told of the prompts of each block.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Writing:
         avoid: Sequence[str],
         language: str | None,
         progress: Progress,
+        seen: Callable[[Sequence[Written]], None] = lambda _: None,
     ) -> None:
         self._words, self._sampling = words, sampling
         self._sorts = [
             (p, helpful) for p in principles for helpful in (False, True) if _of(p, helpful)
         ]
         self._language, self._progress, self._count = language, progress, 0
+        self._seen = seen
         self._avoided, self._near = Nearness(avoid), Nearness()
         self.situations = Situations(words, sampling)
         self.outcome = Outcome()
@@ -80,7 +83,9 @@ class Writing:
             slots = await self._plan(size, row)
             if not slots:
                 break
-            written += await self._fill(slots, row)
+            block = await self._fill(slots, row)
+            self._seen(block)
+            written += block
         self.outcome.saturated = self.situations.saturated
         self.outcome.left = self.situations.left
         return written[:count]

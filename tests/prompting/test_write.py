@@ -288,6 +288,26 @@ def test_a_file_that_is_not_text_is_left_alone_and_an_empty_one_is_written() -> 
     assert not list(Path().glob(".*.tmp"))
 
 
+def test_another_writer_is_not_paid_for_a_file_that_it_cannot_go_on_with() -> None:
+    written(60)
+    before = set(_calls("p.jsonl"))
+    with pytest.raises(CaiError, match="other lines stand"):
+        written(60, writers.writer(lambda _, key: f"{writers.sentence(key)} Please."), seed=1)
+    assert 0 < len(set(_calls("p.jsonl")) - before) < 40
+
+
+def test_fewer_prompts_than_asked_are_told_in_json_too() -> None:
+    """Of the scripted model's shortest texts many are alike."""
+    command = ["prompts", "write", "--constitution", "shop.yaml", "--json", "--count", "400"]
+    command += ["--model", "scripted:words=3"]
+    shown = CliRunner().invoke(app, command)
+    found = json.loads(shown.stdout)
+    assert shown.exit_code == 0
+    assert 0 < found["prompts"] < 400
+    assert f"{found['prompts']} of 400 prompts: the writer has no others" in shown.stderr
+    assert found["prompts"] == len(lines("prompts.jsonl"))
+
+
 def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
     def reply(request: str, key: str) -> str:
         return writers.sentence(str(writers.number(key, "idea", 25)))
