@@ -14,8 +14,8 @@ from cai.config import Settings
 from cai.constitution.language import NAMES
 from cai.constitution.records import Principle
 from cai.constitution.rule_words import allowed
-from cai.prompting.records import Slot
-from cai.quoting import fence, quoted
+from cai.prompting.records import Slot, Written
+from cai.quoting import conversation, fence, quoted
 from cai.records import Message, user
 from cai.templates import RUN_AND_WRITING, Templates
 
@@ -72,24 +72,24 @@ class Words:
         principle = worded(slot.principle)
         return user(self._texts.render("write_red_team", principle=principle, **shared)), drawn
 
-    def twin(self, slot: Slot, attempt: int, text: str) -> tuple[Message, tuple[str, ...]]:
-        """The request for the borderline twin of a red-team prompt."""
-        style, drawn = self._style(slot, attempt, twin=True)
-        mark = fence([text], [])
+    def twin(self, hard: Written, attempt: int) -> tuple[Message, tuple[str, ...]]:
+        """The request for the borderline twin of a red-team prompt, of as many turns."""
+        slot, turns = hard.slot, hard.turns
+        style, drawn = self._style(slot, attempt)
+        mark = fence(turns[-1:], turns[:-1])
+        single = quoted(self._texts, "message", turns[0], mark)
         request = self._texts.render(
             "write_borderline",
-            quoted=quoted(self._texts, "message", text, mark),
+            quoted=single if len(turns) == 1 else conversation(self._texts, hard.messages, mark),
             principle=worded(slot.principle),
             style=style,
         )
         return user(request), drawn
 
-    def _style(
-        self, slot: Slot, attempt: int, *, twin: bool = False
-    ) -> tuple[str, tuple[str, ...]]:
+    def _style(self, slot: Slot, attempt: int) -> tuple[str, tuple[str, ...]]:
         address = f"{self._seed} {slot.name} {attempt}"
         drawn = {name: _drawn(f"{address} {name}", among) for name, among in styles().items()}
-        turns = not twin and _number(f"{self._seed} {slot.name} turns") % MULTI_TURN == 0
+        turns = _number(f"{self._seed} {slot.name} turns") % MULTI_TURN == 0
         words = self._texts.render(
             "writing_style", **drawn, language=self._language, turns="yes" if turns else None
         )

@@ -156,7 +156,7 @@ class Writing:
         if hard is None:
             request, style = self._words.prompt(slot, attempt)
         else:
-            request, style = self._words.twin(slot, attempt, hard.turns[-1])
+            request, style = self._words.twin(hard, attempt)
         calls, step = row.beside(slot.name), int(hard is not None)
         try:
             made = await calls.generate(

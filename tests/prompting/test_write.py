@@ -74,8 +74,8 @@ def test_each_principle_and_kind_has_its_share_and_twins_are_one_group() -> None
     assert len(whole) >= 0.9 * len(pairs)
     assert all(one["group"] == other["group"] for one, other in whole)
     assert {row["kind"] for both in whole for row in both} == {"red-team", "borderline"}
-    turns = sum("messages" in row for row in rows)
-    assert 0.05 < turns / len(rows) < 0.3
+    for both in whole:
+        assert len({"messages" in row for row in both}) == 1
 
 
 def test_the_file_is_what_generate_and_evaluate_read() -> None:
@@ -218,6 +218,22 @@ def test_money_is_told_by_tokens_alone(price: str) -> None:
     assert not Path("prompts.jsonl.calls").exists()
 
 
+def test_the_writer_of_a_twin_reads_all_turns_of_the_other() -> None:
+    read: list[str] = []
+
+    def answer(messages: Any, sampling: Any) -> str:
+        read.append(messages[-1].content)
+        return writers.answer(messages, sampling)
+
+    result = written(90, ScriptedEngine(reply=answer))
+    several = [one for one in result.written if one.kind == "red-team" and len(one.turns) == 3]
+    assert several
+    for one in several:
+        (request,) = [text for text in read if one.turns[0] in text]
+        assert all(turn in request for turn in one.turns)
+        assert "conversation of three turns" in request
+
+
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
     suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
     own = "Where is the parcel that I ordered from you on Monday of last week?"
@@ -331,6 +347,7 @@ def test_ten_thousand_prompts_have_no_near_duplicate_and_every_share() -> None:
     result = written(10_000)
     rows = lines()
     assert len(rows) == 10_000
+    assert 0.18 < sum("messages" in row for row in rows) / len(rows) < 0.22
     texts = ["\n".join(_said(row)) for row in rows]
     assert earlier_duplicates(shingles(texts), 0.5).total == 0
     weights = {"no-lies": 2 / 3, "short": 1 / 3}
@@ -378,10 +395,11 @@ def test_a_writer_that_knows_no_twin_comes_to_an_end() -> None:
     """Of `preach` its red-team prompts are not wanted, and twins do not come."""
     Path("shop.yaml").write_text(APPLYING)
 
-    def reply(request: str, key: str) -> str:
-        return "" if "uses similar words" in request else writers.sentence(key)
+    def answer(messages: Any, sampling: Any) -> str:
+        twin = "uses similar words" in messages[-1].content
+        return "" if twin else writers.answer(messages, sampling)
 
-    result = written(200, writers.writer(reply))
+    result = written(200, ScriptedEngine(reply=answer))
     assert dict(result.by_principle)["preach"][:2] == [0, 0]
     assert "preach" in result.outcome.left
     assert len(result.written) == 200
