@@ -158,6 +158,15 @@ def cut(text: str) -> Cut:
     return Cut(text, tuple(dict.fromkeys(mended)))
 
 
+def _announces_below(text: str) -> bool:
+    """Whether the first line, which has no colon, says that a message follows."""
+    line, end, _ = text.partition("\n")
+    found = _ANNOUNCES.match(line) if end else None
+    if found is None or _ONES_OWN.search(line):
+        return False
+    return _NAMES_A_PROMPT.search(line) is not None
+
+
 def _in_json(text: str) -> str | None:
     """The prompt in an object of JSON that holds nothing else."""
     try:
@@ -199,7 +208,7 @@ def problem(text: str, *, principle: Sequence[str], language: str | None) -> Rea
 
     Args:
         text: As `cut` leaves it.
-        principle: The principle's own words, which no user knows.
+        principle: Words that no user knows: the principle's own, and what the writer was told.
         language: That was asked for (ISO 639), if one was.
     """
     form = _form(text)
@@ -224,7 +233,7 @@ def _form(text: str) -> Reason | None:
         return "no text"
     if reply_class(text) in ("refuse", "partial"):
         return "refusal"
-    if _announcement(text) or _REMARK.search(text):
+    if _announcement(text) or _announces_below(text) or _REMARK.search(text):
         return "announcement"
     if _is_several(text):
         return "several"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -17,8 +19,9 @@ from cai.constitution.rule_words import allowed
 from cai.prompting.records import Slot, Written
 from cai.quoting import conversation, fence, quoted
 from cai.records import Message, user
-from cai.templates import RUN_AND_WRITING, Templates
+from cai.templates import RUN_AND_WRITING, WRITING, Templates
 
+_JINJA = re.compile(r"\{[{%].*?[%}]\}")
 _SHOWN = 3  # examples of a principle, or of other people's messages
 MULTI_TURN = 5  # one in so many is a conversation
 
@@ -41,6 +44,13 @@ class Words:
         self._seed = settings.seed
         self._domain, self._manner = domain, manner
         self._language = NAMES.get(language, language) if language else None
+
+    @cached_property
+    def instructions(self) -> tuple[str, ...]:
+        """What the writer is told whatever it writes, of which nothing belongs into a prompt."""
+        texts = [self._texts.texts[name] for name in WRITING]
+        pieces = (piece for text in texts for piece in _JINJA.split(text))
+        return tuple(piece for piece in pieces if piece.strip())
 
     def situations(self, principle: Principle, count: int, known: Sequence[str]) -> Message:
         """The request for situations."""

@@ -201,7 +201,7 @@ class Writing:
             return "no text"
         if language is not None and any(in_another_language(a, language) for a in answers):
             return "language"
-        words = own_words(slot.principle)
+        words = (*own_words(slot.principle), *self._words.instructions)
         for one in asked:
             why = problem(one.text, principle=words, language=language)
             if why is not None:

@@ -234,6 +234,17 @@ def test_the_writer_of_a_twin_reads_all_turns_of_the_other() -> None:
         assert "conversation of three turns" in request
 
 
+def test_what_the_writer_was_told_is_in_no_prompt() -> None:
+    told = "An answer which simply does what the message asks for would break the principle."
+
+    def reply(request: str, key: str) -> str:
+        return f"{told if writers.number(key, 'told', 2) else ''} {writers.sentence(key)}"
+
+    result = written(40, writers.writer(reply))
+    assert result.outcome.refused["copied"] > 5
+    assert told not in Path("p.jsonl").read_text()
+
+
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
     suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
     own = "Where is the parcel that I ordered from you on Monday of last week?"
