@@ -52,6 +52,7 @@ class Situations:
     lists: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     saturated: Counter[str] = field(default_factory=Counter)
+    _known: dict[str, Nearness] = field(default_factory=dict)
     _batches: Counter[str] = field(default_factory=Counter)
     _places: dict[Sort, _Place] = field(default_factory=dict)
 
@@ -113,7 +114,8 @@ class Situations:
             )
         except Rejected:
             return False
-        known, before = Nearness(listed, _NEAR), len(listed)
+        known = self._known.setdefault(principle.id, Nearness(threshold=_NEAR))
+        before = len(listed)
         lines = made.text.splitlines()
         if made.finish_reason == "length":
             lines = lines[:-1]  # it ends where the room did
