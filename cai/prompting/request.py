@@ -87,6 +87,8 @@ def request_of(
         raise CaiError(f"--language {language}: no such code", f"Known: {known}.")
     if not str(out).endswith(".jsonl"):
         raise CaiError(f"{out}: not a .jsonl file", "Let the name of the file end in .jsonl.")
+    if Path(out).is_dir():
+        raise CaiError(f"{out}: a folder, not a file", "Choose another --out.")
     constitution = load_constitution(find_constitution(asked.constitution))
     suites = [i.prompt for suite in read_suites(ALL) for i in suite.items]
     examples = texts_of(manner) if manner else []

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.checks.asking import written_after
 from cai.config import Settings
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
@@ -105,7 +106,9 @@ def write_prompts(
             engines=engines,
         )
         result = result._replace(verified=found)
-    return result._replace(lines=_write(result))
+    with written_after(request.calls, "writer"):
+        lines = _write(result)
+    return result._replace(lines=lines)
 
 
 def _written(

@@ -454,11 +454,14 @@ def test_what_it_takes_is_told_before() -> None:
     [
         ({"language": "xx"}, "--language xx: no such code"),
         ({"out": "p.txt"}, "not a .jsonl file"),
+        ({"out": "/proc/p.jsonl"}, "/proc/p.jsonl.calls: "),
+        ({"out": "folder.jsonl"}, "a folder, not a file"),
         ({"manner": "none.jsonl"}, "none.jsonl"),
         ({"avoid": ("none.jsonl",)}, "none.jsonl"),
         ({"principles": ("lies",)}, "--principle lies: shop has no such principle"),
     ],
 )
 def test_what_cannot_be_written(given: dict[str, Any], said: str) -> None:
+    Path("folder.jsonl").mkdir()
     with pytest.raises(CaiError, match=said):
         written(10, **given)
