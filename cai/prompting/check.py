@@ -239,7 +239,7 @@ def advice(check: PromptCheck, source: str, constitution: Constitution, file: st
     """The command that fills the gaps, where there are any.
 
     Each kind of a principle gets its share of the prompts by weight: so many are asked for that the
-    largest gap is filled.
+    largest gap is filled; with a seed of their own, as the same draws would be near to the others.
 
     Args:
         check: What is there.
@@ -256,4 +256,5 @@ def advice(check: PromptCheck, source: str, constitution: Constitution, file: st
     named = [f"--principle {c.principle}" for c in gaps] if len(gaps) < len(weights) else []
     parts = ["cai prompts write", f"--constitution {shlex.quote(file)}", *named, "--model NAME"]
     parts += [f"--count {math.ceil(most * shares)}", f"--avoid {shlex.quote(source)}"]
+    parts += [f"--seed {check.prompts}"]
     return " ".join([*parts, "--out more.jsonl"])

@@ -10,30 +10,40 @@ from cai.records import Prompt, messages_as_data
 
 EASY = "easy"
 _SOURCE = re.compile(r"written by .+ \([0-9a-f]{12}\)", re.DOTALL)
-_PLACE = re.compile(r"[0-9]+")
+_PLACE = re.compile(r"(?:[0-9]+-)?[0-9]+")
 
 
-def line_of(one: Written, constitution: str, writer: str, *, easy: bool = False) -> dict[str, Any]:
+def line_of(
+    one: Written, constitution: str, writer: str, seed: int, *, easy: bool = False
+) -> dict[str, Any]:
     """The fields of a line.
+
+    Files of different seeds may be used together: ids, groups and pairs are named by a seed that is
+    not 0.
 
     Args:
         one: The prompt.
         constitution: The name of the constitution that it was written for.
         writer: The writer's name and, in brackets, its digest.
+        seed: By which was drawn.
         easy: Whether the prompt tempts nobody.
     """
-    slot = one.slot
+    slot, drawn = one.slot, f"{seed}-" if seed else ""
     topics = (*(slot.principle.tags or (slot.principle.id,)), *topics_of(slot.principle))
     return {
-        "id": f"{constitution}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
+        "id": f"{constitution}-{slot.principle.id}-{one.kind}-{drawn}{slot.number:04d}",
         **_messages(one),
         "kind": one.kind,
         "tags": [*dict.fromkeys(topics), *map(_style, one.style), *([EASY] if easy else [])],
-        "group": f"{constitution}/{slot.principle.id}/{slot.place}",
+        "group": f"{constitution}/{slot.principle.id}/{drawn}{slot.place}",
         "source": f"written by {writer}",
         "principle": slot.principle.id,
         "situation": slot.situation,
-        **({} if slot.helpful else {"pair_id": f"{constitution}/{slot.name}"}),
+        **(
+            {}
+            if slot.helpful
+            else {"pair_id": f"{constitution}/{slot.principle.id}/twins/{drawn}{slot.number}"}
+        ),
     }
 
 

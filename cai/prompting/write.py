@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 from cai.checks.asking import written_after
@@ -17,7 +15,7 @@ from cai.engines.base import Engine
 from cai.engines.naming import display_name
 from cai.engines.server.abilities import Trial
 from cai.errors import CaiError
-from cai.files import replacing
+from cai.prompting.going_on import first_there, going_on, write_lines
 from cai.prompting.lines import line_of
 from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
 from cai.prompting.request import Request
@@ -33,8 +31,6 @@ from cai.runtime.servers import Server
 from cai.runtime.small_jobs import call_all
 
 _CHARACTERS = 4  # of a token, about
-_KEPT = "Nothing is written over: choose another --out, or move the file away."
-_LOOKED_AT = 200  # lines of a file that is there, before all is written
 _ANSWER = 60  # tokens of a prompt, about
 
 
@@ -107,7 +103,7 @@ def write_prompts(
         )
         result = result._replace(verified=found)
     with written_after(request.calls, "writer"):
-        lines = _write(result)
+        lines = write_lines(request.out, partial(_lines, result))
     return result._replace(lines=lines)
 
 
@@ -119,17 +115,13 @@ def _written(
         writer.trial = Trial((sampling,), ())
     words = Words(settings, request.domain, request.language, request.manner)
     jobs: list[Writing] = []
-    name, there = _name(settings, writer), _first_there(request.out)
+    name, there = _name(settings, writer), first_there(request.out)
 
-    def seen(block: Sequence[Written]) -> None:
-        """Before more is paid for, see that the file goes on with these."""
-        for one in block:
-            line = line_of(one, request.constitution.name, name)
-            number, text = there.get(line["id"], (0, ""))
-            if number and text != _told(line):
-                raise _other_lines(request.out, number)
+    def line(one: Written) -> dict[str, Any]:
+        return line_of(one, request.constitution.name, name, settings.seed)
 
     async def whole(_: None, row: RowCalls) -> list[Written]:
+        seen = going_on(there, request.out, line)
         # A replay, which tells whether anything is missing, is told to nobody.
         told = progress if row.is_live else Quiet()
         principles = _ordered(request.principles)
@@ -193,76 +185,11 @@ def rows_of(result: Result) -> Iterator[dict[str, Any]]:
     for n, one in enumerate(result.written):
         if verified is None or n not in verified.harmful:
             easy = verified is not None and n in verified.easy
-            yield line_of(one, name, result.writer, easy=easy)
-
-
-def _write(result: Result) -> int:
-    """Write the file; lines that stand in it are the first ones of those, or it is left alone.
-
-    Returns:
-        How many lines it has.
-    """
-    out = result.request.out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _lines_there(out) as there:
-        for number, (line, other) in enumerate(zip(_lines(result), there, strict=False), 1):
-            if line != other:
-                raise _other_lines(out, number)
-    count = 0
-    with _lines_there(out) as there, replacing(out) as file:
-        for line in _and_more(_lines(result), there):
-            file.write(line)
-            count += 1
-    return count
-
-
-def _and_more(lines: Iterator[str], there: Iterator[str]) -> Iterator[str]:
-    """The lines, and behind them those that there are more of."""
-    for line in lines:
-        next(there, None)
-        yield line
-    yield from there
-
-
-def _other_lines(out: Path, number: int) -> CaiError:
-    return CaiError(f"{out}:{number}: other lines stand in this file than would be written", _KEPT)
-
-
-def _first_there(out: Path) -> dict[str, tuple[int, str]]:
-    """Of the first lines that stand in a file, by id: which line it is, and what is asked there."""
-    found: dict[str, tuple[int, str]] = {}
-    with _lines_there(out) as there:
-        for number, line in enumerate(islice(there, _LOOKED_AT), 1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise _other_lines(out, number) from None
-            if isinstance(row, dict):
-                found[str(row.get("id"))] = number, _told(row)
-    return found
-
-
-def _told(row: Mapping[str, Any]) -> str:
-    """What a line asks, whatever it was found to be."""
-    return json.dumps([row.get("prompt"), row.get("messages")])
+            yield line_of(one, name, result.writer, result.request.settings.seed, easy=easy)
 
 
 def _lines(result: Result) -> Iterator[str]:
     return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(result))
-
-
-@contextmanager
-def _lines_there(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a file, each with its end; none where there is no file."""
-    if not path.is_file():
-        yield iter(())
-        return
-    # Universal line ends would take others for ours.
-    with path.open(encoding="utf-8", newline="\n") as file:
-        try:
-            yield (line if line.endswith("\n") else f"{line}\n" for line in file)
-        except UnicodeDecodeError as error:
-            raise CaiError(f"{path}: not UTF-8 text", _KEPT) from error
 
 
 def probed(request: Request) -> tuple[int, int]:

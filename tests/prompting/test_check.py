@@ -131,7 +131,7 @@ def test_the_command_that_fills_the_gaps(shop: Constitution) -> None:
     # five of each of 3 + 3 + 1 kinds, by equal weights
     assert command[3:] == [
         *("--constitution", "my shop.yaml", "--model", "NAME", "--count", "35"),
-        *("--avoid", "p.jsonl", "--out", "more.jsonl"),
+        *("--avoid", "p.jsonl", "--seed", "5", "--out", "more.jsonl"),
     ]
 
 

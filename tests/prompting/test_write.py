@@ -24,6 +24,7 @@ from cai.prompts import Intake
 from cai.quality.duplicates import earlier_duplicates
 from cai.quality.shingles import shingles
 from cai.records import Completion, Prompt
+from tests.engines.server.simulated import FakeServer
 from tests.prompting import writers
 
 CONSTITUTION = """
@@ -243,6 +244,26 @@ def test_what_the_writer_was_told_is_in_no_prompt() -> None:
     result = written(40, writers.writer(reply))
     assert result.outcome.refused["copied"] > 5
     assert told not in Path("p.jsonl").read_text()
+
+
+def test_files_of_two_seeds_may_be_used_together() -> None:
+    written(60, out="both/first.jsonl")
+    result = written(60, out="both/second.jsonl", seed=7, avoid=("both/first.jsonl",))
+    first, second = lines("both/first.jsonl"), lines("both/second.jsonl")
+    for field in ("id", "group", "pair_id"):
+        assert not {row.get(field) for row in first} & {row.get(field, "") for row in second}
+    found = check_prompts("both", result.request.constitution)
+    assert sum(c.met for c in found.principles) == found.prompts == 120
+    assert found.near_duplicates == 0
+
+
+def test_a_server_goes_on_with_a_file() -> None:
+    """Its calls are replayed before it is asked, and the file is looked at each time."""
+    with FakeServer("plain") as server:
+        given = {"constitution": "shop.yaml", "model": f"{server.url}#m"}
+        for count in (12, 12, 24):
+            write_prompts(request_of(given, count=count, out="p.jsonl"))
+            assert len(lines()) == count
 
 
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
