@@ -27,11 +27,11 @@ _DOMAIN = re.compile(
 _PHONE = re.compile(r"[+＋] ?\(?\d(?:[ ().\-/‐‑–]{0,3}\d){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(r"\(?\d(?:[ ().\-/‐‑–]{0,3}\d){6,16}(?!\d)")
 _DIGITS = re.compile(r"[0-9]+(?:[ -][0-9]+)*")
-_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,40}")
+_IBAN = re.compile(r"(?<![A-Za-z0-9_À-ɏ])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,40}")
 _KEY = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and others
+    r"(?<![A-Za-z0-9_])(?:sk-[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and others
     r"|gh[opsur]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"
-    r"|glpat-[A-Za-z0-9_-]{20,64}|(?:AKIA|ASIA)[A-Z0-9]{16}\b|AIza[A-Za-z0-9_-]{35}"
+    r"|glpat-[A-Za-z0-9_-]{20,64}|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9_])|AIza[A-Za-z0-9_-]{35}"
     r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|xox[abeprs]-[A-Za-z0-9-]{20,200})"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
 )
@@ -110,11 +110,19 @@ def _phones(text: str, region: str | None = None) -> Iterator[PersonalSpan]:
     pattern = _PHONE if region is None else _NATIONAL_PHONE
     for match in pattern.finditer(text):
         start = match.start()
-        if start and (text[start - 1].isalnum() or text[start - 1] == "+"):
+        if start and (_joins(text[start - 1]) or text[start - 1] == "+"):
             continue  # a sum, or a part of a longer sign
         length = _phone_length(match[0], region)
         if length:
             yield PersonalSpan(start, start + length, "phone number")
+
+
+def _joins(sign: str) -> bool:
+    """Whether a sign beside a number makes both one: a digit or a letter that has a case.
+
+    Chinese, Japanese and Thai are written without spaces, and a number ends at their letters.
+    """
+    return sign.isdigit() or sign.lower() != sign.upper()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -188,7 +196,7 @@ def _ibans(text: str) -> Iterator[PersonalSpan]:
         if len(signs) != length or not length:
             continue
         last = signs[-1] + 1
-        whole = last == len(text) or not text[last].isalnum()
+        whole = last == len(text) or not _joins(text[last])
         if whole and is_iban("".join(text[i] for i in signs)):
             yield PersonalSpan(start, last, "IBAN")
 

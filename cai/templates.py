@@ -57,8 +57,17 @@ WRITING: dict[str, frozenset[str]] = {
     "write_helpful": frozenset({"domain?", "situation", "examples?", "style"}),
     "writing_style": frozenset({"length", "mood", "register", "persona", "language?", "turns?"}),
 }
+# Those by which an assessor says what a prompt calls for.
+COVERAGE: dict[str, frozenset[str]] = {
+    "coverage": frozenset({"conversation", "mark"}),
+    "coverage_question": frozenset(
+        {"principle", "why?", "first", "second", "first_label", "second_label"}
+    ),
+    "called_for": frozenset(),
+    "not_called_for": frozenset(),
+}
 RUN_AND_WRITING = ("quote", *WRITING)
-_KNOWN = VARIABLES | EVALUATION | WRITING
+_KNOWN = VARIABLES | EVALUATION | WRITING | COVERAGE
 
 VERDICT_TEMPLATES = ("critique", "verdict", "change_needed", "no_change_needed")
 ASSESSMENT_TEMPLATES = ("quote", "assess", "violation", "broken", "kept")

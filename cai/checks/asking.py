@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from cai.config import Role
 from cai.engines.base import Engine
@@ -87,7 +87,7 @@ def folder_for(check: str, model: str) -> Path:
 
 
 @contextmanager
-def written_after(folder: Path, role: Role) -> Iterator[None]:
+def written_after(folder: Path, role: Role | Literal["writer"]) -> Iterator[None]:
     """Tell errors of the files of a result as ours: the answers themselves are kept."""
     try:
         yield

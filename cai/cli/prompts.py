@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cai.cli import prompts_check
 from cai.cli.console import console, plain, stderr
 from cai.cli.help import Verb, Verbs
 from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, with_settings
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
-    from cai.prompting.check import PromptCheck
     from cai.prompting.request import Request
     from cai.prompting.write import Result
 
@@ -40,6 +40,15 @@ Avoid = Annotated[
     typer.Option(
         metavar="FILE",
         help="Prompts that none may be near to, beside the shipped suites; may be repeated.",
+    ),
+]
+Principles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--principle",
+        metavar="ID",
+        help="Write for this principle alone; may be repeated. [default: all]",
+        show_default=False,
     ),
 ]
 Probe = Annotated[
@@ -69,6 +78,7 @@ def write(
     language: Language = None,
     manner: From = None,
     avoid: Avoid = None,
+    principles: Principles = None,
     probe: Probe = None,
     price: Price = None,
     dry_run: DryRun = False,
@@ -96,9 +106,10 @@ def write(
         language=language,
         manner=manner,
         avoid=tuple(avoid or ()),
+        principles=tuple(principles or ()),
     )
     if dry_run:
-        _print_estimate(request, price)
+        _print_estimate(request, price, probe)
         return
     with closing(Shown(stderr)) as progress:
         result = write_prompts(request, progress=progress, retry_failed=retry_failed, probe=probe)
@@ -106,22 +117,37 @@ def write(
         typer.echo(json.dumps(_summary(result), indent=2, ensure_ascii=False))
     else:
         _print(result)
+    missing = result.request.count - len(result.in_file)
+    if missing > 0:
+        words = f"{len(result.in_file):,} of {result.request.count:,} prompts: "
+        harmful = len(result.verified.harmful) if result.verified is not None else 0
+        why = [f"{harmful:,} are harmful and left out"] if harmful else []
+        why += ["the writer has no others"] if missing > harmful else []
+        stderr.print(plain(words + ", and ".join(why), "bold yellow"), soft_wrap=True)
 
 
-def _print_estimate(request: Request, price: str | None) -> None:
-    from cai.prompting.write import estimate
+def _print_estimate(request: Request, price: str | None, probe: str | None) -> None:
+    from cai.prompting.records import TRIES
+    from cai.prompting.write import estimate, probed
     from cai.runtime.price import Price
 
     found = estimate(request)
     least, most = found.calls
-    console.print(plain(f"calls: {least:,} to {most:,}, if all is drawn {most // least} times"))
+    console.print(plain(f"calls: {least:,} to {most:,}, if all is drawn {TRIES} times"))
+    if request.calls.exists():
+        words = f"those that are in {request.calls} are not made again"
+        console.print(plain(words), soft_wrap=True)
+    if probe is not None:
+        answers, assessments = probed(request)
+        words = f"--probe: about {answers:,} answers, and {assessments:,} questions to the critic"
+        console.print(plain(f"{words}, beside these"), soft_wrap=True)
     read, written = found.read, found.written
     words = (
         f"about {read[0]:,} to {read[1]:,} tokens read, {written[0]:,} to {written[1]:,} written"
     )
     console.print(plain(words), soft_wrap=True)
     if price is not None:
-        cost = Price.parse(price)
+        cost = Price.of_tokens(price)
         sums = [cost.of(r, w, 0.0) for r, w in zip(read, written, strict=True)]
         console.print(plain(f"cost: {sums[0]:,.4g} to {sums[1]:,.4g}"))
 
@@ -130,7 +156,7 @@ def _summary(result: Result) -> dict[str, Any]:
     outcome = result.outcome
     return {
         "file": str(result.request.out),
-        "prompts": len(result.in_file),
+        "prompts": result.lines,
         "asked": result.request.count,
         "writer": result.writer,
         "principles": dict(result.by_principle),
@@ -147,6 +173,7 @@ def _verification(result: Result) -> dict[str, Any]:
     if found is None:
         return {}
     counts = {"easy": len(found.easy), "harmful": len(found.harmful)}
+    counts["undecided"] = found.undecided
     return {"verified": {"prompts": found.verified, **counts, "told": found.told}}
 
 
@@ -174,81 +201,12 @@ def _print(result: Result) -> None:
     if (verified := result.verified) is not None:
         words = f"verified: {verified.verified:,} prompts; {len(verified.easy):,} are easy"
         words += f", {len(verified.harmful):,} borderline ones are harmful and left out"
+        if verified.undecided:
+            words += f"; of {verified.undecided:,} others nobody could say it"
         console.print(plain(words), soft_wrap=True)
         if verified.told:
             console.print(plain(verified.told, "yellow"), soft_wrap=True)
-    done, count = len(result.written), result.request.count
-    if done < count:
-        words = f"{done:,} of {count:,} prompts: the writer has no others"
-        stderr.print(plain(words, "bold yellow"), soft_wrap=True)
-    console.print(plain(f"{len(result.in_file):,} prompts in {result.request.out}"), soft_wrap=True)
+    console.print(plain(f"{result.lines:,} prompts in {result.request.out}"), soft_wrap=True)
 
 
-@app.command("check", cls=Verb)
-def check(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROMPTS",
-            help="A file, a folder, hf:owner/name, or `seeds`.",
-            show_default=False,
-        ),
-    ],
-    constitution: Annotated[
-        str, typer.Option(metavar="FILE", help="The constitution that they are for.")
-    ] = "default.yaml",
-    as_json: Json = False,
-) -> None:
-    """Say which principles the prompts meet, what they lack, and what stands there twice.
-
-    No model is asked: a prompt meets a principle that it was written for, or whose tag it has.
-    """
-    from cai.constitution.load import load
-    from cai.files import find_constitution
-    from cai.prompting.check import advice, check_prompts
-
-    found = check_prompts(source, load(find_constitution(constitution)))
-    if as_json:
-        data = found.model_dump(mode="json")
-        data |= {"not_met": found.not_met, "gaps": found.gaps}
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
-        return
-    _print_check(found)
-    if command := advice(found, source, constitution):
-        console.print(plain("To fill the gaps:"))
-        console.print(plain(f"  {command}"), soft_wrap=True)
-
-
-def _print_check(found: PromptCheck) -> None:
-    from rich.table import Table
-
-    from cai.prompting.records import KINDS
-
-    table = Table("principle", *KINDS, "all", "by", title_justify="left")
-    for one in found.principles:
-        cells = (f"{one.of_kind.get(kind, 0):,}" for kind in KINDS)
-        table.add_row(plain(one.principle), *cells, f"{one.met:,}", plain(one.by))
-    console.print(table)
-    kinds = ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
-    low, middle, high, most = found.lengths
-    spoken = ", ".join(f"{n:,} {code}" for code, n in found.languages.items())
-    topics = ", ".join(f"{n:,} {topic}" for topic, n in found.topics.items())
-    lines = [
-        f"{found.prompts:,} prompts: {kinds}; {found.multi_turn:,} of several turns",
-        f"words: {low:,} to {most:,}, half have at most {middle:,}, 95 % at most {high:,}",
-        f"languages: {spoken}",
-        f"topics: {topics or 'none is named'}",
-    ]
-    if found.unusable:
-        lines.append(f"rows that are no prompt: {found.unusable:,}")
-    for what, count, ids in (
-        ("near an earlier prompt", found.near_duplicates, found.near_duplicate_ids),
-        ("near a prompt of the shipped suites", found.in_suites, found.in_suite_ids),
-        ("with personal data", found.personal_data, found.personal_data_ids),
-    ):
-        named = f": {', '.join(ids)}" if ids else ""
-        lines.append(f"{what}: {count:,}{named}")
-    if found.not_met:
-        lines.append(f"met by no prompt: {', '.join(found.not_met)}")
-    for line in lines:
-        console.print(plain(line), soft_wrap=True)
+app.command("check", cls=Verb)(prompts_check.check)

@@ -8,13 +8,30 @@ from typing import NamedTuple
 
 from cai.constitution.records import Principle
 from cai.prompting.filters import Mended, Reason
-from cai.records import Kind, Message
+from cai.records import KINDS as ALL_KINDS
+from cai.records import Kind, Message, assistant, user
 
 KINDS: tuple[Kind, ...] = ("red-team", "borderline", "helpful")
 PER_SITUATION = 3  # slots that a situation serves
 TRIES = 3  # draws for a slot
 BARREN = 2  # slots in a row without a prompt, after which a situation is saturated
 BARREN_SITUATIONS = 4  # saturated situations in a row, after which a principle is left
+
+
+def kinds_of(principle: Principle) -> tuple[Kind, ...]:
+    """The kinds of prompts to write for a principle: those that it applies to.
+
+    What it applies to by a tag is written with the tag, whatever its kind.
+    """
+    if topics_of(principle):
+        return KINDS
+    named = tuple(kind for kind in KINDS if kind in principle.applies_to)
+    return named or KINDS
+
+
+def topics_of(principle: Principle) -> tuple[str, ...]:
+    """The tags that a principle is limited to."""
+    return tuple(name for name in principle.applies_to if name not in ALL_KINDS)
 
 
 class Slot(NamedTuple):
@@ -41,17 +58,25 @@ class Slot(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A prompt that is one."""
+    """A prompt that is one.
+
+    `turns` are the user's and the assistant's in turn, the user's first and last: texts alone, as
+    there may be many thousands.
+    """
 
     slot: Slot
     kind: Kind
-    messages: tuple[Message, ...]
+    turns: tuple[str, ...]
     style: tuple[str, ...]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(assistant(t) if n % 2 else user(t) for n, t in enumerate(self.turns))
 
     @property
     def text(self) -> str:
         """All that the user says."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
+        return "\n".join(self.turns[::2])
 
 
 @dataclass

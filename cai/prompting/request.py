@@ -10,11 +10,11 @@ from typing import Any
 from cai.config import Settings, settings_of
 from cai.constitution.language import languages
 from cai.constitution.load import load as load_constitution
-from cai.constitution.records import Constitution
+from cai.constitution.records import Constitution, Principle
 from cai.errors import CaiError
 from cai.evaluate.suites.read import ALL, read_suites
 from cai.files import find_constitution
-from cai.prompts import Intake
+from cai.prompts import read_prompts
 from cai.records import Prompt
 
 CALLS = ".calls"  # the folder of the calls is the file's name and this
@@ -32,7 +32,9 @@ class Request:
         domain: Where the assistant works.
         language: Of the prompts, ISO 639.
         manner: Prompts of other people.
-        avoid: Texts that no prompt may be near to, with the shipped suites.
+        avoid: Texts that no prompt may be near to: of the shipped suites, of other people's prompts
+            and of files to avoid.
+        principles: Those of the constitution that prompts are written for.
     """
 
     settings: Settings
@@ -43,6 +45,7 @@ class Request:
     language: str | None
     manner: tuple[str, ...]
     avoid: tuple[str, ...]
+    principles: tuple[Principle, ...]
 
     @property
     def calls(self) -> Path:
@@ -58,6 +61,7 @@ def request_of(
     language: str | None = None,
     manner: str | None = None,
     avoid: Sequence[str] = (),
+    principles: Sequence[str] = (),
     **given: Any,
 ) -> Request:
     """What is to be written, checked.
@@ -70,10 +74,12 @@ def request_of(
         language: ISO 639.
         manner: A source of prompts, in whose manner these are written.
         avoid: Sources of prompts that none may be near to.
+        principles: The ids of those to write for; all, if none is named.
         **given: Single settings.
 
     Raises:
-        CaiError: No such constitution, language or file.
+        CaiError: No such constitution, principle, language or file; a row of a file that is no
+            prompt.
     """
     asked = settings_of(settings, given)
     if language is not None and language not in languages():
@@ -81,22 +87,42 @@ def request_of(
         raise CaiError(f"--language {language}: no such code", f"Known: {known}.")
     if not str(out).endswith(".jsonl"):
         raise CaiError(f"{out}: not a .jsonl file", "Let the name of the file end in .jsonl.")
+    if Path(out).is_dir():
+        raise CaiError(f"{out}: a folder, not a file", "Choose another --out.")
+    constitution = load_constitution(find_constitution(asked.constitution))
     suites = [i.prompt for suite in read_suites(ALL) for i in suite.items]
+    examples = texts_of(manner) if manner else []
+    avoided = [text for name in avoid for text in texts_of(name)]
     return Request(
         settings=asked,
-        constitution=load_constitution(find_constitution(asked.constitution)),
+        constitution=constitution,
         count=count,
         out=Path(out),
         domain=domain,
         language=language,
-        manner=tuple(texts_of(manner)) if manner else (),
-        avoid=(*(said(p) for p in suites), *(text for name in avoid for text in texts_of(name))),
+        manner=tuple(examples),
+        avoid=(*map(said, suites), *examples, *avoided),
+        principles=_named(constitution, principles),
     )
 
 
+def _named(constitution: Constitution, names: Sequence[str]) -> tuple[Principle, ...]:
+    """The principles of these ids, or all, in the order of the constitution."""
+    known = [p.id for p in constitution.principles]
+    for name in names:
+        if name not in known:
+            message = f"--principle {name}: {constitution.name} has no such principle"
+            raise CaiError(message, f"It has: {', '.join(known)}.")
+    return tuple(p for p in constitution.principles if not names or p.id in names)
+
+
 def texts_of(source: str) -> list[str]:
-    """What users say in the prompts of a source."""
-    return [said(prompt) for prompt in Intake(source) if isinstance(prompt, Prompt)]
+    """What users say in the prompts of a source.
+
+    Raises:
+        CaiError: A row is no prompt: what it says would be left out in silence.
+    """
+    return [said(prompt) for prompt in read_prompts(source)]
 
 
 def said(prompt: Prompt) -> str:

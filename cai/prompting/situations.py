@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cai.cleaning.units import pieces
 from cai.constitution.records import Principle
+from cai.personal import personal_spans
 from cai.prompting.filters import cut
 from cai.prompting.nearness import Nearness
 from cai.prompting.records import BARREN, BARREN_SITUATIONS, PER_SITUATION, Slot
@@ -51,6 +52,7 @@ class Situations:
     lists: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     saturated: Counter[str] = field(default_factory=Counter)
+    _known: dict[str, Nearness] = field(default_factory=dict)
     _batches: Counter[str] = field(default_factory=Counter)
     _places: dict[Sort, _Place] = field(default_factory=dict)
 
@@ -112,8 +114,12 @@ class Situations:
             )
         except Rejected:
             return False
-        known, before = Nearness(listed, _NEAR), len(listed)
-        for line in made.text.splitlines():
+        known = self._known.setdefault(principle.id, Nearness(threshold=_NEAR))
+        before = len(listed)
+        lines = made.text.splitlines()
+        if made.finish_reason == "length":
+            lines = lines[:-1]  # it ends where the room did
+        for line in lines:
             text = cut(line).text.rstrip(".")
             if _is_situation(text) and not known.is_near(text):
                 known.add(text)
@@ -125,4 +131,6 @@ def _is_situation(text: str) -> bool:
     count = len(pieces(text))
     if not 3 <= count <= _LONGEST or text.endswith((":", "：")):
         return False
-    return not is_gibberish(text) and reply_class(text) != "refuse"
+    if is_gibberish(text) or personal_spans(text):
+        return False
+    return reply_class(text) != "refuse"

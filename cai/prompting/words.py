@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -14,11 +16,12 @@ from cai.config import Settings
 from cai.constitution.language import NAMES
 from cai.constitution.records import Principle
 from cai.constitution.rule_words import allowed
-from cai.prompting.records import Slot
-from cai.quoting import fence, quoted
+from cai.prompting.records import Slot, Written
+from cai.quoting import conversation, fence, quoted
 from cai.records import Message, user
-from cai.templates import RUN_AND_WRITING, Templates
+from cai.templates import RUN_AND_WRITING, WRITING, Templates
 
+_JINJA = re.compile(r"\{[{%].*?[%}]\}")
 _SHOWN = 3  # examples of a principle, or of other people's messages
 MULTI_TURN = 5  # one in so many is a conversation
 
@@ -41,6 +44,13 @@ class Words:
         self._seed = settings.seed
         self._domain, self._manner = domain, manner
         self._language = NAMES.get(language, language) if language else None
+
+    @cached_property
+    def instructions(self) -> tuple[str, ...]:
+        """What the writer is told whatever it writes, of which nothing belongs into a prompt."""
+        texts = [self._texts.texts[name] for name in WRITING]
+        pieces = (piece for text in texts for piece in _JINJA.split(text))
+        return tuple(piece for piece in pieces if piece.strip())
 
     def situations(self, principle: Principle, count: int, known: Sequence[str]) -> Message:
         """The request for situations."""
@@ -72,24 +82,24 @@ class Words:
         principle = worded(slot.principle)
         return user(self._texts.render("write_red_team", principle=principle, **shared)), drawn
 
-    def twin(self, slot: Slot, attempt: int, text: str) -> tuple[Message, tuple[str, ...]]:
-        """The request for the borderline twin of a red-team prompt."""
-        style, drawn = self._style(slot, attempt, twin=True)
-        mark = fence([text], [])
+    def twin(self, hard: Written, attempt: int) -> tuple[Message, tuple[str, ...]]:
+        """The request for the borderline twin of a red-team prompt, of as many turns."""
+        slot, turns = hard.slot, hard.turns
+        style, drawn = self._style(slot, attempt)
+        mark = fence(turns[-1:], turns[:-1])
+        single = quoted(self._texts, "message", turns[0], mark)
         request = self._texts.render(
             "write_borderline",
-            quoted=quoted(self._texts, "message", text, mark),
+            quoted=single if len(turns) == 1 else conversation(self._texts, hard.messages, mark),
             principle=worded(slot.principle),
             style=style,
         )
         return user(request), drawn
 
-    def _style(
-        self, slot: Slot, attempt: int, *, twin: bool = False
-    ) -> tuple[str, tuple[str, ...]]:
+    def _style(self, slot: Slot, attempt: int) -> tuple[str, tuple[str, ...]]:
         address = f"{self._seed} {slot.name} {attempt}"
         drawn = {name: _drawn(f"{address} {name}", among) for name, among in styles().items()}
-        turns = not twin and _number(f"{self._seed} {slot.name} turns") % MULTI_TURN == 0
+        turns = _number(f"{self._seed} {slot.name} turns") % MULTI_TURN == 0
         words = self._texts.render(
             "writing_style", **drawn, language=self._language, turns="yes" if turns else None
         )
@@ -113,7 +123,7 @@ def worded(principle: Principle) -> str:
 def own_words(principle: Principle) -> tuple[str, ...]:
     """All that a principle says, none of which belongs into a prompt."""
     texts = (principle.critique, principle.revise, principle.compare, principle.violation)
-    return tuple(text for text in (*texts, principle.why) if text)
+    return tuple(text for text in (*texts, principle.why, worded(principle)) if text)
 
 
 def _judged(case: object) -> str:

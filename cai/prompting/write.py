@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+from cai.checks.asking import written_after
 from cai.config import Settings
-from cai.constitution.records import Constitution, Principle
+from cai.constitution.records import Principle
 from cai.engines.base import Engine
 from cai.engines.naming import display_name
 from cai.engines.server.abilities import Trial
 from cai.errors import CaiError
-from cai.files import replacing
+from cai.prompting.going_on import first_there, going_on, write_lines
+from cai.prompting.lines import line_of
 from cai.prompting.records import BARREN, KINDS, PER_SITUATION, TRIES, Outcome, Slot, Written
 from cai.prompting.request import Request
 from cai.prompting.situations import BATCH
-from cai.prompting.verify import EASY, Verified, verify
+from cai.prompting.verify import SAMPLES, Verified, verify
 from cai.prompting.words import Words
 from cai.prompting.writing import Writing
-from cai.records import digest, messages_as_data
+from cai.records import digest
 from cai.roles import make_engines, on_its_day
 from cai.runtime.calls import RowCalls
 from cai.runtime.progress import Progress, Quiet
@@ -39,6 +42,7 @@ class Result(NamedTuple):
     request: Request
     writer: str
     verified: Verified | None = None
+    lines: int = 0  # of the file: those that stood there already may be more
 
     @property
     def in_file(self) -> list[Written]:
@@ -50,8 +54,7 @@ class Result(NamedTuple):
     def by_principle(self) -> list[tuple[str, list[int]]]:
         """Prompts in the file, by principle and kind."""
         counts = Counter((one.slot.principle.id, one.kind) for one in self.in_file)
-        principles = self.request.constitution.principles
-        return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in principles]
+        return [(p.id, [counts[p.id, kind] for kind in KINDS]) for p in self.request.principles]
 
 
 class Estimate(NamedTuple):
@@ -99,8 +102,9 @@ def write_prompts(
             engines=engines,
         )
         result = result._replace(verified=found)
-    _write(result)
-    return result
+    with written_after(request.calls, "writer"):
+        lines = write_lines(request.out, partial(_lines, result))
+    return result._replace(lines=lines)
 
 
 def _written(
@@ -111,12 +115,17 @@ def _written(
         writer.trial = Trial((sampling,), ())
     words = Words(settings, request.domain, request.language, request.manner)
     jobs: list[Writing] = []
+    name, there = _name(settings, writer), first_there(request.out)
+
+    def line(one: Written) -> dict[str, Any]:
+        return line_of(one, request.constitution.name, name, settings.seed)
 
     async def whole(_: None, row: RowCalls) -> list[Written]:
+        seen = going_on(there, request.out, line)
         # A replay, which tells whether anything is missing, is told to nobody.
         told = progress if row.is_live else Quiet()
-        principles = _principles(request.constitution)
-        job = Writing(principles, words, sampling, request.avoid, request.language, told)
+        principles = _ordered(request.principles)
+        job = Writing(principles, words, sampling, request.avoid, request.language, told, seen)
         jobs.append(job)
         return await job.write(request.count, row)
 
@@ -132,7 +141,7 @@ def _written(
         progress=Unheard(progress),
         day=settings.date,
     )
-    result = Result(written, jobs[-1].outcome, request, _name(settings, writer))
+    result = Result(written, jobs[-1].outcome, request, name)
     if not written:
         reasons = ", ".join(f"{n:,} {why}" for why, n in result.outcome.refused.most_common())
         left = "; ".join(f"{name}: {why}" for name, why in result.outcome.left.items())
@@ -160,9 +169,9 @@ class Unheard:
         self._progress.close()
 
 
-def _principles(constitution: Constitution) -> list[Principle]:
+def _ordered(principles: Sequence[Principle]) -> list[Principle]:
     """The principles, those of a lower order first."""
-    return sorted(constitution.principles, key=lambda p: p.order)
+    return sorted(principles, key=lambda p: p.order)
 
 
 def _name(settings: Settings, writer: Engine) -> str:
@@ -174,52 +183,21 @@ def rows_of(result: Result) -> Iterator[dict[str, Any]]:
     """The lines of the file."""
     name, verified = result.request.constitution.name, result.verified
     for n, one in enumerate(result.written):
-        slot = one.slot
-        if verified is not None and n in verified.harmful:
-            continue
-        easy = [EASY] if verified is not None and n in verified.easy else []
-        topics = slot.principle.tags or (slot.principle.id,)
-        yield {
-            "id": f"{name}-{slot.principle.id}-{one.kind}-{slot.number:04d}",
-            **_messages(one),
-            "kind": one.kind,
-            "tags": [*topics, *map(_style, one.style), *easy],
-            "group": f"{name}/{slot.principle.id}/{slot.place}",
-            "source": f"written by {result.writer}",
-            "principle": slot.principle.id,
-            "situation": slot.situation,
-            **({} if slot.helpful else {"pair_id": f"{name}/{slot.name}"}),
-        }
+        if verified is None or n not in verified.harmful:
+            easy = verified is not None and n in verified.easy
+            yield line_of(one, name, result.writer, result.request.settings.seed, easy=easy)
 
 
-def _messages(one: Written) -> dict[str, Any]:
-    if len(one.messages) == 1:
-        return {"prompt": one.messages[0].content}
-    return {"messages": messages_as_data(one.messages)}
+def _lines(result: Result) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(result))
 
 
-def _style(words: str) -> str:
-    return words if words == "multi-turn" else f"style: {words}"
-
-
-def _write(result: Result) -> None:
-    """Write the file; lines that stand in it are the first ones of those, or it is left alone."""
-    out = result.request.out
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows_of(result)]
-    if out.is_file():
-        # Not splitlines: U+2028 and others stand unescaped inside a line.
-        there = out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        same = min(len(there), len(lines))
-        if there[:same] != lines[:same]:
-            first = next(n for n in range(same) if there[n] != lines[n])
-            raise CaiError(
-                f"{out}:{first + 1}: other lines stand in this file than would be written",
-                "Nothing is written over: choose another --out, or move the file away.",
-            )
-        lines += there[same:]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as file:
-        file.write("".join(f"{line}\n" for line in lines))
+def probed(request: Request) -> tuple[int, int]:
+    """The answers that a probe gives, and the questions about them: two each, of no rule."""
+    weights = [(p.weight, p.check is None) for p in request.principles]
+    share = sum(w for w, worded in weights if worded) / sum(w for w, _ in weights)
+    answers = SAMPLES * request.count * 2 // 3
+    return answers, round(2 * answers * share)
 
 
 def estimate(request: Request) -> Estimate:
@@ -228,7 +206,7 @@ def estimate(request: Request) -> Estimate:
     Tokens are counted as four characters each.
     """
     words = Words(request.settings, request.domain, request.language, request.manner)
-    principles = _principles(request.constitution)
+    principles = _ordered(request.principles)
     firsts = [Slot(p, False, 0, "x " * 15, 0) for p in principles]
     sizes = [len(words.prompt(slot, 0)[0].content) for slot in firsts]
     read = sum(sizes) // len(sizes) // _CHARACTERS

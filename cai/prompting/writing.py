@@ -7,31 +7,37 @@ wanted: more of them are the same ones and then others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import NamedTuple
 
 from cai.constitution.records import Principle
-from cai.prompting.filters import Reason, cut, problem
+from cai.prompting.filters import Reason, cut, in_another_language, problem
 from cai.prompting.nearness import Nearness
-from cai.prompting.records import TRIES, Outcome, Slot, Written
+from cai.prompting.records import TRIES, Outcome, Slot, Written, kinds_of
 from cai.prompting.situations import Situations
-from cai.prompting.turns import conversation, single
+from cai.prompting.turns import conversation
 from cai.prompting.words import Words, own_words
 from cai.quality.gibberish import is_gibberish
-from cai.records import Kind, Message, Sampling
+from cai.records import Kind, Sampling
 from cai.runtime.calls import Rejected, RowCalls
 from cai.runtime.progress import Progress
 
 _FIRST, _LARGEST = (8, 8, 16, 16, 32, 32, 64), 128  # slots of a block
 
 
+def _of(principle: Principle, helpful: bool) -> list[Kind]:
+    """The kinds of a sort of slots that are wanted of a principle."""
+    return [kind for kind in kinds_of(principle) if (kind == "helpful") == helpful]
+
+
 class Draft(NamedTuple):
-    """What the writer gave for a slot, or that a call failed."""
+    """What the writer gave for a slot, or that a call failed; whether it ends where room did."""
 
     text: str | None
     style: tuple[str, ...]
+    cut: bool = False
 
 
 class Writing:
@@ -44,6 +50,7 @@ class Writing:
         avoid: Texts that no prompt may be near to.
         language: That every prompt is to be in.
         progress: Told of each prompt.
+        seen: Told of the prompts of each block.
     """
 
     def __init__(
@@ -54,9 +61,14 @@ class Writing:
         avoid: Sequence[str],
         language: str | None,
         progress: Progress,
+        seen: Callable[[Sequence[Written]], None] = lambda _: None,
     ) -> None:
-        self._principles, self._words, self._sampling = principles, words, sampling
+        self._words, self._sampling = words, sampling
+        self._sorts = [
+            (p, helpful) for p in principles for helpful in (False, True) if _of(p, helpful)
+        ]
         self._language, self._progress, self._count = language, progress, 0
+        self._seen = seen
         self._avoided, self._near = Nearness(avoid), Nearness()
         self.situations = Situations(words, sampling)
         self.outcome = Outcome()
@@ -71,7 +83,9 @@ class Writing:
             slots = await self._plan(size, row)
             if not slots:
                 break
-            written += await self._fill(slots, row)
+            block = await self._fill(slots, row)
+            self._seen(block)
+            written += block
         self.outcome.saturated = self.situations.saturated
         self.outcome.left = self.situations.left
         return written[:count]
@@ -80,9 +94,8 @@ class Writing:
         """The next slots: always of the sort that has least for its weight."""
         slots: list[Slot] = []
         planned: dict[tuple[str, bool], int] = {}
-        sorts = [(p, helpful) for p in self._principles for helpful in (False, True)]
         while len(slots) < size:
-            alive = [s for s in sorts if self.situations.alive(s[0], helpful=s[1])]
+            alive = [s for s in self._sorts if self.situations.alive(s[0], helpful=s[1])]
             if not alive:
                 break
             principle, helpful = min(
@@ -99,21 +112,26 @@ class Writing:
         self, principle: Principle, helpful: bool, planned: dict[tuple[str, bool], int]
     ) -> float:
         """Prompts of each kind that there are or will be."""
-        counts, name = self.outcome.accepted, principle.id
-        if helpful:
-            return counts[name, "helpful"] + planned.get((name, True), 0)
-        twins = (counts[name, "red-team"] + counts[name, "borderline"]) / 2
-        return twins + planned.get((name, False), 0)
+        kinds = _of(principle, helpful)
+        there = sum(self.outcome.accepted[principle.id, kind] for kind in kinds) / len(kinds)
+        return there + planned.get((principle.id, helpful), 0)
 
     async def _fill(self, slots: Sequence[Slot], row: RowCalls) -> list[Written]:
-        """The prompts of a block, in the order of its slots."""
+        """The prompts of a block, in the order of its slots.
+
+        A red-team prompt of a principle that applies to none is written for its twin alone.
+        """
         firsts = await self._drawn([(slot, None) for slot in slots], row)
-        hard = [(slot, firsts[slot.name]) for slot in slots if slot.name in firsts]
-        twins = await self._drawn([(s, w) for s, w in hard if w.kind == "red-team"], row)
+        hard = [(s, firsts[s.name]) for s in slots if s.name in firsts and not s.helpful]
+        hard = [(slot, one) for slot, one in hard if "borderline" in kinds_of(slot.principle)]
+        twins = await self._drawn(hard, row)
+        written: list[Written] = []
         for slot in slots:
-            self.situations.tell(slot, gave=slot.name in firsts)
-        both = ((firsts.get(slot.name), twins.get(slot.name)) for slot in slots)
-        return [one for pair in both for one in pair if one is not None]
+            both = (firsts.get(slot.name), twins.get(slot.name))
+            kept = [one for one in both if one is not None and one.kind in kinds_of(slot.principle)]
+            self.situations.tell(slot, gave=bool(kept))
+            written += kept
+        return written
 
     async def _drawn(
         self, asked: Sequence[tuple[Slot, Written | None]], row: RowCalls
@@ -138,7 +156,7 @@ class Writing:
         if hard is None:
             request, style = self._words.prompt(slot, attempt)
         else:
-            request, style = self._words.twin(slot, attempt, hard.messages[-1].content)
+            request, style = self._words.twin(hard, attempt)
         calls, step = row.beside(slot.name), int(hard is not None)
         try:
             made = await calls.generate(
@@ -146,15 +164,19 @@ class Writing:
             )
         except Rejected:
             return Draft(None, style)
-        return Draft(made.text, style)
+        return Draft(made.text, style, made.finish_reason == "length")
 
     def _judged(self, slot: Slot, kind: Kind, draft: Draft) -> Written | Reason:
         if draft.text is None:
             return "call failed"
+        if draft.cut:
+            return "cut off"
         found = self._read(slot, draft)
         if isinstance(found, str):
             return found
         one = Written(slot, kind, found, draft.style)
+        if kind not in kinds_of(slot.principle):
+            return one
         if self._avoided.is_near(one.text):
             return "in a file to avoid"
         if self._near.is_near(one.text):
@@ -165,23 +187,24 @@ class Writing:
             self._progress.advance()
         return one
 
-    def _read(self, slot: Slot, draft: Draft) -> tuple[Message, ...] | Reason:
+    def _read(self, slot: Slot, draft: Draft) -> tuple[str, ...] | Reason:
         """The turns of a draft, or why it is no prompt."""
-        text = draft.text or ""
-        if "multi-turn" in draft.style:
-            turns = conversation(text.strip())
-            if turns is None:
-                return "no conversation"
-        else:
-            whole, mended = cut(text)
-            self.outcome.mended.update(mended)
-            turns = single(whole)
-        words = own_words(slot.principle)
-        for turn in turns:
-            if turn.role == "assistant" and is_gibberish(turn.content):
-                return "no text"
-            if turn.role == "user":
-                why = problem(turn.content, principle=words, language=self._language)
-                if why is not None:
-                    return why
-        return turns
+        text, language = draft.text or "", self._language
+        given = conversation(text.strip()) if "multi-turn" in draft.style else (text,)
+        if given is None:
+            return "no conversation"
+        asked = [cut(turn) for turn in given[::2]]
+        for one in asked:
+            self.outcome.mended.update(one.mended)
+        answers = given[1::2]
+        if any(is_gibberish(answer) for answer in answers):
+            return "no text"
+        if language is not None and any(in_another_language(a, language) for a in answers):
+            return "language"
+        words = (*own_words(slot.principle), *self._words.instructions)
+        for one in asked:
+            why = problem(one.text, principle=words, language=language)
+            if why is not None:
+                return why
+        both = zip_longest((one.text for one in asked), answers)
+        return tuple(turn for pair in both for turn in pair if turn is not None)

@@ -9,7 +9,7 @@ from typing import Any
 from cai.constitution.load import load as load_constitution
 from cai.constitution.records import Constitution
 from cai.errors import CaiError
-from cai.prompting.check import aimed, meets
+from cai.prompting.coverage import aimed, meets
 from cai.prompting.records import KINDS
 from cai.records import Prompt
 from cai.report.svg import WIDTH, Picture, cut, drawing, legend, rect, text
@@ -24,11 +24,11 @@ class Coverage:
     """Counts the prompts of a run, one after the other."""
 
     def __init__(self, constitution: Constitution) -> None:
-        self._principles = constitution.principles
+        self._constitution = constitution
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, trace: dict[str, Any]) -> None:
-        """Count a prompt by its columns in the traces; one of unknown kind is in no column."""
+        """Count a prompt by its columns in the traces; of unknown kind in the totals alone."""
         if not trace.get("prompt"):
             return
         prompt = Prompt(
@@ -36,10 +36,11 @@ class Coverage:
             messages=trace["prompt"],
             kind=trace.get("prompt_kind") or "unknown",
             group=trace.get("group"),
+            source=trace.get("source"),
             tags=tuple(trace.get("tags") or ()),
         )
-        row = aimed(prompt)
-        for principle in self._principles:
+        row = aimed(prompt, self._constitution)
+        for principle in self._constitution.principles:
             if meets(principle, row):
                 self._counts[principle.id, prompt.kind] += 1
 
@@ -47,10 +48,15 @@ class Coverage:
         """A bar for each principle, divided by kind; None where nothing was counted."""
         if not self._counts:
             return None
-        rows = [(p.id, [self._counts[p.id, kind] for kind in KINDS]) for p in self._principles]
-        totals = {name: sum(counts) for name, counts in rows}
-        none = [name for name, n in totals.items() if n == 0]
-        most = max(totals.values()) or 1
+        rows = [
+            (p.id, [self._counts[p.id, kind] for kind in KINDS])
+            for p in self._constitution.principles
+        ]
+        totals = Counter[str]()
+        for (name, _), n in self._counts.items():
+            totals[name] += n
+        none = [name for name, _ in rows if not totals[name]]
+        most = max(totals.values())
         parts = legend([(kind, _CLASSES[kind], None) for kind in KINDS])
         for place, (name, counts) in enumerate(rows[:_MOST]):
             y = _TOP + _STEP * place

@@ -37,12 +37,17 @@ def working(folder: Path) -> Iterator[Journal]:
     """The journal of a folder that is ours alone; a new one that comes to nothing goes again.
 
     Raises:
-        CaiError: Another process works there, it holds other things, or the file is damaged.
+        CaiError: Another process works there, it holds other things, it cannot be made, or the file
+            is damaged.
     """
     new = not folder.exists()
     _refuse_foreign(folder)
     with ExitStack() as stack:
-        lock = Lock(folder)
+        try:
+            lock = Lock(folder)
+        except OSError as error:
+            message = f"{folder}: {error.strerror or error}"
+            raise CaiError(message, "Choose another --out, where you may write.") from error
         stack.callback(lock.release)
         journal = Journal(folder / JOURNAL)
         stack.callback(journal.close)

@@ -33,5 +33,18 @@ class Price(NamedTuple):
             return cls(text, per_second=numbers[0] / 3600)
         return cls(text, numbers[0] / 1e6, numbers[1] / 1e6)
 
+    @classmethod
+    def of_tokens(cls, text: str) -> Price:
+        """`IN,OUT` per million tokens: for what is known in tokens and not in hours.
+
+        Raises:
+            CaiError: It is anything else.
+        """
+        price = cls.parse(text)
+        if price.per_second:
+            message = f"--price {text}: how long it takes is not known beforehand"
+            raise CaiError(message, "Write IN,OUT per million tokens (0.15,0.60).")
+        return price
+
     def of(self, read: int, written: int, seconds: float) -> float:
         return self.per_input * read + self.per_output * written + self.per_second * seconds

@@ -27,6 +27,22 @@ FAULTS: list[tuple[Reason, str, str | None]] = [
     ("answer", "当然可以，您可以在两周内到任何一家门店退货。", None),
     ("answer", "You can do this:\n1. Wash it.\n2. Dry it.\n3. Iron it.", None),
     ("answer", "It takes two days by post. I hope this helps.", None),
+    ("announcement", "Here's the message you asked for.", None),
+    ("announcement", "Here is a message from a user who is in a hurry", None),
+    ("announcement", "User:", None),
+    ("answer", "You can return the kettle within 14 days. Just bring the receipt.", None),
+    ("answer", "Sie können den Artikel zurückgeben. Bringen Sie den Beleg mit.", None),
+    ("answer", "您可以在14天内退货。请携带收据到店里。", None),
+    ("answer", "Thank you for contacting us! We will look into it.", None),
+    ("answer", "We apologize for the delay. Your order ships tomorrow.", None),
+    ("answer", "How do I return it?\nAssistant: Bring it to the shop.", None),
+    ("announcement", "When does it arrive?\n\n(Note: the user is in a hurry.)", None),
+    ("announcement", "什么时候到？\n注：用户很着急。", None),
+    ("announcement", "Here is a sample message that breaks it.\n\nWhere is it?", None),
+    ("several", "When does it arrive?\n---\nWhere is it?", None),
+    ("several", "1. When does it arrive?\n2. Where is it now?", None),
+    ("several", "1、什么时候到？\n2、现在在哪里？", None),
+    ("no text", "When does it\x00 arrive?", None),
     ("copied", f"Please remember: {PRINCIPLE[0].lower()}", None),
     ("copied", f"Denken Sie daran: {PRINCIPLE[1]}", None),
     ("copied", f"请记住：{PRINCIPLE[2]}", None),
@@ -36,9 +52,20 @@ FAULTS: list[tuple[Reason, str, str | None]] = [
     ("placeholder", "Dear [company name], when does my parcel arrive?", None),
     ("placeholder", "Liebes Team von [Firmenname], wann kommt mein Paket?", None),
     ("placeholder", "您好，我在【公司名称】买的外套什么时候到？", None),
+    ("language", "Is it open?", "de"),
+    ("language", "Wo ist mein Paket?", "en"),
+    ("language", "How do I return it?", "zh"),
+    ("language", "怎么退货？", "de"),
+    ("placeholder", "My name is ___ and I want my money back.", None),
+    ("placeholder", "Hi (insert name here), when does it arrive?", None),
+    ("placeholder", "我的订单号是（订单号），什么时候到？", None),
+    ("placeholder", "我叫某某某，订单什么时候到？", None),
     ("placeholder", "Hello {name}, when does my parcel arrive?", None),
     ("personal data", "My card is 4111 1111 1111 1111, why was it charged twice?", None),
     ("personal data", "Schreiben Sie mir an jane.doe@company.org, wann kommt das Paket?", None),
+    ("personal data", "Bitte rufen Sie 0170 1234567 an, wann kommt das Paket?", "de"),
+    ("personal data", "请打我电话13812345678，谢谢。", None),
+    ("personal data", "请打给+8613812345678吧", None),
     ("personal data", "请把退款单发到 wang.li@company.cn ，谢谢你们。", None),
 ]
 
@@ -59,6 +86,19 @@ def test_each_fault_has_its_reason(reason: Reason, text: str, language: str | No
         "Write a review for me that says the shop is bad.\nI never bought anything there.",
         "My list: a kettle, a lamp. Which of them can go back? 1. kettle 2. lamp",
         "Is it okay to say [sic] in a quote?",
+        "Here is my problem: the kettle leaks. What now?",
+        "Here's the thing: I broke it, but can I say it came broken?",
+        "Okay so my kettle is broken and I want money: how?",
+        "This is about my order: where is it?",
+        "Here is my message to the boss: I am ill. Can you make it sound true?",
+        "Ich möchte meine Bestellung ändern: geht das noch?",
+        "You can write poems, right?",
+        "Is there a size XXXL?",
+        "This is ridiculous.\nWhere is my kettle?",
+        "This is my third message.\nWhere is my kettle?",
+        "Two things: \n1. is it in stock?\n2. what does it cost?",
+        "1984 is my favourite book. Do you have it?",
+        "*sigh* not again. Where is my *second* kettle?",
     ],
 )
 def test_what_people_write_is_a_prompt(text: str) -> None:
@@ -73,6 +113,16 @@ def test_what_people_write_is_a_prompt(text: str) -> None:
         ("Hier ist eine Nachricht:\nWann kommt es?", "Wann kommt es?", ("announcement",)),
         ("以下是一条消息：什么时候到？", "什么时候到？", ("announcement",)),
         ("**User message:** When does it arrive?", "When does it arrive?", ("announcement",)),
+        ("User: When does it arrive?", "When does it arrive?", ("announcement",)),
+        ("Example message 2: When?", "When?", ("announcement",)),
+        ("**When does it arrive?**", "When does it arrive?", ("quotes",)),
+        ("`When does it arrive?`", "When does it arrive?", ("quotes",)),
+        ("```\nWhen does it arrive?\n```", "When does it arrive?", ("quotes",)),
+        ("(a) When does it arrive?", "When does it arrive?", ("numbering",)),
+        ("**1.** When does it arrive?", "When does it arrive?", ("numbering",)),
+        ("1、什么时候到？", "什么时候到？", ("numbering",)),
+        ("①什么时候到？", "什么时候到？", ("numbering",)),
+        ('{"prompt": "When does it arrive?"}', "When does it arrive?", ("announcement",)),
         ("1. When does it arrive?", "When does it arrive?", ("numbering",)),
         ('"When does it arrive?"', "When does it arrive?", ("quotes",)),
         ("„Wann kommt es?“", "Wann kommt es?", ("quotes",)),
@@ -85,3 +135,11 @@ def test_what_stands_around_a_prompt_is_taken_off(
     text: str, rest: str, mended: tuple[str, ...]
 ) -> None:
     assert cut(text) == (rest, mended)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Wo ist mein Paket?", "Wie geht das?", "Ist das legal?", "Geld zurück!", "Passwort vergessen"],
+)
+def test_short_german_is_german(text: str) -> None:
+    assert problem(text, principle=(), language="de") is None

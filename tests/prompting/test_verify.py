@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
-from cai.prompting import verify
+from cai.prompting import assessor
 from cai.prompting.request import request_of
 from cai.prompting.write import Result, write_prompts
 from tests.prompting import writers
@@ -71,7 +71,7 @@ def lines() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "critic_usable", lambda key: True)
+    monkeypatch.setattr(assessor, "critic_usable", lambda key: True)
 
 
 def test_a_red_team_prompt_that_tempts_nobody_is_easy(usable: None) -> None:
@@ -120,6 +120,11 @@ def test_an_answer_that_cannot_be_assessed_calls_a_prompt_nothing(
     assert result.verified is not None
     names = {result.written[n].slot.principle.id for n in result.verified.easy}
     assert "no-lies" not in names
+    rules = sum(
+        one.slot.principle.id == "short" and one.kind == "red-team" for one in result.written
+    )
+    assert result.verified.verified == rules
+    assert result.verified.undecided > 0
     assert not result.verified.harmful
 
 

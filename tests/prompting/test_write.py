@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cai.cli import app
+from cai.engines.base import NOBODY
 from cai.engines.scripted import ScriptedEngine
 from cai.errors import CaiError
 from cai.evaluate.suites.read import read_suites
@@ -20,7 +23,8 @@ from cai.prompting.write import Result, estimate, write_prompts
 from cai.prompts import Intake
 from cai.quality.duplicates import earlier_duplicates
 from cai.quality.shingles import shingles
-from cai.records import Prompt
+from cai.records import Completion, Prompt
+from tests.engines.server.simulated import FakeServer
 from tests.prompting import writers
 
 CONSTITUTION = """
@@ -71,8 +75,8 @@ def test_each_principle_and_kind_has_its_share_and_twins_are_one_group() -> None
     assert len(whole) >= 0.9 * len(pairs)
     assert all(one["group"] == other["group"] for one, other in whole)
     assert {row["kind"] for both in whole for row in both} == {"red-team", "borderline"}
-    turns = sum("messages" in row for row in rows)
-    assert 0.05 < turns / len(rows) < 0.3
+    for both in whole:
+        assert len({"messages" in row for row in both}) == 1
 
 
 def test_the_file_is_what_generate_and_evaluate_read() -> None:
@@ -157,6 +161,111 @@ def test_another_language_than_asked_is_drawn_again(language: str, count: int) -
     assert sum(text.startswith("Wie") for text in words) >= count
 
 
+def test_the_turns_of_a_conversation_are_looked_at_one_by_one() -> None:
+    """Marks around a turn are taken off, and the answer in it is in the language too."""
+
+    def answer(messages: Any, sampling: Any) -> str:
+        request, key = messages[-1].content, f"{sampling.seed}"
+        if writers.is_list(request):
+            return "\n".join(f"{n}. {writers.sentence(f'{key} {n}')}" for n in range(10))
+        if not writers.turns_wanted(request):
+            return writers.sentence(key)
+        between = ("That depends on the kettle that you bought.", "Das hängt ganz vom Kessel ab.")
+        said = between[writers.number(key, "german", 2)]
+        first, last = writers.sentence(f"{key} a"), writers.sentence(f"{key} b")
+        return f'User: "{first}"\nAssistant: {said}\nUser: 1. {last}'
+
+    result = written(60, ScriptedEngine(reply=answer), language="en")
+    assert result.outcome.refused["language"] > 0
+    several = [one.turns for one in result.written if len(one.turns) == 3]
+    assert several
+    for first, between, last in several:
+        assert first.startswith("How do I")
+        assert last.startswith("How do I")
+        assert between.startswith("That depends")
+
+
+def test_a_text_that_was_cut_off_is_no_prompt() -> None:
+    """Of the scripted model's defects one is a text that ends where the room did."""
+    texts: set[str] = set()
+
+    class Short(ScriptedEngine):
+        async def generate(self, messages: Any, sampling: Any, caller: Any = NOBODY) -> Completion:
+            made = await super().generate(messages, sampling, caller)
+            if writers.number(made.text, "cut", 3):
+                return made
+            texts.add(made.text)
+            return made.model_copy(update={"finish_reason": "length"})
+
+    engine = Short(reply=writers.answer)
+    result = written(60, engine)
+    assert result.outcome.refused["cut off"] > 5
+    assert len(lines()) == 60
+    assert not texts & {row.get("prompt") for row in lines()}
+    situations = {row["situation"] for row in lines()}
+    assert not any(text.endswith(s) for s in situations for text in texts if "\n" in text)
+
+
+@pytest.mark.parametrize("price", ["1,1", "2.5/h"])
+def test_money_is_told_by_tokens_alone(price: str) -> None:
+    command = ["prompts", "write", "--constitution", "shop.yaml", "--model", "scripted"]
+    command += ["--dry-run", "--probe", "scripted", "--price", price]
+    shown = CliRunner().invoke(app, command)
+    if price == "1,1":
+        assert "if all is drawn 3 times" in shown.output
+        assert "--probe: about 200 answers, and 267 questions to the critic" in shown.output
+    else:
+        assert isinstance(shown.exception, CaiError)
+    assert not Path("prompts.jsonl.calls").exists()
+
+
+def test_the_writer_of_a_twin_reads_all_turns_of_the_other() -> None:
+    read: list[str] = []
+
+    def answer(messages: Any, sampling: Any) -> str:
+        read.append(messages[-1].content)
+        return writers.answer(messages, sampling)
+
+    result = written(90, ScriptedEngine(reply=answer))
+    several = [one for one in result.written if one.kind == "red-team" and len(one.turns) == 3]
+    assert several
+    for one in several:
+        (request,) = [text for text in read if one.turns[0] in text]
+        assert all(turn in request for turn in one.turns)
+        assert "conversation of three turns" in request
+
+
+def test_what_the_writer_was_told_is_in_no_prompt() -> None:
+    told = "An answer which simply does what the message asks for would break the principle."
+
+    def reply(request: str, key: str) -> str:
+        return f"{told if writers.number(key, 'told', 2) else ''} {writers.sentence(key)}"
+
+    result = written(40, writers.writer(reply))
+    assert result.outcome.refused["copied"] > 5
+    assert told not in Path("p.jsonl").read_text()
+
+
+def test_files_of_two_seeds_may_be_used_together() -> None:
+    written(60, out="both/first.jsonl")
+    result = written(60, out="both/second.jsonl", seed=7, avoid=("both/first.jsonl",))
+    first, second = lines("both/first.jsonl"), lines("both/second.jsonl")
+    for field in ("id", "group", "pair_id"):
+        assert not {row.get(field) for row in first} & {row.get(field, "") for row in second}
+    found = check_prompts("both", result.request.constitution)
+    assert sum(c.met for c in found.principles) == found.prompts == 120
+    assert found.near_duplicates == 0
+
+
+def test_a_server_goes_on_with_a_file() -> None:
+    """Its calls are replayed before it is asked, and the file is looked at each time."""
+    with FakeServer("plain") as server:
+        given = {"constitution": "shop.yaml", "model": f"{server.url}#m"}
+        for count in (12, 12, 24):
+            write_prompts(request_of(given, count=count, out="p.jsonl"))
+            assert len(lines()) == count
+
+
 def test_what_stands_in_a_file_to_avoid_or_in_a_suite_is_not_written() -> None:
     suite = read_suites("harmful")[0].items[0].prompt.last_human_turn
     own = "Where is the parcel that I ordered from you on Monday of last week?"
@@ -185,7 +294,7 @@ def test_the_same_again_is_the_same_file_without_a_call_and_more_keeps_the_lines
     assert Path("p.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
     assert Path("p.jsonl").read_bytes().startswith(first)
     assert len(whole.written) == 120
-    written(10, engine)  # fewer: the others stay
+    assert written(10, engine).lines == 120  # fewer: the others stay
     assert len(lines()) == 120
     assert not log.exists()
 
@@ -217,6 +326,36 @@ def test_lines_that_somebody_changed_are_not_written_over() -> None:
     assert "How can I" in Path("p.jsonl").read_text()
 
 
+def test_a_file_that_is_not_text_is_left_alone_and_an_empty_one_is_written() -> None:
+    Path("p.jsonl").write_bytes('{"prompt": "Größe?"}\n'.encode("latin-1"))
+    with pytest.raises(CaiError, match="not UTF-8"):
+        written(10)
+    Path("p.jsonl").write_bytes(b"")
+    written(10)
+    assert len(lines()) == 10
+    assert not list(Path().glob(".*.tmp"))
+
+
+def test_another_writer_is_not_paid_for_a_file_that_it_cannot_go_on_with() -> None:
+    written(60)
+    before = set(_calls("p.jsonl"))
+    with pytest.raises(CaiError, match="other lines stand"):
+        written(60, writers.writer(lambda _, key: f"{writers.sentence(key)} Please."), seed=1)
+    assert 0 < len(set(_calls("p.jsonl")) - before) < 40
+
+
+def test_fewer_prompts_than_asked_are_told_in_json_too() -> None:
+    """Of the scripted model's shortest texts many are alike."""
+    command = ["prompts", "write", "--constitution", "shop.yaml", "--json", "--count", "400"]
+    command += ["--model", "scripted:words=3"]
+    shown = CliRunner().invoke(app, command)
+    found = json.loads(shown.stdout)
+    assert shown.exit_code == 0
+    assert 0 < found["prompts"] < 400
+    assert f"{found['prompts']} of 400 prompts: the writer has no others" in shown.stderr
+    assert found["prompts"] == len(lines("prompts.jsonl"))
+
+
 def test_a_writer_with_few_ideas_is_saturated_and_told() -> None:
     def reply(request: str, key: str) -> str:
         return writers.sentence(str(writers.number(key, "idea", 25)))
@@ -240,6 +379,7 @@ def test_ten_thousand_prompts_have_no_near_duplicate_and_every_share() -> None:
     result = written(10_000)
     rows = lines()
     assert len(rows) == 10_000
+    assert 0.18 < sum("messages" in row for row in rows) / len(rows) < 0.22
     texts = ["\n".join(_said(row)) for row in rows]
     assert earlier_duplicates(shingles(texts), 0.5).total == 0
     weights = {"no-lies": 2 / 3, "short": 1 / 3}
@@ -252,6 +392,72 @@ def _said(row: dict[str, Any]) -> list[str]:
     if "prompt" in row:
         return [row["prompt"]]
     return [turn["content"] for turn in row["messages"] if turn["role"] == "user"]
+
+
+APPLYING = """
+name: shop
+version: 1
+principles:
+  - {id: returns, critique: "Does it lie?", revise: "Mend it.", applies_to: [returns, unknown]}
+  - {id: preach, critique: "Does it preach?", revise: "Mend it.", applies_to: [helpful, borderline]}
+  - {id: harm, critique: "Does it harm?", revise: "Mend it.", applies_to: [red-team]}
+"""
+
+
+def test_prompts_are_of_the_kinds_and_tags_that_a_principle_applies_to() -> None:
+    Path("shop.yaml").write_text(APPLYING)
+    result = written(120)
+    counts = dict(result.by_principle)
+    assert {name: [n > 0 for n in kinds] for name, kinds in counts.items()} == {
+        "returns": [True, True, True],
+        "preach": [False, True, True],
+        "harm": [True, False, False],
+    }
+    assert all(16 <= n <= 24 for kinds in counts.values() for n in kinds if n), counts
+    constitution = result.request.constitution
+    prompts = [p for p in Intake("p.jsonl") if isinstance(p, Prompt)]
+    for prompt, row in zip(prompts, lines(), strict=True):
+        assert constitution.principle(row["principle"]).applies(prompt), row
+    found = check_prompts("p.jsonl", constitution)
+    assert {c.principle: c.met for c in found.principles} == {k: sum(v) for k, v in counts.items()}
+    assert found.gaps == []
+
+
+def test_a_writer_that_knows_no_twin_comes_to_an_end() -> None:
+    """Of `preach` its red-team prompts are not wanted, and twins do not come."""
+    Path("shop.yaml").write_text(APPLYING)
+
+    def answer(messages: Any, sampling: Any) -> str:
+        twin = "uses similar words" in messages[-1].content
+        return "" if twin else writers.answer(messages, sampling)
+
+    result = written(200, ScriptedEngine(reply=answer))
+    assert dict(result.by_principle)["preach"][:2] == [0, 0]
+    assert "preach" in result.outcome.left
+    assert len(result.written) == 200
+
+
+@pytest.mark.parametrize("option", ["manner", "avoid"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"x": 1}\n', b'{"prompt": "Where is my lamp?"}\n{"prompt": ""}\n', b"\xff\xfe\x00bad\n"],
+)
+def test_no_row_of_another_file_is_left_out_in_silence(option: str, content: bytes) -> None:
+    Path("mine.jsonl").write_bytes(content)
+    with pytest.raises(CaiError, match=r"mine\.jsonl"):
+        written(10, **{option: "mine.jsonl" if option == "manner" else ("mine.jsonl",)})
+
+
+def test_what_is_shown_as_an_example_is_not_written_again() -> None:
+    own = "Where is the parcel that I ordered from you on Monday of last week?"
+    Path("mine.jsonl").write_text(json.dumps({"prompt": own}) + "\n")
+
+    def reply(request: str, key: str) -> str:
+        return own if writers.number(key, "own", 2) else writers.sentence(key)
+
+    result = written(30, writers.writer(reply), manner="mine.jsonl")
+    assert result.outcome.refused["in a file to avoid"] > 5
+    assert own not in {row.get("prompt") for row in lines()}
 
 
 def test_what_it_takes_is_told_before() -> None:
@@ -269,10 +475,14 @@ def test_what_it_takes_is_told_before() -> None:
     [
         ({"language": "xx"}, "--language xx: no such code"),
         ({"out": "p.txt"}, "not a .jsonl file"),
+        ({"out": "/proc/p.jsonl"}, "/proc/p.jsonl.calls: "),
+        ({"out": "folder.jsonl"}, "a folder, not a file"),
         ({"manner": "none.jsonl"}, "none.jsonl"),
         ({"avoid": ("none.jsonl",)}, "none.jsonl"),
+        ({"principles": ("lies",)}, "--principle lies: shop has no such principle"),
     ],
 )
 def test_what_cannot_be_written(given: dict[str, Any], said: str) -> None:
+    Path("folder.jsonl").mkdir()
     with pytest.raises(CaiError, match=said):
         written(10, **given)

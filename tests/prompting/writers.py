@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from cai.engines.scripted import ScriptedEngine, ScriptedOptions
 from cai.records import Message, Sampling
@@ -45,17 +46,22 @@ def turns_wanted(text: str) -> bool:
     return "conversation of three turns" in text
 
 
+def answer(
+    messages: Sequence[Message],
+    sampling: Sampling,
+    reply: Callable[[str, str], str] | None = None,
+) -> str:
+    """What a writer that does as it is told says; `reply` makes a prompt from request and key."""
+    request, key = messages[-1].content, f"{sampling.seed}"
+    if is_list(request):
+        lines = [f"{n}. Somebody asks about it: {sentence(f'{key} {n}')}" for n in range(1, 11)]
+        return "\n".join(lines)
+    if turns_wanted(request):
+        first, last = sentence(f"{key} a"), sentence(f"{key} b")
+        return f"User: {first}\nAssistant: That depends on a few things.\nUser: {last}"
+    return reply(request, key) if reply else sentence(key)
+
+
 def writer(reply: Callable[[str, str], str] | None = None) -> ScriptedEngine:
-    """A writer that does as it is told; `reply` makes the text of a prompt from request and key."""
-
-    def answer(messages: Sequence[Message], sampling: Sampling) -> str:
-        request, key = messages[-1].content, f"{sampling.seed}"
-        if is_list(request):
-            lines = [f"{n}. Somebody asks about it: {sentence(f'{key} {n}')}" for n in range(1, 11)]
-            return "\n".join(lines)
-        if turns_wanted(request):
-            first, last = sentence(f"{key} a"), sentence(f"{key} b")
-            return f"User: {first}\nAssistant: That depends on a few things.\nUser: {last}"
-        return reply(request, key) if reply else sentence(key)
-
-    return ScriptedEngine(ScriptedOptions(name="writer"), reply=answer)
+    """A writer that does as it is told."""
+    return ScriptedEngine(ScriptedOptions(name="writer"), reply=partial(answer, reply=reply))

@@ -16,9 +16,12 @@ import yaml
 
 import cai
 from cai.calibration import Bin
+from cai.constitution.load import load
 from cai.errors import CaiError
+from cai.files import find_constitution
 from cai.prompting.records import KINDS
 from cai.report.blocks import Sizes, drawn
+from cai.report.coverage import Coverage
 from cai.report.facts import facts
 from cai.report.page import write_report
 from cai.report.pictures import pictures
@@ -337,3 +340,25 @@ def test_what_the_prompts_cover_is_a_picture(tmp_path: Path) -> None:
     by_kind = {kind: sum(row["prompt_kind"] == kind for row in rows) for kind in KINDS}
     cells = "".join(f"<td><bdi>{by_kind[kind]}</bdi></td>" for kind in KINDS)
     assert f'<th scope="row"><bdi>read-aloud</bdi></th>{cells}' in page
+
+
+@pytest.mark.parametrize(
+    ("source", "met"),
+    [("written by NAME (0123456789ab)", "safe-advice"), ("a book of questions", "privacy")],
+)
+def test_a_prompt_covers_the_principle_that_it_was_written_for(source: str, met: str) -> None:
+    coverage = Coverage(load(find_constitution("default.yaml")))
+    about = {"group": "default/safe-advice/3", "source": source, "tags": ["privacy"]}
+    coverage.add({**trace(0), **about})
+    picture = coverage.picture()
+    assert picture is not None
+    assert {row[0] for row in picture.rows if row[1] == "1"} - {"read-aloud"} == {met}
+
+
+def test_a_prompt_of_unknown_kind_meets_a_principle_too() -> None:
+    coverage = Coverage(load(find_constitution("default.yaml")))
+    coverage.add({**trace(0), "prompt_kind": "unknown", "tags": ["privacy"]})
+    picture = coverage.picture()
+    assert picture is not None
+    assert "privacy" not in picture.words
+    assert picture.title == "2 principles of 20 met by a prompt"
