@@ -26,12 +26,8 @@ def with_judge(measure: Measure, plain: Plain, chosen: Sequence[int], results: R
     said, waiting = (sum(of[i] for of in decided) for i in (0, 1))
     if any(done < LEAST_DECIDED * (done + open_) for done, open_ in decided):
         told = f"{measure.n:,} of {len(chosen):,} are told, most of which decline or are no text; "
-        asked = any(
-            one.assessments or one.harm or one.unjudged
-            for side in sides
-            for n in chosen
-            for one in side[n]
-        )
+        assessed = any(one.assessments for side in sides for n in chosen for one in side[n])
+        asked = assessed or "strongreject" in plain.name
         why = NAME_A_JUDGE if judge is None else _undecided(said, waiting, asked=asked)
         return Measure(unscored=len(chosen), note=told + why)
     if judge is None or not any(done for done, _ in decided):
