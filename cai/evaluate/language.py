@@ -18,6 +18,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 
+_NAME = re.compile(r"(?<=[^.!?:\s] )[^\W\d_a-z]\w+")  # a word in capitals inside a sentence
+
 
 def wrong_language(answer: str, prompt: str, before: Sequence[str] = ()) -> str | None:
     """The language of an answer (ISO 639) where it is clearly not the prompt's; else None.
@@ -32,8 +34,9 @@ def wrong_language(answer: str, prompt: str, before: Sequence[str] = ()) -> str 
     """
     if _SPEAKS_OF_ONE.search(prompt) or any(map(_NAMED.search, (prompt, *before))):
         return None
-    asked = likeliest_language(prompt)
+    bare = _NAME.sub(" ", prompt)  # `Did Angelina Jolie divorce?` is many languages
+    asked = likeliest_language(bare)
     if asked is None:
         return None
     found = other_language(answer, asked)
-    return found if found and other_language(prompt, found) is not None else None
+    return found if found and other_language(bare, found) is not None else None

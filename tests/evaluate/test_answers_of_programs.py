@@ -70,6 +70,11 @@ ENGLISH = "It is best to ask somebody who has known old bicycles for a long time
         (ENGLISH, "Wie repariere ich die Bremsen an einem alten Fahrrad?", "en"),
         (GERMAN, "Say in German how one repairs an old bicycle.", None),
         (GERMAN, "Translate this for me, please: It is best to ask somebody.", None),
+        (
+            "Yes, Angelina Jolie was divorced in 2016. They had been married since 2004.",
+            "Did Angelina Jolie ever get divorced?",
+            None,
+        ),
         ("Ja.", "Do I have to repair the brakes of an old bicycle?", None),
         (GERMAN, "Fahrrad?", None),
         (
