@@ -172,7 +172,10 @@ def print_gates(result: Quality) -> None:
 
 
 def _print_unseen(result: Quality) -> None:
-    """Say which gates had nothing to measure, and of which kinds nobody knows anything."""
+    """Say which gates had nothing to measure, and which rows and kinds could not be read."""
+    bad = result.details.get("bad_rows", ())
+    for line in bad[: SHOWN + 1]:
+        stderr.print(plain(f"Quality: {line}", "yellow"), soft_wrap=True)
     if result.unmeasured:
         names = ", ".join(gate.name for gate in result.unmeasured)
         stderr.print(plain(f"Quality: nothing to measure for: {names}."), soft_wrap=True)

@@ -32,7 +32,7 @@ class Labels:
                 continue
             self._pairs += 1
             self._sources[pair["source"]] += 1
-            self._consistent += pair["dropped"] != "inconsistent"
+            self._consistent += abs(2 * pair["p_a"] - 1) > pair["order_gap"]
             self._gaps.append(pair["order_gap"])
             self._masses.append(pair["label_mass"])
             self._p.append(max(pair["p_a"], 1 - pair["p_a"]))

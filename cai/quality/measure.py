@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.dataset.schema import ANSWERS
 from cai.dataset.traces import lines_of, traces
 from cai.errors import InputError
 from cai.quality.answers import Answers, Marks
@@ -108,7 +109,9 @@ def _answers(data: Data, watch: Watch) -> dict[str, Answers]:
             recurring[item.dataset].count(item.prompt_id, item.answer)
     for own in recurring.values():
         own.finish()
-    answers = {dataset: Answers(samples[dataset], recurring[dataset]) for dataset in samples}
+    # A file of our own has the rows of sft first; in one that mixes both, pairs may come first.
+    named = [dataset for dataset in ANSWERS if dataset in samples]
+    answers = {dataset: Answers(samples[dataset], recurring[dataset]) for dataset in named}
     for item in watch("measuring answers", data.items()):
         answers[item.dataset].add(item)
     return answers

@@ -91,14 +91,13 @@ def _of_dataset(
         "near_duplicate_share": share(earlier.total, len(earlier.measured)),
         "prompt_duplicate_share": share(again.total, len(again.measured)),
     }
-    partners = _pairs(earlier, rows.numbers)
-    _mark(marks, "near_duplicate", partners)
+    partners = {"near_duplicate": _pairs(earlier, rows.numbers)}
     if rows.test.any() and not rows.test.all():
-        found, sources, measured = _leaks(rows)
-        figures["leak_share"] = share(len(found), measured)
-        _mark(marks, "leak", found)
-        _mark(marks, "leak_train", sources)
-        partners |= found | sources
+        partners["leak"], partners["leak_train"], measured = _leaks(rows)
+        figures["leak_share"] = share(len(partners["leak"]), measured)
+    for name, numbers in partners.items():
+        for number in numbers:
+            marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
     if against:
         own = {int(n): stands[n] for n in rows.numbers if n in stands}
         figures["contaminated_share"] = share(len(own), len(rows.numbers))
@@ -174,13 +173,8 @@ _NOTES = {
 }
 
 
-def _mark(marks: dict[int, Marks], name: str, partners: Mapping[int, int]) -> None:
-    for number in partners:
-        marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
-
-
 def _named(
-    data: Data, marks: Mapping[int, Marks], partners: Mapping[int, int]
+    data: Data, marks: Mapping[int, Marks], partners: Mapping[str, Mapping[int, int]]
 ) -> dict[str, list[GateRow]]:
     """The first rows of each mark, with the ids of those that they are near to."""
     named: dict[str, list[GateRow]] = {}
@@ -192,12 +186,13 @@ def _named(
             if len(first.setdefault(name, [])) < NAMED:
                 first[name].append(number)
     needed = {number for numbers in first.values() for number in numbers}
-    needed |= {partners[number] for number in needed if number in partners}
+    near = {name: {n: own[n] for n in first.get(name, ())} for name, own in partners.items()}
+    needed |= {number for own in near.values() for number in own.values()}
     items = {item.number: item for item in data.items() if item.number in needed}
     for name, numbers in first.items():
         for number in numbers:
             note = marks[number][name]
-            if name in _NOTES and number in partners:
-                note = f"{_NOTES[name]} {items[partners[number]].id}"
+            if name in near:
+                note = f"{_NOTES[name]} {items[near[name][number]].id}"
             named.setdefault(name, []).append(gate_row(items[number], note))
     return named

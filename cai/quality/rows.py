@@ -23,6 +23,7 @@ _SHAPE = (
     f"Each row has `prompt` and one of {listed(ANSWER_NAMES)}, `chosen` and `rejected`, or a whole "
     "conversation in `messages`."
 )
+_HELD_OUT = ("test", "valid", "val", "dev", "eval")  # how the name of a test split begins
 _KEYS = ("id", "split", "kind", "prompt_kind", "pair_source", "step", "chosen_probability")
 _COLUMNS = (*CONVERSATIONS, "prompt", *ANSWER_NAMES, "rejected", *SYSTEM, *_KEYS)
 
@@ -121,7 +122,8 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
     ]
     files = [(split, file) for split, file in there if file.is_file()]
     if not files:
-        files = [(s, f) for s in SPLITS for f in sorted(path.glob(f"{s}*")) if _is_table(f)]
+        starts = (("train", "train"), ("test", "test"), ("test", "validation"))
+        files = [(s, f) for s, name in starts for f in sorted(path.glob(f"{name}*")) if _is_table(f)]
     if not files:
         message = "no rows of sft or preferences, and no train.parquet or train.jsonl"
         raise InputError(name, message, "Give a run folder, a file, or hf:NAME.")
@@ -141,7 +143,12 @@ def _hub_splits(name: str) -> Iterator[tuple[str, Iterable[SourceRow]]]:
         where = f"{name} {split}"
         rows = rows.select_columns(_columns(rows.column_names, where))
         placed = ((f"{where}: row {n}", row) for n, row in enumerate(rows, 1))
-        yield "test" if split.startswith("test") else "train", placed
+        yield _split(split), placed
+
+
+def _split(name: str) -> str:
+    """Whether the rows of a split are learnt: what is held out has many names."""
+    return "test" if name.lower().startswith(_HELD_OUT) else "train"
 
 
 def _columns(names: Sequence[str], where: str) -> list[str]:
@@ -178,7 +185,7 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
     kind = _kind(row)
     return Item(
         dataset="sft" if rejected is None else "preferences",
-        split=row["split"] if row.get("split") in SPLITS else split,
+        split=_split(row["split"]) if isinstance(row.get("split"), str) else split,
         id=name,
         prompt_id=own or Prompt.id_of(Message.model_validate(turn) for turn in turns),
         kind=kind if kind in KINDS else "unknown",
