@@ -51,6 +51,7 @@ def marks_of(item: Item, recurring: Recurring, reply: ReplyClass) -> Marks:
         "leftover": ", ".join(sorted(left)) if left else None,
         "control_token": trimmed(answer).leak,
         "personal_data": ", ".join(sorted(personal)) if personal else None,
+        "violation": ", ".join(item.violations) or None,
         "sycophantic": "opens with praise" if praises(answer) else None,
         "apology": "opens with an apology" if apologises(answer) else None,
         "closer": "closes with an offer of more help" if closes(answer) else None,

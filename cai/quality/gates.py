@@ -212,7 +212,7 @@ def _at_most(rule: _Rule, figure: Figure, limit: float, start: str) -> Gate:
         value=figure.value,
         limit=limit,
         passed=not above(figure, limit),
-        words=f"{whose}{value} {rule.what}; at most {limit:.0%} may",
+        words=f"{value} {rule.what}; at most {limit:.0%} may",
         advice=rule.advice,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ class _Rows(NamedTuple):
 
 
 def repeats(
-    data: Data, datasets: Sequence[str], against: Sequence[str], watch: Watch
+    data: Data, sizes: Mapping[str, int], against: Sequence[str], watch: Watch
 ) -> dict[str, Repeats]:
     """What of each dataset is there already.
 
@@ -70,24 +71,30 @@ def repeats(
 
     Args:
         data: The rows.
-        datasets: Names of those it has.
+        sizes: How many rows each dataset of it has.
         against: Files of evaluation prompts.
         watch: Shows how far it is.
 
     Raises:
         CaiError: A file cannot be read.
     """
-    stands = _contaminated(data, against, watch) if against else {}
-    return {dataset: _of_dataset(data, dataset, against, stands, watch) for dataset in datasets}
+    stands = _contaminated(data, against, watch)
+    found = {}
+    for dataset, size in sizes.items():
+        marks, figures = stands.get(dataset, {}), {}
+        if against:
+            figures["contaminated_share"] = share(len(marks), size)
+        found[dataset] = _of_dataset(data, dataset, figures, marks, watch)
+    return found
 
 
 def _of_dataset(
-    data: Data, dataset: str, against: Sequence[str], stands: Mapping[int, str], watch: Watch
+    data: Data, dataset: str, figures: dict[str, Figure], marks: dict[int, Marks], watch: Watch
 ) -> Repeats:
+    """What of a dataset is there already, besides what is known of it."""
     rows = _read(data, dataset, watch)
-    marks: dict[int, Marks] = {}
     earlier, again = near_duplicates(rows.answers), near_duplicates(rows.prompts)
-    figures = {
+    figures |= {
         "near_duplicate_share": share(earlier.total, len(earlier.measured)),
         "prompt_duplicate_share": share(again.total, len(again.measured)),
     }
@@ -98,11 +105,6 @@ def _of_dataset(
     for name, numbers in partners.items():
         for number in numbers:
             marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
-    if against:
-        own = {int(n): stands[n] for n in rows.numbers if n in stands}
-        figures["contaminated_share"] = share(len(own), len(rows.numbers))
-        for number, note in own.items():
-            marks.setdefault(number, {})["contaminated"] = note
     named = _named(data, marks, partners)
     counts = {name: sum(name in own for own in marks.values()) for name in named}
     details = {
@@ -115,16 +117,22 @@ def _of_dataset(
     return Repeats(figures, details, marks, named, counts)
 
 
-def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[int, str]:
-    """The rows that stand in an evaluation set, each with where and how."""
-    texts = [text for source in against for text in evaluation_texts(source)]
-    search = Contamination(texts)
+def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[str, dict[int, Marks]]:
+    """The rows of each dataset that stand in an evaluation set, each with where and how."""
+    marks: dict[str, dict[int, Marks]] = {}
+    if not against:
+        return marks
+    search = Contamination([text for source in against for text in evaluation_texts(source)])
+    datasets: list[tuple[int, str]] = []  # the first row of each run of one dataset
     for item in watch("comparing with evaluation sets", data.items()):
+        if not datasets or datasets[-1][1] != item.dataset:
+            datasets.append((item.number, item.dataset))
         search.add(item.number, [item.prompt, item.conversation, item.answer])
-    return {
-        one.row: f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
-        for one in search.rows()
-    }
+    for one in search.rows():
+        place = bisect_right(datasets, one.row, key=lambda entry: entry[0]) - 1
+        note = f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
+        marks.setdefault(datasets[place][1], {})[one.row] = {"contaminated": note}
+    return marks
 
 
 def _read(data: Data, dataset: str, watch: Watch) -> _Rows:

@@ -24,7 +24,7 @@ _SHAPE = (
     "conversation in `messages`."
 )
 _HELD_OUT = ("test", "valid", "val", "dev", "eval")  # how the name of a test split begins
-_KEYS = ("id", "split", "kind", "prompt_kind", "pair_source", "step", "chosen_probability")
+_KEYS = ("id", "split", "kind", "prompt_kind", "pair_source", "step", "violations")
 _COLUMNS = (*CONVERSATIONS, "prompt", *ANSWER_NAMES, "rejected", *SYSTEM, *_KEYS)
 
 
@@ -41,6 +41,7 @@ class Item(NamedTuple):
         conversation: All its turns.
         answer: The completion, or the chosen one.
         rejected: The other one of a pair.
+        violations: Principles that its answer was found to break.
         number: Where it stands among all rows, from 0.
         extra: A further row of the same prompt: another step of a chain, another pair.
     """
@@ -54,6 +55,7 @@ class Item(NamedTuple):
     conversation: str
     answer: str
     rejected: str | None
+    violations: tuple[str, ...] = ()
     number: int = 0
     extra: bool = False
 
@@ -120,10 +122,11 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
     there = [
         (split, path / dataset / f"{split}.parquet") for dataset in ANSWERS for split in SPLITS
     ]
-    files = [(split, file) for split, file in there if file.is_file()]
+    files: list[tuple[str, Path]] = [entry for entry in there if entry[1].is_file()]
     if not files:
-        starts = (("train", "train"), ("test", "test"), ("test", "validation"))
-        files = [(s, f) for s, name in starts for f in sorted(path.glob(f"{name}*")) if _is_table(f)]
+        starts = ("train", "test", "validation")
+        named = (file for start in starts for file in sorted(path.glob(f"{start}*")))
+        files = [(_split(file.name), file) for file in named if _is_table(file)]
     if not files:
         message = "no rows of sft or preferences, and no train.parquet or train.jsonl"
         raise InputError(name, message, "Give a run folder, a file, or hf:NAME.")
@@ -182,7 +185,7 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
     name = str(row.get("id") or where)
     mark = row.get("pair_source") or row.get("step")
     own = name.removesuffix(f"#{mark}") if row.get("id") else ""
-    kind = _kind(row)
+    kind, broken = _kind(row), row.get("violations")
     return Item(
         dataset="sft" if rejected is None else "preferences",
         split=_split(row["split"]) if isinstance(row.get("split"), str) else split,
@@ -193,4 +196,5 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
         conversation="\n".join(turn["content"] for turn in turns),
         answer=answer,
         rejected=rejected,
+        violations=tuple(map(str, broken)) if isinstance(broken, list) else (),
     )
