@@ -121,7 +121,7 @@ def tell_gates(result: Quality, gate: GateAction) -> None:
 
 
 def print_quality(result: Quality) -> None:
-    """All figures in groups, the phrases that recur, what chosen texts have in common."""
+    """All figures in groups, phrases that recur, what chosen texts share, principles at odds."""
     from rich.table import Table
 
     from cai.quality.gates import OF_CHOSEN
@@ -149,6 +149,9 @@ def print_quality(result: Quality) -> None:
         console.print(plain(f"In {phrase['prompts']:,} answers: “{phrase['phrase']}”"))
     for line in result.details.get("judge_likes") or result.details.get("chosen_texts", ()):
         console.print(plain(line))
+    for principle in result.details.get("principles", ()):
+        if principle["odd"]:
+            console.print(plain(f"{principle['id']}: {principle['odd']}"))
 
 
 def print_gates(result: Quality) -> None:

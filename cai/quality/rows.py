@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cai.dataset.schema import ANSWERS, SPLITS
 from cai.errors import InputError
+from cai.files import JOURNAL
 from cai.records import KINDS, Kind, Prompt, encodable
 from cai.records.prompt import Message
 from cai.sources.answers import ANSWERS as ANSWER_NAMES
@@ -127,6 +128,10 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
         starts = ("train", "test", "validation")
         named = (file for start in starts for file in sorted(path.glob(f"{start}*")))
         files = [(_split(file.name), file) for file in named if _is_table(file)]
+    if not files and (path / JOURNAL).is_file():
+        raise InputError(
+            name, "this run has not come to its end", f"See it so far: cai report {name}"
+        )
     if not files:
         message = "no rows of sft or preferences, and no train.parquet or train.jsonl"
         raise InputError(name, message, "Give a run folder, a file, or hf:NAME.")
