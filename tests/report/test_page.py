@@ -6,9 +6,10 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from cai.calibration import Bin
 from cai.errors import CaiError
 from cai.prompting.records import KINDS
 from cai.report.blocks import Sizes, drawn
+from cai.report.compare import compare_content
 from cai.report.facts import facts
 from cai.report.page import write_report
 from cai.report.pictures import pictures
@@ -212,8 +214,32 @@ def test_two_runs_show_what_changed(run: Path, tmp_path: Path) -> None:
     changed = [row for row in rows if "other" in row]
     assert changed
     assert all(row["other"]["id"] == row["id"] and row["other"] != row for row in changed)
+    table = next(t for t in compare_content(run, other).values()["tables"] if "pairs" in t["head"])
+    counts = {
+        row[0]: dict(zip(table["head"][1:], map(int, row[1:]), strict=True))
+        for row in table["rows"]
+    }
+    chains = [{row["id"]: row for row in _traces(folder)} for folder in (run, other)]
+    for source, own in counts.items():
+        before, after = (
+            {name for name in chains[0].keys() & chains[1].keys() if _labelled(side[name], source)}
+            for side in chains
+        )
+        assert own["only before"] == len(before - after)
+        assert own["only after"] == len(after - before)
+        assert own["same pair"] + own["another pair"] == len(before & after)
+    assert sum(own["only before"] for own in counts.values()) > 0
     with pytest.raises(CaiError, match="a comparison shows chains"):
         write_report(run, other=other, chains=False)
+
+
+def _traces(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in (folder / "traces").glob("*.parquet"):
+        yield from pq.read_table(file).to_pylist()
+
+
+def _labelled(row: dict[str, Any], source: str) -> bool:
+    return any(p["source"] == source and p["p_a"] is not None for p in row["pairs"])
 
 
 def test_what_is_no_run_or_broken_is_told(tmp_path: Path, run: Path) -> None:
