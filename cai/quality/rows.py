@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.dataset.run import Run
 from cai.dataset.schema import ANSWERS, SPLITS
 from cai.errors import InputError
 from cai.files import JOURNAL
@@ -120,6 +121,8 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
         return
     if not path.is_dir():
         raise InputError(name, "no such file or folder", "Give a run folder, a file, or hf:NAME.")
+    if (path / "manifest.json").is_file():
+        Run.load(path).check_files()
     there = [
         (split, path / dataset / f"{split}.parquet") for dataset in ANSWERS for split in SPLITS
     ]

@@ -135,6 +135,7 @@ def run_content(folder: Path, *, chains: bool = True) -> Content:
         CaiError: A file of the run is damaged.
     """
     run = Run.load(folder)
+    run.check_files()
     manifest, settings = run.manifest, settings_of(folder)
     temperature = JudgeFacts.model_validate(manifest.judge or {}).temperature
     stages = settings.get("stages") or ["sft", "preferences"]

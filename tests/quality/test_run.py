@@ -20,6 +20,7 @@ from cai.quality.fix import fix_run
 from cai.quality.measure import gather, measure
 from cai.quality.records import QUALITY, read_quality
 from cai.quality.settings import Thresholds
+from cai.report.page import write_report
 from tests.quality.made import rows, written
 from tests.quality.test_plants import failed
 
@@ -308,3 +309,21 @@ def test_fixing_drops_texts_that_break_a_principle(run: Run, tmp_path: Path) -> 
     listed = [json.loads(line) for line in fixed.record.read_text().splitlines()]
     assert {row["id"] for row in listed if row["rule"] == "violations"} <= spoilt
     assert fixed.dropped["violations"] > 0
+
+
+@pytest.mark.parametrize("file", ["sft/train", "preferences/test", "traces/train"])
+def test_a_run_without_one_of_its_files_is_not_measured(
+    run: Run, tmp_path: Path, file: str
+) -> None:
+    copy = planted(run, tmp_path)
+    (copy / f"{file}.parquet").unlink()
+    for use in (measure, write_report):
+        with pytest.raises(CaiError, match=f"{file}.parquet: missing; it had"):
+            use(copy)
+
+
+def test_a_published_folder_has_no_traces_and_is_measured(run: Run, tmp_path: Path) -> None:
+    copy = planted(run, tmp_path)
+    for path in (copy / "traces").iterdir():
+        path.unlink()
+    assert measure(copy).rows == measure(run.folder).rows
