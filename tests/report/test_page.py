@@ -279,7 +279,10 @@ def test_a_training_shows_its_curves_and_what_a_row_teaches(tmp_path: Path) -> N
                  "labels": {"mean": 0.8, "saturated": 0.0}},
     }  # fmt: skip
     (folder / "training.json").write_text(json.dumps(record))
-    lines = [{"step": n, "loss": 1 / n, "rewards/margins": float("nan")} for n in (1, 2, 3)]
+    lines = [
+        {"step": n, "loss": 1 / n, "rewards/margins": float("nan"), "grad_norm": 0.6931 + n / 1e5}
+        for n in (1, 2, 3)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     tokens = [{"text": "<|user|>", "learnt": False}, {"text": "Yes<b>", "learnt": True}]
     example = {"id": "row 1", "probability": 0.75, "parts": [{"name": "", "tokens": tokens}]}
@@ -290,6 +293,8 @@ def test_a_training_shows_its_curves_and_what_a_row_teaches(tmp_path: Path) -> N
     assert "few rows" in page
     assert "<mark><bdi>Yes&lt;b&gt;</bdi></mark>" in page
     assert "2 margin" in page
+    assert "grad_norm 0.69311 → 0.69313" in page
+    assert all(f">{mark}</text>" in page for mark in ("0.69311", "0.69312", "0.69313"))
     (folder / "training.json").write_text("{}")
     with pytest.raises(CaiError, match=r"training\.json: damaged"):
         write_report(folder)
