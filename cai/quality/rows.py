@@ -76,6 +76,9 @@ class Data:
         path = Path(name).expanduser()
         self.folder = path if not name.startswith("hf:") and path.is_dir() else None
         self._files = list(_files(name, path))
+        # A run's rows stand in folders of their own; it is measured before it has a manifest.
+        inside = (file.parent != self.folder for _, file in self._files)
+        self._is_run = self.folder is not None and any(inside)
 
     def items(self) -> Iterator[Item]:
         """Every row that can be used, those of `sft` first; bad ones are counted in `bad`.
@@ -93,7 +96,7 @@ class Data:
                 try:
                     if isinstance(row, RowError):
                         raise row
-                    item = _item(row, where, split)
+                    item = _item(row, where, split, is_run=self._is_run)
                 except RowError as error:
                     self.bad.add(error)
                     continue
@@ -173,7 +176,7 @@ def _kind(row: dict[str, Any]) -> Any:
     return row.get("prompt_kind") or row.get("kind")
 
 
-def _item(row: dict[str, Any], where: str, split: str) -> Item:
+def _item(row: dict[str, Any], where: str, split: str, *, is_run: bool) -> Item:
     column = next((name for name in ANSWER_NAMES if row.get(name) not in (None, "")), None)
     talk = next((name for name in CONVERSATIONS if row.get(name)), None)
     rejected = None
@@ -192,7 +195,8 @@ def _item(row: dict[str, Any], where: str, split: str) -> Item:
         raise RowError(where, "lone surrogate", message)
     name = str(row.get("id") or where)
     mark = row.get("pair_source") or row.get("step")
-    own = name.removesuffix(f"#{mark}") if row.get("id") else ""
+    # An `id` of data made elsewhere may be that of a source, the same in all rows.
+    own = name.removesuffix(f"#{mark}") if is_run else ""
     kind, broken = _kind(row), row.get("violations")
     return Item(
         dataset="sft" if rejected is None else "preferences",

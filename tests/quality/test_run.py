@@ -327,3 +327,18 @@ def test_a_published_folder_has_no_traces_and_is_measured(run: Run, tmp_path: Pa
     for path in (copy / "traces").iterdir():
         path.unlink()
     assert measure(copy).rows == measure(run.folder).rows
+
+
+def test_an_id_that_all_rows_share_makes_them_no_one_prompt(tmp_path: Path) -> None:
+    made = rows("en", 60)
+    for n, row in enumerate(made):
+        row["id"] = "source-7"
+        if n % 3 == 0:
+            row["response"] += " Whatever you decide to do, I am always on your side."
+    made[5]["response"] = made[4]["response"]
+    figures = measure(written(tmp_path / "data.jsonl", made)).figures
+    assert (figures["boilerplate_share"].value, figures["boilerplate_share"].n) == (1 / 3, 60)
+    assert (figures["near_duplicate_share"].value, figures["near_duplicate_share"].n) == (
+        1 / 60,
+        60,
+    )
