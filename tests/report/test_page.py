@@ -19,6 +19,7 @@ import cai
 from cai.calibration import Bin
 from cai.errors import CaiError
 from cai.prompting.records import KINDS
+from cai.report import principles
 from cai.report.blocks import Sizes, drawn
 from cai.report.compare import compare_content
 from cai.report.facts import facts
@@ -368,3 +369,35 @@ def test_what_the_prompts_cover_is_a_picture(tmp_path: Path) -> None:
     by_kind = {kind: sum(row["prompt_kind"] == kind for row in rows) for kind in KINDS}
     cells = "".join(f"<td><bdi>{by_kind[kind]}</bdi></td>" for kind in KINDS)
     assert f'<th scope="row"><bdi>read-aloud</bdi></th>{cells}' in page
+
+
+def test_a_tie_is_no_disagreement_and_a_round_without_a_verdict_no_consent() -> None:
+    tally = Tally(sft=True)
+    row = trace(3)
+    [pair] = row["pairs"]
+    names = [j["principle_id"] for j in pair["judgements"]]
+    for judgement in pair["judgements"]:
+        judgement |= {"q_ab": 0.9, "q_ba": 0.9}  # what stands first is preferred: a tie
+    for step in row["steps"]:
+        step |= {"p_change": None, "order_gap": None}
+    tally.add(Item(row, "train", []))
+    assert not tally.together
+    assert principles.agreement(tally) is None
+    cells = {
+        line.id: dict(zip(principles.HEAD, line.cells, strict=True))
+        for line in principles.table(tally)
+    }
+    for name in names:
+        assert cells[name]["judged pairs"] == "1"
+        assert cells[name]["agrees with the label"] == "–"
+    for step in row["steps"]:
+        assert cells[step["principle_id"]]["asked for a change"] == "–"
+    pair["judgements"][0] |= {"q_ab": 0.9, "q_ba": 0.2}
+    pair["p_a"] = 0.2
+    tally.add(Item(row, "train", []))
+    again = {
+        line.id: dict(zip(principles.HEAD, line.cells, strict=True))
+        for line in principles.table(tally)
+    }
+    assert again[names[0]]["agrees with the label"] == "0 %"
+    assert again[names[1]]["agrees with the label"] == "–"
