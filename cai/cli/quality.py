@@ -159,7 +159,11 @@ def print_gates(result: Quality) -> None:
     failed = result.failed
     _print_unseen(result)
     if not failed:
-        stderr.print(plain(f"Quality: all {len(result.gates)} gates passed.", "green"))
+        words = f"Quality: all {len(result.passed)} gates passed"
+        if result.is_small:
+            stderr.print(plain(f"{words}, but so few rows say little.", "yellow"))
+        else:
+            stderr.print(plain(f"{words}.", "green"))
         return
     names = ", ".join(gate.name for gate in failed)
     words = f"Quality: {len(failed)} of {len(result.gates)} gates failed: {names}."

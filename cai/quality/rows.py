@@ -134,7 +134,7 @@ def _files(name: str, path: Path) -> Iterator[tuple[str, Path]]:
         starts = ("train", "test", "validation")
         named = (file for start in starts for file in sorted(path.glob(f"{start}*")))
         files = [(_split(file.name), file) for file in named if _is_table(file)]
-    if not files and (path / JOURNAL).is_file():
+    if not files and (path / JOURNAL).is_file() and not (path / "manifest.json").is_file():
         raise InputError(
             name, "this run has not come to its end", f"See it so far: cai report {name}"
         )
