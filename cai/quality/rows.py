@@ -89,7 +89,8 @@ class Data:
             CaiError: A file cannot be read, or more than 5 % of the rows cannot be used.
         """
         self.bad, self.other_kinds = BadRows(), Counter()
-        number, before = 0, ("", "")
+        number = 0
+        before: Item | None = None
         for split, rows in self._sources():
             for where, row in rows:
                 self.bad.rows += 1
@@ -103,9 +104,8 @@ class Data:
                 kind = _kind(row)
                 if kind not in (None, "", *KINDS):
                     self.other_kinds[str(kind)] += 1
-                this = (item.dataset, item.prompt_id)
-                yield item._replace(number=number, extra=this == before)
-                number, before = number + 1, this
+                yield item._replace(number=number, extra=_is_further(item, before))
+                number, before = number + 1, item
         self.bad.check(MAX_BAD_ROWS)
 
     def _sources(self) -> Iterator[tuple[str, Iterable[SourceRow]]]:
@@ -171,6 +171,14 @@ def _columns(names: Sequence[str], where: str) -> list[str]:
     return [name for name in names if name in _COLUMNS]
 
 
+def _is_further(item: Item, before: Item | None) -> bool:
+    """Whether a row is another step or pair of the prompt before it, and not a copy of that row."""
+    if before is None or not item.extra:
+        return False
+    same_prompt = (item.dataset, item.prompt_id) == (before.dataset, before.prompt_id)
+    return same_prompt and (item.answer, item.rejected) != (before.answer, before.rejected)
+
+
 def _kind(row: dict[str, Any]) -> Any:
     """What a row says of the kind of its prompt."""
     return row.get("prompt_kind") or row.get("kind")
@@ -208,5 +216,6 @@ def _item(row: dict[str, Any], where: str, split: str, *, is_run: bool) -> Item:
         conversation="\n".join(turn["content"] for turn in turns),
         answer=answer,
         rejected=rejected,
+        extra=mark is not None or rejected is not None,
         violations=tuple(map(str, broken)) if isinstance(broken, list) else (),
     )

@@ -23,7 +23,7 @@ MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 6 GB with the join
 _PART = 1 << 18  # units that are hashed at once
 _THINNED = 1 << 14  # texts that are looked at at once where some are left out
 _SOUGHT = 1 << 22  # hashes that are looked for at once
-_REMEMBERED = 1 << 19  # units: about 100 MB
+_REMEMBERED = 1 << 17  # units: about 25 MB
 
 Hashes = NDArray[np.uint64]
 Offsets = NDArray[np.int64]

@@ -342,3 +342,17 @@ def test_an_id_that_all_rows_share_makes_them_no_one_prompt(tmp_path: Path) -> N
         1 / 60,
         60,
     )
+
+
+def test_a_row_that_stands_there_twice_in_a_row_is_a_duplicate(tmp_path: Path) -> None:
+    made = [copy for row in rows("en", 40) for copy in (row, row)]
+    figures = measure(written(tmp_path / "sft.jsonl", made)).figures
+    assert (figures["near_duplicate_share"].value, figures["near_duplicate_share"].n) == (0.5, 80)
+    pairs = [
+        {"prompt": row["prompt"], "chosen": row["response"], "rejected": rejected}
+        for row in rows("en", 40)
+        for rejected in ("No.", "No.", "Perhaps not.")
+    ]
+    figures = measure(written(tmp_path / "pairs.jsonl", pairs)).figures
+    figure = figures["near_duplicate_share"]  # the third is another pair of its prompt
+    assert (figure.value, figure.n) == (0.5, 80)
