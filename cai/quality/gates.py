@@ -208,14 +208,13 @@ def gates(
 
 def _at_most(rule: _Rule, figure: Figure, limit: float, start: str) -> Gate:
     whose = "chosen texts: " if start else ""
-    value = f"{figure.value or 0.0:.1%}"
     return Gate(
         name=f"{whose}{rule.name}",
         measure=f"{start}{rule.figure}",
         value=figure.value,
         limit=limit,
         passed=not above(figure, limit),
-        words=f"{value} {rule.what}; at most {limit:.0%} may",
+        words=f"{figure.value or 0.0:.1%} {rule.what}; at most {limit:.0%} may",
         advice=rule.advice,
     )
 
@@ -253,15 +252,14 @@ def _of_labels(figures: Mapping[str, Figure], limits: Thresholds) -> Iterator[Ga
         figure = figures.get(f"{trait}_wins_share")
         if figure is not None:
             limit = limits.max_trait_wins
-            value = f"{figure.value or 0.0:.0%}"
             yield Gate(
                 name=f"judge likes {trait.replace('_', ' ')}",
                 measure=f"{trait}_wins_share",
                 value=figure.value,
                 limit=limit,
                 passed=not above(figure, limit),
-                words=f"where just one of two texts {what}, it wins in {value} of {figure.n:,} "
-                f"pairs; at most {limit:.0%} may",
+                words=f"where just one of two texts {what}, it wins in {figure.value or 0.0:.0%} of "
+                f"{figure.n:,} pairs; at most {limit:.0%} may",
                 advice="Measure the judge (cai check judge), or add a principle against it.",
             )
 
