@@ -258,8 +258,8 @@ def _of_labels(figures: Mapping[str, Figure], limits: Thresholds) -> Iterator[Ga
                 value=figure.value,
                 limit=limit,
                 passed=not above(figure, limit),
-                words=f"where just one of two texts {what}, it wins in {figure.value or 0.0:.0%} of "
-                f"{figure.n:,} pairs; at most {limit:.0%} may",
+                words=f"where just one of two texts {what}, it wins in "
+                f"{figure.value or 0.0:.0%} of {figure.n:,} pairs; at most {limit:.0%} may",
                 advice="Measure the judge (cai check judge), or add a principle against it.",
             )
 

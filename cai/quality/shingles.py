@@ -109,7 +109,7 @@ class Collection:
     to a share of the words than to one of the texts, and at least J times as large as it.
 
     Args:
-        most: Shingles to keep, at 8 bytes each; the join takes about as much besides.
+        most: Shingles to keep, at 8 bytes each; the join takes half as much besides.
     """
 
     def __init__(self, most: int = MOST_SHINGLES) -> None:
