@@ -401,3 +401,17 @@ def test_a_tie_is_no_disagreement_and_a_round_without_a_verdict_no_consent() -> 
     }
     assert again[names[0]]["agrees with the label"] == "0 %"
     assert again[names[1]]["agrees with the label"] == "–"
+
+
+def test_a_gate_with_more_rows_than_it_names_says_so(run: Path) -> None:
+    row = {"id": "a", "prompt_id": "a", "dataset": "sft", "split": "train", "note": ""}
+    gate = {"name": "leak", "measure": "leak_share", "value": 1, "limit": 0, "passed": False,
+            "words": "w", "advice": "a", "rows": [row, row], "count": 1200}  # fmt: skip
+    follows = [{"id": "p1", "likes": ["Of 20 pairs, shorter ones."], "odd": "against all others"}]
+    quality = {"version": 1, "data": "run", "rows": {}, "gates": [gate], "principles": follows,
+               "judge_likes": ["Of 40 pairs, apologies."]}  # fmt: skip
+    (run / "quality.json").write_text(json.dumps(quality))
+    page = write_report(run).read_text()
+    assert "Show the first 2 of 1,200 rows" in page
+    for words in ("Of 20 pairs, shorter ones.", "against all others", "Of 40 pairs, apologies."):
+        assert words in page.partition("What the labels follow")[2].partition("</table>")[0]
