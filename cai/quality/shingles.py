@@ -19,7 +19,7 @@ from cai.cleaning.units import units
 
 SIZE = 5  # units in a shingle
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no unit is lost modulo 2^64
-MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 6 GB with the join
+MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 4 GB with the join
 _PART = 1 << 18  # units that are hashed at once
 _THINNED = 1 << 14  # texts that are looked at at once where some are left out
 _SOUGHT = 1 << 22  # hashes that are looked for at once
