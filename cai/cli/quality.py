@@ -121,7 +121,7 @@ def tell_gates(result: Quality, gate: GateAction) -> None:
 
 
 def print_quality(result: Quality) -> None:
-    """All figures in groups, the phrases that recur, what chosen texts have in common."""
+    """All figures in groups, phrases that recur, what chosen texts share, principles at odds."""
     from rich.table import Table
 
     from cai.quality.gates import OF_CHOSEN
@@ -149,6 +149,9 @@ def print_quality(result: Quality) -> None:
         console.print(plain(f"In {phrase['prompts']:,} answers: “{phrase['phrase']}”"))
     for line in result.details.get("judge_likes") or result.details.get("chosen_texts", ()):
         console.print(plain(line))
+    for principle in result.details.get("principles", ()):
+        if principle["odd"]:
+            console.print(plain(f"{principle['id']}: {principle['odd']}"))
 
 
 def print_gates(result: Quality) -> None:
@@ -156,7 +159,11 @@ def print_gates(result: Quality) -> None:
     failed = result.failed
     _print_unseen(result)
     if not failed:
-        stderr.print(plain(f"Quality: all {len(result.gates)} gates passed.", "green"))
+        words = f"Quality: all {len(result.passed)} gates passed"
+        if result.is_small:
+            stderr.print(plain(f"{words}, but so few rows say little.", "yellow"))
+        else:
+            stderr.print(plain(f"{words}.", "green"))
         return
     names = ", ".join(gate.name for gate in failed)
     words = f"Quality: {len(failed)} of {len(result.gates)} gates failed: {names}."
@@ -172,7 +179,10 @@ def print_gates(result: Quality) -> None:
 
 
 def _print_unseen(result: Quality) -> None:
-    """Say which gates had nothing to measure, and of which kinds nobody knows anything."""
+    """Say which gates had nothing to measure, and which rows and kinds could not be read."""
+    bad = result.details.get("bad_rows", ())
+    for line in bad[: SHOWN + 1]:
+        stderr.print(plain(f"Quality: {line}", "yellow"), soft_wrap=True)
     if result.unmeasured:
         names = ", ".join(gate.name for gate in result.unmeasured)
         stderr.print(plain(f"Quality: nothing to measure for: {names}."), soft_wrap=True)

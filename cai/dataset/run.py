@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from cai.dataset.schema import SPLITS, Manifest
+from cai.dataset.schema import DATASETS, SPLITS, Manifest
 from cai.errors import CaiError
 from cai.files import JOURNAL
 from cai.records import Failure
@@ -66,6 +66,25 @@ class Run:
     @property
     def traces(self) -> DatasetDict:
         return self._dataset("traces")
+
+    def check_files(self) -> None:
+        """Refuse a folder in which a file of rows is missing: what is counted of it would be wrong.
+
+        A published folder has no traces at all.
+
+        Raises:
+            CaiError: The file, and how many rows it should have.
+        """
+        counts = self.manifest.counts
+        for dataset in DATASETS:
+            rows = {split: counts.get(f"{dataset}.{split}", 0) for split in SPLITS}
+            files = {split: self.folder / dataset / f"{split}.parquet" for split in SPLITS}
+            lost = [split for split, n in rows.items() if n and not files[split].is_file()]
+            if lost and (dataset != "traces" or any(file.is_file() for file in files.values())):
+                raise CaiError(
+                    f"{files[lost[0]]}: missing; it had {rows[lost[0]]:,} rows",
+                    "Fetch the file again, or run the same cai generate command again.",
+                )
 
     def __repr__(self) -> str:
         counts = self.manifest.counts

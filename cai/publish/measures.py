@@ -18,10 +18,12 @@ def measures(quality: Quality | None, left_out: int = 0) -> str:
         for name, figure in quality.figures.items()
         if figure.n and name in MEANINGS
     ]
-    passed = [plain(gate.name) for gate in quality.gates if gate.passed]
+    passed = [plain(gate.name) for gate in quality.passed]
     gates = [f"- Passed: {', '.join(passed)}"] if passed else []
     gates += [f"- **Failed**: {plain(g.name)}: {plain(g.words, 500)}" for g in quality.failed]
-    verdict = f"{len(quality.gates) - len(quality.failed)} of {len(quality.gates)} gates passed."
+    unmeasured = [plain(gate.name) for gate in quality.unmeasured]
+    gates += [f"- Nothing to measure: {', '.join(unmeasured)}"] if unmeasured else []
+    verdict = f"{len(passed)} of {len(passed) + len(quality.failed)} gates passed."
     rest = " but the prompts that are left out" if left_out else ""
     table = ["| | value (95 % interval) | what it is |", "|---|---|---|", *rows]
     return "\n\n".join(

@@ -51,6 +51,7 @@ def marks_of(item: Item, recurring: Recurring, reply: ReplyClass) -> Marks:
         "leftover": ", ".join(sorted(left)) if left else None,
         "control_token": trimmed(answer).leak,
         "personal_data": ", ".join(sorted(personal)) if personal else None,
+        "violation": ", ".join(item.violations) or None,
         "sycophantic": "opens with praise" if praises(answer) else None,
         "apology": "opens with an apology" if apologises(answer) else None,
         "closer": "closes with an offer of more help" if closes(answer) else None,
@@ -72,7 +73,7 @@ class Answers:
         self._kinds: Counter[str] = Counter()
         self._splits: Counter[str] = Counter()
         self._replies: dict[str, Counter[ReplyClass]] = {}
-        self._flags = array("B")
+        self._flags: dict[tuple[str, str], array[int]] = {}  # by kind and split
         self._lengths = array("d")
         self._ratios, self._differences = array("d"), array("d")
         self._traits, self._preference = TraitReader(), Preference()
@@ -100,7 +101,8 @@ class Answers:
         self._kinds[item.kind] += 1
         self._splits[item.split] += 1
         self._replies.setdefault(item.kind, Counter())[reply] += 1
-        self._flags.append(sum(bit for name, bit in _DRIFTS.items() if name in marks))
+        flags = self._flags.setdefault((item.kind, item.split), array("B"))
+        flags.append(sum(bit for name, bit in _DRIFTS.items() if name in marks))
         self._lengths.append(len(words(item.answer)))
         for name, note in marks.items():
             self._counts[name] += 1
@@ -144,15 +146,22 @@ class Answers:
         return figures | self._diversity()
 
     def _drift(self, bit: int) -> Figure:
-        """How much more of the last third of the rows has it than of those before."""
-        cut = 2 * self._rows // 3
-        if cut == 0:
+        """How much more of the last third of the rows has it than of those before.
+
+        It is the last third of each kind in each split: where all helpful prompts or the test rows
+        come last, they are no drift.
+        """
+        early, late = array("B"), array("B")
+        for flags in self._flags.values():
+            cut = 2 * len(flags) // 3
+            early += flags[:cut]
+            late += flags[cut:]
+        if not early:
             return Figure()
-        before = sum(1 for flags in self._flags[:cut] if flags & bit)
-        after = sum(1 for flags in self._flags[cut:] if flags & bit)
-        n = self._rows - cut
-        low, high = statistics.difference(after, n, before, cut)
-        return Figure(value=after / n - before / cut, low=low, high=high, n=self._rows)
+        before, after = (sum(1 for flags in part if flags & bit) for part in (early, late))
+        low, high = statistics.difference(after, len(late), before, len(early))
+        value = after / len(late) - before / len(early)
+        return Figure(value=value, low=low, high=high, n=self._rows)
 
     def _diversity(self) -> dict[str, Figure]:
         texts = [answers[0] for answers in self._sample.answers]

@@ -10,7 +10,7 @@ from typing import Any
 
 from cai.quality.diversity import self_bleu
 from cai.quality.phrases import Sample, words
-from cai.quality.records import NAMED, Figure, GateRow, geometric_mean, mean, share
+from cai.quality.records import Figure, geometric_mean, mean, share
 
 _LIKENESS = 200  # prompts whose revisions are held against each other
 
@@ -31,10 +31,9 @@ class Chains:
         self._coverage: dict[str, Counter[str]] = {}
         self._licences: Counter[str] = Counter()
         self._before, self._after = Sample(_LIKENESS), Sample(_LIKENESS)
-        self.violating: list[GateRow] = []
 
-    def add(self, trace: Mapping[str, Any], split: str) -> None:
-        """Count a trace; rows of it that are named stand in the split."""
+    def add(self, trace: Mapping[str, Any]) -> None:
+        """Count a trace."""
         self._licences[trace.get("licence") or "not given"] += 1
         if trace.get("final") is None:
             return
@@ -56,13 +55,7 @@ class Chains:
             self._assessed += 1
             self._violating += bool(trace.get("violations"))
             self._asked.update(a["principle_id"] for a in assessments)
-            broken = trace.get("violations") or ()
-            self._violations.update(broken)
-            if broken and len(self.violating) < NAMED:
-                name, note = trace["id"], ", ".join(broken)
-                self.violating.append(
-                    GateRow(id=name, prompt_id=name, dataset="sft", split=split, note=note)
-                )
+            self._violations.update(trace.get("violations") or ())
 
     def _add_step(self, step: Mapping[str, Any], text: str, trace: Mapping[str, Any]) -> str:
         """Count a round; the text after it."""
@@ -82,10 +75,6 @@ class Chains:
             self._edits += edited
             self._edits_of_nothing += edited and p_change <= 0.5
         return text if revision is None else str(revision)
-
-    @property
-    def violations(self) -> int:
-        return self._violating
 
     def figures(self) -> dict[str, Figure]:
         """The figures of all chains; those of `churn` are of edits after a verdict."""

@@ -38,8 +38,8 @@ def evaluation_texts(source: str, bad: BadRows | None = None) -> Iterator[Evalua
         bad: Counts the rows, and those that cannot be used.
 
     Raises:
-        CaiError: There is no such source, it has no column of prompts, or more than 5 % of the rows
-            cannot be used.
+        CaiError: There is no such source, it has no prompt, or more than 5 % of the rows cannot be
+            used.
     """
     bad = bad if bad is not None else BadRows()
     column = hub_spec(source).column if source.startswith("hf:") else None
@@ -56,6 +56,8 @@ def evaluation_texts(source: str, bad: BadRows | None = None) -> Iterator[Evalua
             place = f"{where}, turn {turn}" if len(texts) > 1 else where
             yield EvaluationText(source, place, text)
     bad.check(MAX_BAD_ROWS)
+    if bad.rows == bad.bad:
+        raise InputError(source, "no prompt in it, so no row could stand there", _HINT)
 
 
 def _rows(source: str, column: str | None) -> Iterator[SourceRow]:

@@ -28,17 +28,19 @@ from cai.quality.watch import Watch, unwatched
 
 DROPPED = "dropped.jsonl"
 _COPIED = ("config.yaml", "constitution.yaml", "failures.jsonl")
-# Gates that rows can be dropped for, and the mark of these rows.
+# Gates that rows can be dropped for, and the mark of these rows. For the first of them the further
+# rows of a prompt go too: they were not compared, and have the same prompt.
+_OF_PROMPTS = ("leak", "contamination", "near-duplicates")
 _RULES = {
+    "leak": "leak_train",
+    "contamination": "contaminated",
+    "near-duplicates": "near_duplicate",
     "incoherent": "incoherent",
     "repetition": "repetition",
     "leftovers": "leftover",
     "control tokens": "control_token",
     "personal data": "personal_data",
     "over-refusal": "over_refusal",
-    "near-duplicates": "near_duplicate",
-    "leak": "leak_train",
-    "contamination": "contaminated",
     "violations": "violation",
 }
 _CAPPED = "boilerplate"
@@ -118,12 +120,18 @@ def _reasons(
     kept: Counter[str] = Counter()
     starts = {name: OF_CHOSEN if i else "" for i, name in enumerate(measured.answers)}
     capped = {name for name, start in starts.items() if _gate(start, _CAPPED) in failed}
+    first: tuple[str, str] | None = None
     for item in watch("looking for rows to drop", measured.data.items()):
         marks = measured.marks(item)
         rules = [r for r in _RULES if _gate(starts[item.dataset], r) in failed]
         rule = next((r for r in rules if _RULES[r] in marks), None)
-        if rule is not None:
-            yield (item.dataset, item.id), (rule, marks[_RULES[rule]])
+        reason = None if rule is None else (rule, marks[_RULES[rule]])
+        if not item.extra:
+            first = reason
+        elif reason is None and first is not None and first[0] in _OF_PROMPTS:
+            reason = first
+        if reason is not None:
+            yield (item.dataset, item.id), reason
         elif item.dataset in capped and _CAPPED in marks:
             phrases = set(measured.answers[item.dataset].recurring.all_in(item.answer))
             held.setdefault(item.dataset, []).append((sample_key(item.id), item, phrases))

@@ -200,19 +200,21 @@ def gates(
                 found.append(gate.model_copy(update=named if rule.mark else {}))
     found += _of_labels(figures, limits)
     found += _at_least(figures, limits)
-    return tuple(found)
+    return tuple(
+        gate.model_copy(update={"words": "nothing to measure"}) if gate.value is None else gate
+        for gate in found
+    )
 
 
 def _at_most(rule: _Rule, figure: Figure, limit: float, start: str) -> Gate:
     whose = "chosen texts: " if start else ""
-    value = "nothing to measure" if figure.value is None else f"{figure.value:.1%}"
     return Gate(
         name=f"{whose}{rule.name}",
         measure=f"{start}{rule.figure}",
         value=figure.value,
         limit=limit,
         passed=not above(figure, limit),
-        words=f"{whose}{value} {rule.what}; at most {limit:.0%} may",
+        words=f"{figure.value or 0.0:.1%} {rule.what}; at most {limit:.0%} may",
         advice=rule.advice,
     )
 
@@ -234,9 +236,9 @@ def _of_labels(figures: Mapping[str, Figure], limits: Thresholds) -> Iterator[Ga
     auc = figures.get("length_auc")
     if auc is not None:
         limit = limits.max_length_auc
-        longer = "the longer" if (auc.value or 0.0) >= 0.5 else "the shorter"
-        value = "no pairs" if auc.value is None else f"{max(auc.value, 1 - auc.value):.0%}"
-        words = f"length alone tells {value} of the labels ({longer} text wins)"
+        area = auc.value or 0.0
+        longer = "the longer" if area >= 0.5 else "the shorter"
+        words = f"length alone tells {max(area, 1 - area):.0%} of the labels ({longer} text wins)"
         yield Gate(
             name="length",
             measure="length_auc",
@@ -250,15 +252,14 @@ def _of_labels(figures: Mapping[str, Figure], limits: Thresholds) -> Iterator[Ga
         figure = figures.get(f"{trait}_wins_share")
         if figure is not None:
             limit = limits.max_trait_wins
-            value = "no pairs" if figure.value is None else f"{figure.value:.0%}"
             yield Gate(
                 name=f"judge likes {trait.replace('_', ' ')}",
                 measure=f"{trait}_wins_share",
                 value=figure.value,
                 limit=limit,
                 passed=not above(figure, limit),
-                words=f"where just one of two texts {what}, it wins in {value} of {figure.n:,} "
-                f"pairs; at most {limit:.0%} may",
+                words=f"where just one of two texts {what}, it wins in "
+                f"{figure.value or 0.0:.0%} of {figure.n:,} pairs; at most {limit:.0%} may",
                 advice="Measure the judge (cai check judge), or add a principle against it.",
             )
 
@@ -287,7 +288,7 @@ def _at_least(figures: Mapping[str, Figure], limits: Thresholds) -> Iterator[Gat
         if figure is None:
             continue
         limit = float(getattr(limits, key))
-        value = "nothing to measure" if figure.value is None else f"{figure.value:.1%}"
+        value = f"{figure.value or 0.0:.1%}"
         yield Gate(
             name=name,
             measure=measure,

@@ -68,13 +68,19 @@ MEANINGS: dict[str, Meaning] = {
     "first_person_share": Meaning("First person", "answers that speak of themselves", _FORM),
     "markdown_share": Meaning("Markdown", "answers with lists, headings or bold type", _FORM),
     "emoji_drift": Meaning(
-        "Emojis, towards the end", "their share in the last third minus that before", _FORM
+        "Emojis, towards the end",
+        "their share in the last third of each kind and split minus that before",
+        _FORM,
     ),
     "closer_drift": Meaning(
-        "Closers, towards the end", "their share in the last third minus that before", _FORM
+        "Closers, towards the end",
+        "their share in the last third of each kind and split minus that before",
+        _FORM,
     ),
     "repetition_drift": Meaning(
-        "Loops, towards the end", "their share in the last third minus that before", _FORM
+        "Loops, towards the end",
+        "their share in the last third of each kind and split minus that before",
+        _FORM,
     ),
     "words": Meaning("Length", "words of an answer (characters, where unspaced)", _FORM, False),
     "distinct_1": Meaning("Distinct words", "different words over all of them", _FORM, False),

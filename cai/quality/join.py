@@ -157,11 +157,11 @@ def _bitmaps(sets: Ranked) -> Hashes:
     Each bit in which two sets differ is of an element that one of them has alone.
     """
     maps = np.zeros((len(sets.sizes), _BITS // 64), np.uint64)
-    bits = gram_hashes(sets.ranks.astype(np.uint64), 1) % np.uint64(_BITS)
     for start in range(0, len(maps), 4096):
         end = min(start + 4096, len(maps))
         table = np.zeros((end - start, _BITS), bool)
         rows = np.repeat(np.arange(end - start), sets.lengths[start:end])
-        table[rows, bits[sets.offsets[start] : sets.offsets[end]]] = True
+        ranks = sets.ranks[sets.offsets[start] : sets.offsets[end]]
+        table[rows, gram_hashes(ranks.astype(np.uint64), 1) % np.uint64(_BITS)] = True
         maps[start:end] = np.packbits(table, axis=1).view(np.uint64)
     return maps

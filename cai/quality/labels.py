@@ -32,6 +32,7 @@ WORDS = {
     "first_person": "speaks of itself (I, my)",
     "markdown": "has lists, headings or bold type",
 }
+_TIE = 1e-9  # 0.1 + 0.2 - 0.3 is not 0
 _ROOM = 4096  # texts whose traits are remembered: the pairs of a prompt share them
 
 
@@ -178,13 +179,13 @@ class Principles:
         for name, (difference, q_ab, q_ba) in d.items():
             self._judged[name] += 1
             self._decided[name] += q_ab > 0.5 > q_ba or q_ab < 0.5 < q_ba
-            if difference == 0:
+            if abs(difference) <= _TIE:
                 continue
             votes[name] = difference > 0
             preferred, other = traits if votes[name] else traits[::-1]
             self._preferences.setdefault(name, Preference()).add(preferred, other)
             rest = total - difference
-            if len(d) > 1 and rest != 0:
+            if abs(rest) > _TIE:
                 self._with_others.setdefault(name, _Votes(Counter())).counts[
                     votes[name], rest > 0
                 ] += 1

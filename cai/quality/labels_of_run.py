@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cai.quality.labels import Preference, Principles, TraitReader, likes
@@ -32,7 +33,7 @@ class Labels:
                 continue
             self._pairs += 1
             self._sources[pair["source"]] += 1
-            self._consistent += pair["dropped"] != "inconsistent"
+            self._consistent += _is_consistent(pair["judgements"])
             self._gaps.append(pair["order_gap"])
             self._masses.append(pair["label_mass"])
             self._p.append(max(pair["p_a"], 1 - pair["p_a"]))
@@ -61,3 +62,14 @@ class Labels:
             "principles": self._principles.details(),
             "principle_kappas": self._principles.kappas(),
         }
+
+
+def _is_consistent(judgements: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether both orders prefer the same text, also of a pair that is left out for another reason.
+
+    As `PreferenceLabel.consistent` (cai/records/preference.py).
+    """
+    a_first, b_first = (
+        math.fsum(j[order] for j in judgements) / len(judgements) for order in ("q_ab", "q_ba")
+    )
+    return a_first > 0.5 > b_first or a_first < 0.5 < b_first

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cai.dataset.schema import ANSWERS
 from cai.dataset.traces import lines_of, traces
 from cai.errors import InputError
 from cai.quality.answers import Answers, Marks
@@ -50,7 +51,7 @@ def quality_of(
     data = measured.data
     figures, details, rows, counts = _of_answers(measured)
     if data.folder is not None:
-        _add_run(data.folder, figures, details, rows, counts, watch)
+        _add_run(data.folder, figures, details, watch)
     if data.bad.bad:
         details["bad_rows"] = [data.bad.summary(), *data.bad.lines()]
     if data.other_kinds:
@@ -92,7 +93,8 @@ def gather(name: str, against: Sequence[str] = (), watch: Watch = unwatched) -> 
     """
     data = Data(name)
     answers = _answers(data, watch)
-    return Measured(data, answers, repeats(data, list(answers), against, watch))
+    sizes = {dataset: own.rows for dataset, own in answers.items()}
+    return Measured(data, answers, repeats(data, sizes, against, watch))
 
 
 def _answers(data: Data, watch: Watch) -> dict[str, Answers]:
@@ -108,7 +110,9 @@ def _answers(data: Data, watch: Watch) -> dict[str, Answers]:
             recurring[item.dataset].count(item.prompt_id, item.answer)
     for own in recurring.values():
         own.finish()
-    answers = {dataset: Answers(samples[dataset], recurring[dataset]) for dataset in samples}
+    # A file of our own has the rows of sft first; in one that mixes both, pairs may come first.
+    named = [dataset for dataset in ANSWERS if dataset in samples]
+    answers = {dataset: Answers(samples[dataset], recurring[dataset]) for dataset in named}
     for item in watch("measuring answers", data.items()):
         answers[item.dataset].add(item)
     return answers
@@ -146,16 +150,13 @@ def _add_run(
     folder: Path,
     figures: dict[str, Figure],
     details: dict[str, Any],
-    rows: dict[str, list[GateRow]],
-    counts: Counter[str],
     watch: Watch,
 ) -> None:
     """What a run knows besides its rows: chains, labels, failures."""
     chains, labels = Chains(), Labels()
-    for split, trace in watch("measuring chains", traces(folder)):
-        chains.add(trace, split)
+    for _, trace in watch("measuring chains", traces(folder)):
+        chains.add(trace)
         labels.add(trace)
     figures |= {k: f for k, f in (chains.figures() | labels.figures()).items() if f.n}
     details |= chains.details() | labels.details()
     details["failures"] = failures_by_stage(lines_of(folder / "failures.jsonl"))
-    rows["violation"], counts["violation"] = chains.violating, chains.violations

@@ -26,13 +26,17 @@ _MANY = 60  # candidates, from which on a look at each run of a text takes less 
 
 Gram = tuple[str, ...]
 _WORD = re.compile(r"\w+")
-_MAY_BE_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\U0003ffff]")
+# No letters of one code each with spaces between words: unspaced scripts, marks on letters, `_`.
+_NOT_PLAIN = re.compile(
+    "[_\u0300-\u036f\u0483-\u0489\u0591-\u1cff\u1dc0-\u1dff\u20d0-\u20ff\u2de0-\u2dff\u3005-\U0003ffff]"
+)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case; single characters where words are not spaced."""
-    if text.isascii() or _MAY_BE_UNSPACED.search(text) is None:
-        return _WORD.findall(text.lower())
+    """The words of a text, case folded; single characters where words are not spaced."""
+    plain = "_" not in text if text.isascii() else _NOT_PLAIN.search(text) is None
+    if plain:
+        return _WORD.findall(text.casefold())
     return units(text)
 
 

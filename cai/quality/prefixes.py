@@ -7,6 +7,7 @@ search").
 
 from __future__ import annotations
 
+from array import array
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from cai.quality.shingles import Hashes, Lookup, Shingles, gram_hashes, runs
 
 SLACK = 1e-9  # 0.7 x 10 is not to be more than 7
+_ROWS = 1 << 13  # sets that are ordered at once
+_SORTED = 1 << 22  # hashes that are sorted at once
 _LONG = 64  # sets with one element, which are then divided by their sizes
 _BAND = 1.05  # how much larger the sets of the next band are
 
@@ -67,15 +70,20 @@ def ranked(sets: Shingles) -> Ranked:
     common, counts = _common(sets.hashes)
     rank = np.empty(len(common), np.uint32)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(common), dtype=np.uint32)
-    parts = [np.zeros(0, np.uint64)]
-    for places, index in Lookup(common).places(sets.hashes):
-        rows = np.searchsorted(sets.offsets, places, "right") - 1
-        parts.append(rows.astype(np.uint64) << np.uint64(32) | rank[index])
-    keys = np.concatenate(parts)
-    keys.sort()
-    lengths = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=sets.rows)
+    lookup, ranks, lengths = Lookup(common), array("I"), np.zeros(sets.rows, np.int64)
+    for start in range(0, sets.rows, _ROWS):
+        bounds = sets.offsets[start : start + _ROWS + 1]
+        parts = [np.zeros(0, np.uint64)]
+        for places, index in lookup.places(sets.hashes[bounds[0] : bounds[-1]]):
+            rows = np.searchsorted(bounds - bounds[0], places, "right") - 1
+            parts.append(rows.astype(np.uint64) << np.uint64(32) | rank[index])
+        keys = np.concatenate(parts)
+        keys.sort()
+        own = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(bounds) - 1)
+        lengths[start : start + _ROWS] = own
+        ranks.frombytes((keys & np.uint64(0xFFFFFFFF)).astype(np.uint32).tobytes())
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Ranked((keys & np.uint64(0xFFFFFFFF)).astype(np.uint32), offsets, sets.sizes)
+    return Ranked(np.frombuffer(ranks, np.uint32), offsets, sets.sizes)
 
 
 def prefixes(sets: Ranked, threshold: float) -> Prefixes:
@@ -183,9 +191,18 @@ def _meetings(rows: Ints, ranks: Ranks, bands: Ints, reach: tuple[Ints, Ints]) -
 
 
 def _common(hashes: Hashes) -> tuple[Hashes, Ints]:
-    """The elements of two sets or more, ascending, and in how many sets each is."""
-    ascending = np.sort(hashes)
-    again = ascending[1:][ascending[1:] == ascending[:-1]]
-    del ascending
-    common, counts = np.unique(again, return_counts=True)
-    return common, counts + 1
+    """The elements of two sets or more, ascending, and in how many sets each is.
+
+    Hashes are spread evenly, so a range of them after the other takes little room.
+    """
+    parts = [(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
+    step = (1 << 64) // (len(hashes) // _SORTED + 1) + 1
+    for low in range(0, 1 << 64, step):
+        high = min(low + step, 1 << 64) - 1
+        part = hashes[(hashes >= np.uint64(low)) & (hashes <= np.uint64(high))]
+        part.sort()
+        again = part[1:][part[1:] == part[:-1]]
+        common, counts = np.unique(again, return_counts=True)
+        parts.append((common, counts + 1))
+    common, counts = map(np.concatenate, zip(*parts, strict=True))
+    return common, counts

@@ -15,6 +15,7 @@ from cai.records import Record
 
 QUALITY = "quality.json"
 NAMED = 1000  # rows that a gate names
+FEW = 30  # rows; where none of so many has a fault, one in nine of their like may have it
 
 
 class Figure(Record):
@@ -98,6 +99,16 @@ class Quality(Record):
     @property
     def failed(self) -> tuple[Gate, ...]:
         return tuple(gate for gate in self.gates if not gate.passed)
+
+    @property
+    def passed(self) -> tuple[Gate, ...]:
+        """Gates that pass, and not because there was nothing to measure."""
+        return tuple(gate for gate in self.gates if gate.passed and gate.value is not None)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the rows are too few to be called good: only what is very bad fails a gate."""
+        return max(self.rows.values(), default=0) < FEW
 
     @property
     def unmeasured(self) -> tuple[Gate, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ class _Rows(NamedTuple):
 
 
 def repeats(
-    data: Data, datasets: Sequence[str], against: Sequence[str], watch: Watch
+    data: Data, sizes: Mapping[str, int], against: Sequence[str], watch: Watch
 ) -> dict[str, Repeats]:
     """What of each dataset is there already.
 
@@ -70,40 +71,40 @@ def repeats(
 
     Args:
         data: The rows.
-        datasets: Names of those it has.
+        sizes: How many rows each dataset of it has.
         against: Files of evaluation prompts.
         watch: Shows how far it is.
 
     Raises:
         CaiError: A file cannot be read.
     """
-    stands = _contaminated(data, against, watch) if against else {}
-    return {dataset: _of_dataset(data, dataset, against, stands, watch) for dataset in datasets}
+    stands = _contaminated(data, against, watch)
+    found = {}
+    for dataset, size in sizes.items():
+        marks, figures = stands.get(dataset, {}), {}
+        if against:
+            figures["contaminated_share"] = share(len(marks), size)
+        found[dataset] = _of_dataset(data, dataset, figures, marks, watch)
+    return found
 
 
 def _of_dataset(
-    data: Data, dataset: str, against: Sequence[str], stands: Mapping[int, str], watch: Watch
+    data: Data, dataset: str, figures: dict[str, Figure], marks: dict[int, Marks], watch: Watch
 ) -> Repeats:
+    """What of a dataset is there already, besides what is known of it."""
     rows = _read(data, dataset, watch)
-    marks: dict[int, Marks] = {}
     earlier, again = near_duplicates(rows.answers), near_duplicates(rows.prompts)
-    figures = {
+    figures |= {
         "near_duplicate_share": share(earlier.total, len(earlier.measured)),
         "prompt_duplicate_share": share(again.total, len(again.measured)),
     }
-    partners = _pairs(earlier, rows.numbers)
-    _mark(marks, "near_duplicate", partners)
+    partners = {"near_duplicate": _pairs(earlier, rows.numbers)}
     if rows.test.any() and not rows.test.all():
-        found, sources, measured = _leaks(rows)
-        figures["leak_share"] = share(len(found), measured)
-        _mark(marks, "leak", found)
-        _mark(marks, "leak_train", sources)
-        partners |= found | sources
-    if against:
-        own = {int(n): stands[n] for n in rows.numbers if n in stands}
-        figures["contaminated_share"] = share(len(own), len(rows.numbers))
-        for number, note in own.items():
-            marks.setdefault(number, {})["contaminated"] = note
+        partners["leak"], partners["leak_train"], measured = _leaks(rows)
+        figures["leak_share"] = share(len(partners["leak"]), measured)
+    for name, numbers in partners.items():
+        for number in numbers:
+            marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
     named = _named(data, marks, partners)
     counts = {name: sum(name in own for own in marks.values()) for name in named}
     details = {
@@ -116,16 +117,22 @@ def _of_dataset(
     return Repeats(figures, details, marks, named, counts)
 
 
-def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[int, str]:
-    """The rows that stand in an evaluation set, each with where and how."""
-    texts = [text for source in against for text in evaluation_texts(source)]
-    search = Contamination(texts)
+def _contaminated(data: Data, against: Sequence[str], watch: Watch) -> dict[str, dict[int, Marks]]:
+    """The rows of each dataset that stand in an evaluation set, each with where and how."""
+    marks: dict[str, dict[int, Marks]] = {}
+    if not against:
+        return marks
+    search = Contamination([text for source in against for text in evaluation_texts(source)])
+    datasets: list[tuple[int, str]] = []  # the first row of each run of one dataset
     for item in watch("comparing with evaluation sets", data.items()):
+        if not datasets or datasets[-1][1] != item.dataset:
+            datasets.append((item.number, item.dataset))
         search.add(item.number, [item.prompt, item.conversation, item.answer])
-    return {
-        one.row: f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
-        for one in search.rows()
-    }
+    for one in search.rows():
+        place = bisect_right(datasets, one.row, key=lambda entry: entry[0]) - 1
+        note = f"{one.where} ({one.how}, in the {_PARTS[one.part]}): {one.shared[:_SHARED]}"
+        marks.setdefault(datasets[place][1], {})[one.row] = {"contaminated": note}
+    return marks
 
 
 def _read(data: Data, dataset: str, watch: Watch) -> _Rows:
@@ -174,13 +181,8 @@ _NOTES = {
 }
 
 
-def _mark(marks: dict[int, Marks], name: str, partners: Mapping[int, int]) -> None:
-    for number in partners:
-        marks.setdefault(number, {})[name] = f"{_NOTES[name]} another"
-
-
 def _named(
-    data: Data, marks: Mapping[int, Marks], partners: Mapping[int, int]
+    data: Data, marks: Mapping[int, Marks], partners: Mapping[str, Mapping[int, int]]
 ) -> dict[str, list[GateRow]]:
     """The first rows of each mark, with the ids of those that they are near to."""
     named: dict[str, list[GateRow]] = {}
@@ -192,12 +194,13 @@ def _named(
             if len(first.setdefault(name, [])) < NAMED:
                 first[name].append(number)
     needed = {number for numbers in first.values() for number in numbers}
-    needed |= {partners[number] for number in needed if number in partners}
+    near = {name: {n: own[n] for n in first.get(name, ())} for name, own in partners.items()}
+    needed |= {number for own in near.values() for number in own.values()}
     items = {item.number: item for item in data.items() if item.number in needed}
     for name, numbers in first.items():
         for number in numbers:
             note = marks[number][name]
-            if name in _NOTES and number in partners:
-                note = f"{_NOTES[name]} {items[partners[number]].id}"
+            if name in near:
+                note = f"{_NOTES[name]} {items[near[name][number]].id}"
             named.setdefault(name, []).append(gate_row(items[number], note))
     return named

@@ -7,6 +7,7 @@ Broder 1997, "On the resemblance and containment of documents".
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,10 +19,11 @@ from cai.cleaning.units import units
 
 SIZE = 5  # units in a shingle
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no unit is lost modulo 2^64
-MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 6 GB with the join
+MOST_SHINGLES = 160_000_000  # a million texts of 160 words: 4 GB with the join
 _PART = 1 << 18  # units that are hashed at once
+_THINNED = 1 << 14  # texts that are looked at at once where some are left out
 _SOUGHT = 1 << 22  # hashes that are looked for at once
-_REMEMBERED = 1 << 19  # units: about 100 MB
+_REMEMBERED = 1 << 17  # units: about 25 MB
 
 Hashes = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
@@ -107,17 +109,16 @@ class Collection:
     to a share of the words than to one of the texts, and at least J times as large as it.
 
     Args:
-        most: Shingles to keep, at 8 bytes each; the join takes about three times as much besides.
+        most: Shingles to keep, at 8 bytes each; the join takes half as much besides.
     """
 
     def __init__(self, most: int = MOST_SHINGLES) -> None:
         self._most = most
         self._units = Units()
         self._limit = 1 << 64
-        self._sets: list[Shingles] = []
-        self._numbers: list[Offsets] = []
-        self._sums: list[Hashes] = []
-        self._rows = 0
+        # Arrays grow in place: parts that are joined in the end would take twice the room.
+        self._hashes, self._sums = array("Q"), array("Q")
+        self._sizes, self._numbers = array("q"), array("q")
 
     def add(self, text: str) -> None:
         self._units.add(text)
@@ -125,32 +126,49 @@ class Collection:
             self._take()
 
     def gathered(self) -> Gathered:
-        """What was added so far."""
+        """What was added; nothing can be added after it."""
         self._take()
-        self._sets = [_joined(self._sets)]
-        self._numbers = [np.concatenate(self._numbers)]
-        self._sums = [np.concatenate(self._sums)]
-        return Gathered(self._sets[0], self._numbers[0], self._sums[0])
+        numbers, sums = np.frombuffer(self._numbers, np.int64), np.frombuffer(self._sums, np.uint64)
+        return Gathered(self._sets(), numbers, sums)
+
+    def _sets(self) -> Shingles:
+        sizes = np.frombuffer(self._sizes, np.int64)
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        return Shingles(np.frombuffer(self._hashes, np.uint64), offsets)
 
     def _take(self) -> None:
         own = sets_of(*self._units.take())
-        self._sets.append(own)
-        self._numbers.append(np.arange(self._rows, self._rows + own.rows))
-        self._sums.append(own.sums)
-        self._rows += own.rows
+        numbers = np.arange(len(self._sums), len(self._sums) + own.rows)
+        self._sums.frombytes(own.sums.tobytes())
         if self._limit < 1 << 64:
-            self._thin(len(self._sets) - 1)
-        while sum(len(sets.hashes) for sets in self._sets) > self._most:
+            own, numbers = self._kept(own, numbers)
+        self._hashes.frombytes(own.hashes.tobytes())
+        self._sizes.frombytes(own.sizes.tobytes())
+        self._numbers.frombytes(numbers.tobytes())
+        while len(self._hashes) > self._most:
             self._limit >>= 1
-            self._thin(0)
+            hashes, rows = self._thin()
+            del self._hashes[hashes:], self._sizes[rows:], self._numbers[rows:]
 
-    def _thin(self, start: int) -> None:
-        """Leave out the texts above the limit, from a part on."""
-        for i in range(start, len(self._sets)):
-            sets = self._sets[i]
-            kept = np.flatnonzero(sets.sizes)
-            kept = kept[sets.hashes[sets.offsets[kept]] < np.uint64(self._limit)]
-            self._sets[i], self._numbers[i] = sets.of_rows(kept), self._numbers[i][kept]
+    def _kept(self, sets: Shingles, numbers: Offsets) -> tuple[Shingles, Offsets]:
+        """The texts below the limit, and their numbers."""
+        kept = np.flatnonzero(sets.sizes)
+        kept = kept[sets.hashes[sets.offsets[kept]] < np.uint64(self._limit)]
+        return sets.of_rows(kept), numbers[kept]
+
+    def _thin(self) -> tuple[int, int]:
+        """Move the texts below the limit to the front; how many hashes and texts they are."""
+        hashes, offsets = self._sets()
+        sizes, numbers = (np.frombuffer(a, np.int64) for a in (self._sizes, self._numbers))
+        end = row = 0
+        for start in range(0, len(numbers), _THINNED):
+            bounds = offsets[start : start + _THINNED + 1]
+            part = Shingles(hashes[bounds[0] : bounds[-1]], bounds - bounds[0])
+            own, kept = self._kept(part, numbers[start : start + _THINNED])
+            hashes[end : end + len(own.hashes)] = own.hashes
+            sizes[row : row + own.rows], numbers[row : row + own.rows] = own.sizes, kept
+            end, row = end + len(own.hashes), row + own.rows
+        return end, row
 
 
 class Gathered(NamedTuple):

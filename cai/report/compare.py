@@ -163,12 +163,14 @@ def _tables(diff: RunDiff) -> Iterable[dict[str, Any]]:
     )  # fmt: skip
     yield _table(
         "Labels, by the source of the pair",
-        ("pairs", "same pair", "label changed", "winner changed", "rows lost", "rows gained"),
+        ("pairs", "same pair", "label changed", "winner changed", "no row any more", "new row",
+         "another pair", "only before", "only after"),
         [
-            (name, p.same_pair, p.changed, p.flips, p.rows_lost, p.rows_gained)
+            (name, p.same_pair, p.changed, p.flips, p.rows_lost, p.rows_gained, p.another_pair,
+             sum(p.only_before.values()), sum(p.only_after.values()))
             for name, p in diff.labels.items()
         ],
-    )
+    )  # fmt: skip
     yield _table(
         "Judgements, by principle (same pairs)",
         ("principle", "in both", "mean change", "winner changed", "only before", "only after"),

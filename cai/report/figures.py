@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from cai.quality.glossary import Meaning, meaning_of
-from cai.quality.records import QUALITY, Figure, Gate, read_quality, share
+from cai.quality.records import QUALITY, Figure, Gate, Quality, read_quality, share
 from cai.report.svg import line, rect, tag
 from cai.report.tally import Tally
 from cai.report.words import number, percent, plural
@@ -60,41 +60,32 @@ class Verdict(NamedTuple):
     passed: tuple[Gate | ShownGate, ...] = ()
 
 
-class Measured(NamedTuple):
-    """What `quality.json` holds: figures, gates, and what stands behind them."""
-
-    figures: dict[str, Figure]
-    gates: tuple[Gate, ...]
-    details: dict[str, Any]
-
-
-def measured(folder: Path) -> Measured | None:
+def measured(folder: Path) -> Quality | None:
     """The figures and gates of a run, or None where nobody measured it.
 
     Raises:
         CaiError: The file is damaged.
     """
     path = folder / QUALITY
-    if not path.is_file():
-        return None
-    quality = read_quality(path)
-    return Measured(quality.figures, quality.gates, quality.details)
+    return read_quality(path) if path.is_file() else None
 
 
-def verdict(quality: Measured | None, folder: Path) -> Verdict:
+def verdict(quality: Quality | None, folder: Path) -> Verdict:
     """The first words of a page."""
     if quality is None:
         more = f"Measure it: cai quality {folder}. The figures below are counts of the run itself."
         return Verdict("none", "Not measured yet", more)
-    failed = tuple(gate for gate in quality.gates if not gate.passed)
-    passed = tuple(gate for gate in quality.gates if gate.passed)
-    empty = [gate.name for gate in passed if gate.value is None]
-    unseen = f" Nothing to measure for: {', '.join(empty)}." if empty else ""
+    failed, passed = quality.failed, quality.passed
+    empty = ", ".join(gate.name for gate in quality.unmeasured)
+    unseen = f" Nothing to measure for: {empty}." if empty else ""
+    count = len(passed) + len(failed)
     if failed:
         names = ", ".join(gate.name for gate in failed)
-        more = f"{plural(len(failed), 'gate')} of {len(quality.gates)} did not pass.{unseen}"
+        more = f"{len(failed)} of {plural(count, 'gate')} did not pass.{unseen}"
         return Verdict("bad", f"Look at this first: {names}", more, failed, passed)
-    more = f"All {plural(len(passed), 'gate')} passed.{unseen}"
+    more = f"{count:,} of {plural(count, 'gate')} passed.{unseen}"
+    if quality.is_small:
+        return Verdict("none", "Too few rows to tell", more, (), passed)
     return Verdict("good", "Fit to train on", more, (), passed)
 
 

@@ -69,6 +69,7 @@ class RunPage:
                 "principles": list(principles.table(self.tally)),
                 "principles_head": principles.HEAD,
                 "agreement": principles.agreement(self.tally),
+                "tables": list(_likes(quality.details)) if quality else [],
                 "details": _details(quality.details) if quality and self.chains else {},
                 "rows": True,
                 "labels": True,
@@ -128,6 +129,17 @@ def _details(details: Mapping[str, Any]) -> dict[str, str]:
     return {n: json.dumps(v, ensure_ascii=False, indent=1) for n, v in details.items()}
 
 
+def _likes(details: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What labels follow, in words: of all labels, and of each principle that is clear or odd."""
+    rows = [("all", line) for line in details.get("judge_likes") or ()]
+    for principle in details.get("principles", ()):
+        lines = [*principle["likes"], *([principle["odd"]] if principle["odd"] else [])]
+        rows += [(principle["id"], line) for line in lines]
+    if rows:
+        head = ["principle", "what it follows"]
+        yield {"title": "What the labels follow", "head": head, "rows": rows, "words": True}
+
+
 def run_content(folder: Path, *, chains: bool = True) -> Content:
     """The parts of the page of a finished run.
 
@@ -135,6 +147,7 @@ def run_content(folder: Path, *, chains: bool = True) -> Content:
         CaiError: A file of the run is damaged.
     """
     run = Run.load(folder)
+    run.check_files()
     manifest, settings = run.manifest, settings_of(folder)
     temperature = JudgeFacts.model_validate(manifest.judge or {}).temperature
     stages = settings.get("stages") or ["sft", "preferences"]

@@ -38,9 +38,9 @@ def table(tally: Tally) -> Iterator[PrincipleRow]:
             name,
             (
                 f"{p.drawn:,}",
-                _of(p.asked_for_change, p.drawn),
+                _of(p.asked_for_change, p.asked),
                 f"{p.judged:,}",
-                _of(p.agreed, p.judged),
+                _of(p.agreed, p.told),
                 f"{p.gap / p.judged:.2f}" if p.judged else "–",
                 f"{p.assessed:,}",
                 _of(p.broken, p.assessed),
@@ -57,7 +57,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def agreement(tally: Tally) -> Picture | None:
-    """How often two principles prefer the same answer of a pair that both judged."""
+    """How often two principles prefer the same answer of a pair, where both prefer one."""
     judged = [(n, p) for n, p in tally.principles.items() if p.judged]
     names = [n for n, _ in sorted(judged, key=lambda item: (-item[1].judged, item[0]))][:MOST]
     if len(names) < 2 or not tally.together:
@@ -95,8 +95,8 @@ def agreement(tally: Tally) -> Picture | None:
     total, same = tally.together.total(), tally.agreement.total()
     title = f"Two principles prefer the same answer in {percent(same / total)} of the cases"
     words = (
-        "Each square is two principles that judged the same pair. Blue: they mostly agree. "
-        "Orange: they mostly pull apart. Light: as by chance."
+        "Each square is two principles, of the pairs in which both prefer an answer. Blue: they "
+        "mostly agree. Orange: they mostly pull apart. Light: as by chance."
     )
     svg = drawing(WIDTH, top + cell * len(names) + 4, f"{title}. {words}", parts)
     return Picture(title, words, svg, ("principle", "and", "same answer", "pairs"), rows)

@@ -15,6 +15,7 @@ from cai.report.facts import chain_failed, change, judged, main_failure, verdict
 from cai.report.rows import Item
 
 BINS = 20  # of a histogram
+_TIE = 1e-9
 _GROWTH = 1.12  # from one length to the next that is told apart
 
 
@@ -47,6 +48,7 @@ class ByPrinciple:
     """What one principle did: in rounds, in assessments, in labels."""
 
     drawn: int = 0
+    asked: int = 0  # whether a change is needed, or a rule was found broken
     asked_for_change: int = 0
     revised: int = 0
     assessed: int = 0
@@ -54,6 +56,7 @@ class ByPrinciple:
     judged: int = 0
     p: float = 0.0  # the sum of the probabilities of the preferred answer
     gap: float = 0.0  # the sum of how far its two orders are apart
+    told: int = 0  # pairs in which it and the label each prefer a text
     agreed: int = 0  # with the label
 
 
@@ -121,6 +124,7 @@ class Tally:
             for name in dict.fromkeys(broken or [step["principle_id"]]):
                 principle = self.principles[name]
                 principle.drawn += 1
+                principle.asked += bool(broken) or said != "no verdict asked"
                 principle.asked_for_change += bool(broken) or said == "change needed"
                 principle.revised += step["revision"] is not None
 
@@ -145,8 +149,11 @@ class Tally:
             principle.judged += 1
             principle.p += p if p_a >= 0.5 else 1 - p
             principle.gap += gap
-            principle.agreed += _agree(p, p_a)
-        for (one, p, _), (other, q, _) in combinations(sorted(asked), 2):
+            if _prefers(p) and _prefers(p_a):
+                principle.told += 1
+                principle.agreed += _agree(p, p_a)
+        votes = sorted((name, p) for name, p, _ in asked if _prefers(p))
+        for (one, p), (other, q) in combinations(votes, 2):
             self.together[one, other] += 1
             self.agreement[one, other] += _agree(p, q)
 
@@ -167,6 +174,11 @@ class Tally:
 
 def _bin(value: float) -> int:
     return min(int(value * BINS), BINS - 1)
+
+
+def _prefers(p: float) -> bool:
+    """Whether a probability is none of a tie: a judge that goes by place alone prefers no text."""
+    return abs(p - 0.5) > _TIE
 
 
 def _agree(p: float, q: float) -> bool:

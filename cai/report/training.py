@@ -13,10 +13,11 @@ from cai.errors import CaiError
 from cai.files import whole_lines
 from cai.report.content import EMPTY, Content, no_rows
 from cai.report.svg import WIDTH, Picture, drawing, legend, line, tag, text
-from cai.report.words import number, plural
+from cai.report.words import number, numbers, plural
 
 TRAINING = "training.json"
 EXAMPLES = "examples.jsonl"
+_DIGIT = 7.2  # width of a digit at the axis
 _PANELS = (
     ("Loss", "How wrong the model still is on the rows. It should fall, and level out.",
      (("loss", "blue"), ("eval_loss", "orange"))),
@@ -86,17 +87,19 @@ def _about(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tables(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    sources = [*data["sources"], *([data["test"]] if data.get("test") else [])]
+    sources = [("train", source) for source in data["sources"]]
+    sources += [("test", data["test"])] if data.get("test") else []
     rows = [
         [
             str(source["origin"]),
+            split,
             f"{source['read']:,}",
             f"{source['kept']:,}",
             ", ".join(f"{n:,} {reason}" for reason, n in source["dropped"].items()) or "–",
         ]
-        for source in sources
+        for split, source in sources
     ]
-    yield {"title": "Where the rows come from", "head": ["data", "read", "used", "left out"],
+    yield {"title": "Where the rows come from", "head": ["data", "for", "read", "used", "left out"],
            "rows": rows, "words": False}  # fmt: skip
     tokens, labels = data["tokens"], data.get("labels")
     rows = [["tokens of a row, mean", number(tokens["mean"])],
@@ -132,24 +135,27 @@ Points = Sequence[tuple[int, float]]
 
 
 def _curve(title: str, words: str, series: Sequence[tuple[str, str, Points]]) -> Picture:
-    height, left, top, base = 210.0, 46.0, 24.0, 180.0
+    height, top, base = 210.0, 24.0, 180.0
     steps = [x for _, _, points in series for x, _ in points]
     levels = [y for _, _, points in series for _, y in points]
     first, last = min(steps), max(max(steps), min(steps) + 1)
     low, high = min(levels), max(levels)
     if low == high:
         low, high = low - 0.5, high + 0.5
+    marks = (low, (low + high) / 2, high)
+    scale = numbers(marks)
+    left = 10.0 + _DIGIT * max(map(len, scale))
 
     def at(point: tuple[int, float]) -> tuple[float, float]:
         x = left + (WIDTH - left - 6) * (point[0] - first) / (last - first)
         return x, base - (base - top) * (point[1] - low) / (high - low)
 
     parts: list[Markup] = [line(left, base, WIDTH, base)]
-    for level in (low, (low + high) / 2, high):
+    for level, mark in zip(marks, scale, strict=True):
         y = at((first, level))[1]
         parts += [
             line(left, y, WIDTH, y, "grid"),
-            text(left - 6, y + 4, number(level), "small", "end"),
+            text(left - 6, y + 4, mark, "small", "end"),
         ]
     parts += [
         text(left, base + 18, f"step {first:,}", "small"),
@@ -162,14 +168,14 @@ def _curve(title: str, words: str, series: Sequence[tuple[str, str, Points]]) ->
         if len(places) == 1:
             parts.append(tag("circle", cx=places[0][0], cy=places[0][1], r=3, class_="dot"))
     parts += legend([(name, class_, None) for name, class_, _ in series])
-    now = ", ".join(f"{name} {number(p[0][1])} → {number(p[-1][1])}" for name, _, p in series)
+    now = ", ".join(f"{name} {' → '.join(numbers([p[0][1], p[-1][1]]))}" for name, _, p in series)
     by_step: dict[int, dict[str, float]] = {}
     for name, _, points in series:
         for x, y in points:
             by_step.setdefault(x, {})[name] = y
     names = [name for name, _, _ in series]
     rows = [
-        (f"{x:,}", *(f"{values[n]:.4g}" if n in values else "–" for n in names))
+        (f"{x:,}", *(f"{values[n]:.6g}" if n in values else "–" for n in names))
         for x, values in sorted(by_step.items())
     ]
     svg = drawing(WIDTH, height, f"{title}: {now}", parts)

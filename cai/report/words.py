@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 # Joiners hold letters of Indic scripts, of Persian and of emoji together.
 _JOINERS = "\u200c\u200d"
@@ -19,12 +20,23 @@ def shown(text: str) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in per cent, with a decimal below ten."""
-    return f"{100 * value:.1f} %" if 0 < value < 0.0995 else f"{100 * value:.0f} %"
+    """A share in per cent, with a decimal below ten, and where it would else be called all."""
+    fine = 0 < value < 0.0995 or 0.99 < value < 1
+    return f"{100 * value:.1f} %" if fine else f"{100 * value:.0f} %"
 
 
 def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def numbers(values: Sequence[float]) -> list[str]:
+    """Numbers with as many digits as tell them apart: a loss moves in its fourth one."""
+    texts = [number(value) for value in values]
+    for digits in range(4, 10):
+        if len(set(texts)) == len(set(values)):
+            break
+        texts = [f"{value:,.{digits}g}" for value in values]
+    return texts
 
 
 def share(part: int, whole: int) -> str:

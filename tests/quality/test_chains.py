@@ -35,10 +35,10 @@ def trace(name: str, response: str, steps: list[Any], **more: Any) -> dict[str, 
 
 def test_edits_where_nothing_was_found_are_churn() -> None:
     chains = Chains()
-    chains.add(trace("a", "one two", [step("kind", "one two three four", 0.9)]), "train")
-    chains.add(trace("b", "one two", [step("kind", "one", 0.2, gap=0.7)]), "train")
-    chains.add(trace("c", "one two", [step("kind", None, 0.1)]), "train")
-    chains.add(trace("d", "one two", [step("kind", "one two", 0.3, gap=0.9)]), "train")  # as it was
+    chains.add(trace("a", "one two", [step("kind", "one two three four", 0.9)]))
+    chains.add(trace("b", "one two", [step("kind", "one", 0.2, gap=0.7)]))
+    chains.add(trace("c", "one two", [step("kind", None, 0.1)]))
+    chains.add(trace("d", "one two", [step("kind", "one two", 0.3, gap=0.9)]))  # as it was
     figures = chains.figures()
     assert (figures["churn_share"].value, figures["churn_share"].n) == (0.5, 2)
     assert figures["changed_share"].value == 0.5
@@ -55,17 +55,15 @@ def test_violations_are_those_of_rows_that_are_learnt() -> None:
     chains = Chains()
     assessed = [{"principle_id": "kind"}, {"principle_id": "honest"}]
     learnt = {"assessments": assessed, "violations": ["kind"], "not_in_sft": None}
-    chains.add(trace("a", "one", [], **learnt), "train")
-    chains.add(trace("b", "one", [], assessments=assessed, violations=[], not_in_sft=None), "train")
-    chains.add(trace("c", "one", [], **{**learnt, "not_in_sft": "violates"}), "train")
+    chains.add(trace("a", "one", [], **learnt))
+    chains.add(trace("b", "one", [], assessments=assessed, violations=[], not_in_sft=None))
+    chains.add(trace("c", "one", [], **{**learnt, "not_in_sft": "violates"}))
     assert chains.figures()["violation_share"].value == 0.5
     by_principle = chains.details()["violations_by_principle"]
     assert {name: figure["value"] for name, figure in by_principle.items()} == {
         "honest": 0,
         "kind": 0.5,
     }
-    [row] = chains.violating
-    assert (row.id, row.note) == ("a", "kind")
 
 
 def test_failures_by_stage_and_reason() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from cai.errors import CaiError
+from cai.publish.measures import measures
 from cai.quality.gates import gates
-from cai.quality.records import Figure, Gate, GateRow, share
+from cai.quality.records import Figure, Gate, GateRow, Quality, share
 from cai.quality.settings import Thresholds, thresholds
+from cai.report.figures import verdict
 
 
 def gate_of(name: str, figures: dict[str, Figure], limits: Thresholds | None = None) -> Gate:
@@ -56,7 +58,7 @@ def test_a_second_set_of_answers_has_its_own_gates() -> None:
     [failed] = [gate for gate in found if not gate.passed]
     assert failed.name == "chosen texts: boilerplate"
     assert (failed.rows, failed.count) == ((row,), 90)
-    assert failed.words.startswith("chosen texts: 90.0% of the answers hold a phrase")
+    assert failed.words.startswith("90.0% of the answers hold a phrase")
 
 
 def test_thresholds_come_from_a_file_and_from_options(tmp_path: Path) -> None:
@@ -76,3 +78,24 @@ def test_a_threshold_that_is_none_is_refused(tmp_path: Path, text: str, message:
     with pytest.raises(CaiError, match="gates") as error:
         thresholds({}, file)
     assert message in str(error.value)
+
+
+def test_what_was_not_measured_is_not_called_kept() -> None:
+    figures = {"boilerplate_share": share(0, 9), "length_auc": Figure(), "helpful_share": Figure()}
+    figures |= {"apology_wins_share": Figure(), "emoji_drift": Figure()}
+    quality = Quality(
+        data="d", rows={"sft": 9}, figures=figures, details={},
+        gates=gates(figures, Thresholds(), {}, {}),
+    )  # fmt: skip
+    assert [gate.name for gate in quality.passed] == ["boilerplate"]
+    assert {gate.words for gate in quality.unmeasured} == {"nothing to measure"}
+    assert len(quality.unmeasured) == 4
+    assert quality.failed == ()
+    said = verdict(quality, Path("run"))
+    assert said.words == "Too few rows to tell"
+    assert said.more.startswith("1 of 1 gate passed. Nothing to measure for: emoji drift, length")
+    large = quality.model_copy(update={"rows": {"sft": 20, "preferences": 30}})
+    assert verdict(large, Path("run")).words == "Fit to train on"
+    card = measures(quality)
+    assert "1 of 1 gates passed." in card
+    assert "- Nothing to measure: emoji drift, length, " in card

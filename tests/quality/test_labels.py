@@ -9,6 +9,7 @@ import random
 import pytest
 
 from cai.quality.labels import Preference, Principles, length_auc, likes
+from cai.quality.labels_of_run import Labels
 
 NOTHING = dict.fromkeys(("longer", "refusal", "apology", "first_person", "markdown"), False)
 
@@ -98,3 +99,31 @@ def test_a_principle_against_all_others_and_one_that_goes_by_place_are_told() ->
     kappas = {tuple(row["between"]): row["kappa"] for row in principles.kappas()}
     assert kappas["honest", "kind"] == pytest.approx(1)
     assert kappas["contrary", "kind"] == pytest.approx(-1)
+
+
+def test_a_tie_is_no_vote_although_tenths_do_not_add_up() -> None:
+    assert 0.1 + 0.2 - 0.3 != 0
+    principles = Principles()
+    tied = [judgement("kind", 0.9, 0.1), judgement("a", 0.1, 0.2), judgement("b", 0.2, 0.1)]
+    principles.add(tied, (NOTHING, NOTHING))
+    principles.add([judgement("kind", 0.3, 0.1 + 0.2), *tied[1:]], (NOTHING, NOTHING))
+    rows = {row["id"]: row for row in principles.details()}
+    assert rows["kind"]["agreement"]["n"] == 0  # the others' sum is 0, and once its own too
+    assert rows["a"]["agreement"] == {**rows["a"]["agreement"], "value": 0.0, "n": 2}
+
+
+def test_labels_that_a_person_took_out_are_as_consistent_as_they_were() -> None:
+    labels = Labels()
+    pair = {"source": "sampled", "response_a": "Yes.", "response_b": "No.", "label_mass": 1.0}
+    for a_first, b_first, dropped in [
+        (0.9, 0.2, None),
+        (0.9, 0.2, "dropped by review"),
+        (0.9, 0.8, "dropped by review"),
+        (0.6, 0.5, "inconsistent"),  # 0.6 - 0.5 and 0.6 + 0.5 - 1 are not the same in floats
+    ]:
+        judged = [judgement("kind", a_first, b_first)]
+        p, gap = (1 + a_first - b_first) / 2, abs(a_first + b_first - 1)
+        own = {"p_a": p, "order_gap": gap, "dropped": dropped, "judgements": judged}
+        labels.add({"pairs": [{**pair, **own}]})
+    figure = labels.figures()["consistent_share"]
+    assert (figure.value, figure.n) == (0.5, 4)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import unicodedata
+from typing import Literal
 
 import pytest
 
+from cai.cleaning.units import units
 from cai.quality.phrases import SAMPLE, Recurring, Sample, grams, words
 from tests.quality.made import english
 
+NormalForm = Literal["NFC", "NFD"]
 CLOSING = "let me know if you want to hear more"
 
 
@@ -86,3 +90,20 @@ def test_many_phrases_are_found_as_few_are() -> None:
     assert all(held[60:])
     assert sum(held[:60]) < 10  # a run of five is in both by chance
     assert max(len(phrase.text) for phrase in found.phrases) > 400
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("हिन्दी में एक वाक्य है", 5),
+        ("العَرَبِيَّة لغة جميلة", 3),
+        ("தமிழ் மொழி", 2),
+        ("weiß STRASSE snake_case", 4),
+        ("Ça va très bien à Đà Nẵng", 7),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_word_keeps_the_marks_on_its_letters(text: str, count: int, form: NormalForm) -> None:
+    normal = unicodedata.normalize(form, text)
+    assert len(words(normal)) == count
+    assert words(normal) == units(text) == words(f"{normal} 好")[:-1]

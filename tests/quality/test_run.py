@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cai.quality.fix import fix_run
 from cai.quality.measure import gather, measure
 from cai.quality.records import QUALITY, read_quality
 from cai.quality.settings import Thresholds
+from cai.report.page import write_report
 from tests.quality.made import rows, written
 from tests.quality.test_plants import failed
 
@@ -221,3 +223,136 @@ def test_half_a_pair_is_a_bad_row(tmp_path: Path) -> None:
     quality = measure(written(tmp_path / "data.jsonl", made))
     assert quality.rows == {"preferences": 39}
     assert "1 empty answer" in quality.details["bad_rows"][0]
+
+
+def test_a_file_that_begins_with_pairs_names_the_rows_of_sft_as_ever(tmp_path: Path) -> None:
+    made = rows("en", 40)
+    for row in made[1:20]:
+        row["response"] = f"I'm sorry, but I can't help with that. {row['id']}"
+    pairs = [{"prompt": row["prompt"], "chosen": "It is.", "rejected": "No."} for row in made]
+    quality = measure(written(tmp_path / "data.jsonl", [*pairs, *made]))
+    assert list(quality.rows) == ["sft", "preferences"]
+    assert quality.figures["refusal_share"].value == 19 / 40
+    assert quality.figures["chosen_refusal_share"].value == 0
+
+
+@pytest.mark.parametrize("name", ["test", "validation", "test_sft", "dev", "Eval"])
+def test_a_split_that_is_held_out_has_many_names(tmp_path: Path, name: str) -> None:
+    made = rows("en", 40)
+    for row in made:
+        row["split"] = {"train": "train_sft", "test": name}[row["split"]]
+    made[9]["response"] = made[3]["response"]
+    quality = measure(written(tmp_path / "data.jsonl", made))
+    assert quality.details["splits"] == {"train": 36, "test": 4}
+    assert quality.figures["leak_share"].value == 1 / 4
+
+
+@pytest.mark.parametrize("last", ["kind", "split"])
+def test_a_kind_or_a_split_that_comes_last_is_no_drift(tmp_path: Path, last: str) -> None:
+    made = rows("en", 300)
+    for n, row in enumerate(made):
+        row["split"] = "train"
+        if n >= 180:
+            row |= {"prompt_kind": "red-team"} if last == "kind" else {"split": "test"}
+            row["response"] += " 😀"
+    assert measure(written(tmp_path / "data.jsonl", made)).figures["emoji_drift"].value == 0
+    for row in made[150:180]:  # of the last third of the others: 120 to 179
+        row["response"] += " 😀"
+    figure = measure(written(tmp_path / "data.jsonl", made)).figures["emoji_drift"]
+    assert figure.value == pytest.approx((30 + 40) / (60 + 40) - (0 + 80) / (120 + 80))
+
+
+def test_fixing_drops_all_rows_of_a_prompt_that_leaks(run: Run, tmp_path: Path) -> None:
+    bad = planted(run, tmp_path)
+    held_out = pq.read_table(bad / "preferences" / "test.parquet").to_pylist()[0]
+    file = bad / "preferences" / "train.parquet"
+    table = pq.read_table(file)
+    data = table.to_pylist()
+    prompts = [row["id"].partition("#")[0] for row in data]
+    name = next(one for one, other in pairwise(prompts) if one == other)
+    own = [row for row, prompt in zip(data, prompts, strict=True) if prompt == name]
+    for row in own:
+        row["prompt"] = held_out["prompt"]
+    pq.write_table(pa.Table.from_pylist(data, schema=table.schema), file)
+    suite = written(tmp_path / "suite.jsonl", [{"prompt": data[-1]["prompt"][0]["content"]}])
+    before = measure(bad, against=[suite])
+    assert {"chosen texts: leak", "chosen texts: contamination"} <= failed(before)
+    out = tmp_path / "fixed"
+    fixed = fix_run(gather(str(bad), [suite]), out, before, Thresholds(), [suite])
+    assert failed(fixed.after) == set()
+    listed = [json.loads(line) for line in fixed.record.read_text().splitlines()]
+    leaks = {row["id"] for row in listed if row["rule"] == "leak"}
+    assert leaks == {row["id"] for row in own}
+    assert len(leaks) == 2
+    same = {row["id"] for row in data if row["prompt"] == data[-1]["prompt"]}
+    assert same == {row["id"] for row in listed if row["rule"] == "contamination"} - {prompts[-1]}
+
+
+def test_fixing_drops_texts_that_break_a_principle(run: Run, tmp_path: Path) -> None:
+    bad = planted(run, tmp_path)
+    spoilt = set()
+    for dataset in ("sft", "traces"):
+        file = bad / dataset / "train.parquet"
+        table = pq.read_table(file)
+        data = table.to_pylist()
+        spoilt = spoilt or {row["id"] for row in data[3::4]}
+        for row in data:
+            if row["id"] in spoilt:
+                row["violations"] = ["no-harm"]
+        pq.write_table(pa.Table.from_pylist(data, schema=table.schema), file)
+    before = measure(bad)
+    [gate] = [gate for gate in before.failed if gate.name == "violations"]
+    assert {row.id for row in gate.rows} == spoilt
+    assert gate.count == len(spoilt)
+    fixed = fix_run(gather(str(bad)), tmp_path / "fixed", before, Thresholds())
+    assert fixed.after.figures["violation_share"].value == 0
+    listed = [json.loads(line) for line in fixed.record.read_text().splitlines()]
+    assert {row["id"] for row in listed if row["rule"] == "violations"} <= spoilt
+    assert fixed.dropped["violations"] > 0
+
+
+@pytest.mark.parametrize("file", ["sft/train", "preferences/test", "traces/train"])
+def test_a_run_without_one_of_its_files_is_not_measured(
+    run: Run, tmp_path: Path, file: str
+) -> None:
+    copy = planted(run, tmp_path)
+    (copy / f"{file}.parquet").unlink()
+    for use in (measure, write_report):
+        with pytest.raises(CaiError, match=f"{file}.parquet: missing; it had"):
+            use(copy)
+
+
+def test_a_published_folder_has_no_traces_and_is_measured(run: Run, tmp_path: Path) -> None:
+    copy = planted(run, tmp_path)
+    for path in (copy / "traces").iterdir():
+        path.unlink()
+    assert measure(copy).rows == measure(run.folder).rows
+
+
+def test_an_id_that_all_rows_share_makes_them_no_one_prompt(tmp_path: Path) -> None:
+    made = rows("en", 60)
+    for n, row in enumerate(made):
+        row["id"] = "source-7"
+        if n % 3 == 0:
+            row["response"] += " Whatever you decide to do, I am always on your side."
+    made[5]["response"] = made[4]["response"]
+    figures = measure(written(tmp_path / "data.jsonl", made)).figures
+    assert (figures["boilerplate_share"].value, figures["boilerplate_share"].n) == (1 / 3, 60)
+    assert (figures["near_duplicate_share"].value, figures["near_duplicate_share"].n) == (
+        1 / 60,
+        60,
+    )
+
+
+def test_a_row_that_stands_there_twice_in_a_row_is_a_duplicate(tmp_path: Path) -> None:
+    made = [copy for row in rows("en", 40) for copy in (row, row)]
+    figures = measure(written(tmp_path / "sft.jsonl", made)).figures
+    assert (figures["near_duplicate_share"].value, figures["near_duplicate_share"].n) == (0.5, 80)
+    pairs = [
+        {"prompt": row["prompt"], "chosen": row["response"], "rejected": rejected}
+        for row in rows("en", 40)
+        for rejected in ("No.", "No.", "Perhaps not.")
+    ]
+    figures = measure(written(tmp_path / "pairs.jsonl", pairs)).figures
+    figure = figures["near_duplicate_share"]  # the third is another pair of its prompt
+    assert (figure.value, figure.n) == (0.5, 80)

@@ -6,9 +6,10 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,9 @@ from cai.constitution.load import load
 from cai.errors import CaiError
 from cai.files import find_constitution
 from cai.prompting.records import KINDS
+from cai.report import principles
 from cai.report.blocks import Sizes, drawn
+from cai.report.compare import compare_content
 from cai.report.coverage import Coverage
 from cai.report.facts import facts
 from cai.report.page import write_report
@@ -215,8 +218,32 @@ def test_two_runs_show_what_changed(run: Path, tmp_path: Path) -> None:
     changed = [row for row in rows if "other" in row]
     assert changed
     assert all(row["other"]["id"] == row["id"] and row["other"] != row for row in changed)
+    table = next(t for t in compare_content(run, other).values()["tables"] if "pairs" in t["head"])
+    counts = {
+        row[0]: dict(zip(table["head"][1:], map(int, row[1:]), strict=True))
+        for row in table["rows"]
+    }
+    chains = [{row["id"]: row for row in _traces(folder)} for folder in (run, other)]
+    for source, own in counts.items():
+        before, after = (
+            {name for name in chains[0].keys() & chains[1].keys() if _labelled(side[name], source)}
+            for side in chains
+        )
+        assert own["only before"] == len(before - after)
+        assert own["only after"] == len(after - before)
+        assert own["same pair"] + own["another pair"] == len(before & after)
+    assert sum(own["only before"] for own in counts.values()) > 0
     with pytest.raises(CaiError, match="a comparison shows chains"):
         write_report(run, other=other, chains=False)
+
+
+def _traces(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in (folder / "traces").glob("*.parquet"):
+        yield from pq.read_table(file).to_pylist()
+
+
+def _labelled(row: dict[str, Any], source: str) -> bool:
+    return any(p["source"] == source and p["p_a"] is not None for p in row["pairs"])
 
 
 def test_what_is_no_run_or_broken_is_told(tmp_path: Path, run: Path) -> None:
@@ -256,7 +283,10 @@ def test_a_training_shows_its_curves_and_what_a_row_teaches(tmp_path: Path) -> N
                  "labels": {"mean": 0.8, "saturated": 0.0}},
     }  # fmt: skip
     (folder / "training.json").write_text(json.dumps(record))
-    lines = [{"step": n, "loss": 1 / n, "rewards/margins": float("nan")} for n in (1, 2, 3)]
+    lines = [
+        {"step": n, "loss": 1 / n, "rewards/margins": float("nan"), "grad_norm": 0.6931 + n / 1e5}
+        for n in (1, 2, 3)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     tokens = [{"text": "<|user|>", "learnt": False}, {"text": "Yes<b>", "learnt": True}]
     example = {"id": "row 1", "probability": 0.75, "parts": [{"name": "", "tokens": tokens}]}
@@ -267,6 +297,8 @@ def test_a_training_shows_its_curves_and_what_a_row_teaches(tmp_path: Path) -> N
     assert "few rows" in page
     assert "<mark><bdi>Yes&lt;b&gt;</bdi></mark>" in page
     assert "2 margin" in page
+    assert "grad_norm 0.69311 → 0.69313" in page
+    assert all(f">{mark}</text>" in page for mark in ("0.69311", "0.69312", "0.69313"))
     (folder / "training.json").write_text("{}")
     with pytest.raises(CaiError, match=r"training\.json: damaged"):
         write_report(folder)
@@ -362,3 +394,49 @@ def test_a_prompt_of_unknown_kind_meets_a_principle_too() -> None:
     assert picture is not None
     assert "privacy" not in picture.words
     assert picture.title == "2 principles of 20 met by a prompt"
+
+
+def test_a_tie_is_no_disagreement_and_a_round_without_a_verdict_no_consent() -> None:
+    tally = Tally(sft=True)
+    row = trace(3)
+    [pair] = row["pairs"]
+    names = [j["principle_id"] for j in pair["judgements"]]
+    for judgement in pair["judgements"]:
+        judgement |= {"q_ab": 0.9, "q_ba": 0.9}  # what stands first is preferred: a tie
+    for step in row["steps"]:
+        step |= {"p_change": None, "order_gap": None}
+    tally.add(Item(row, "train", []))
+    assert not tally.together
+    assert principles.agreement(tally) is None
+    cells = {
+        line.id: dict(zip(principles.HEAD, line.cells, strict=True))
+        for line in principles.table(tally)
+    }
+    for name in names:
+        assert cells[name]["judged pairs"] == "1"
+        assert cells[name]["agrees with the label"] == "–"
+    for step in row["steps"]:
+        assert cells[step["principle_id"]]["asked for a change"] == "–"
+    pair["judgements"][0] |= {"q_ab": 0.9, "q_ba": 0.2}
+    pair["p_a"] = 0.2
+    tally.add(Item(row, "train", []))
+    again = {
+        line.id: dict(zip(principles.HEAD, line.cells, strict=True))
+        for line in principles.table(tally)
+    }
+    assert again[names[0]]["agrees with the label"] == "0 %"
+    assert again[names[1]]["agrees with the label"] == "–"
+
+
+def test_a_gate_with_more_rows_than_it_names_says_so(run: Path) -> None:
+    row = {"id": "a", "prompt_id": "a", "dataset": "sft", "split": "train", "note": ""}
+    gate = {"name": "leak", "measure": "leak_share", "value": 1, "limit": 0, "passed": False,
+            "words": "w", "advice": "a", "rows": [row, row], "count": 1200}  # fmt: skip
+    follows = [{"id": "p1", "likes": ["Of 20 pairs, shorter ones."], "odd": "against all others"}]
+    quality = {"version": 1, "data": "run", "rows": {}, "gates": [gate], "principles": follows,
+               "judge_likes": ["Of 40 pairs, apologies."]}  # fmt: skip
+    (run / "quality.json").write_text(json.dumps(quality))
+    page = write_report(run).read_text()
+    assert "Show the first 2 of 1,200 rows" in page
+    for words in ("Of 20 pairs, shorter ones.", "against all others", "Of 40 pairs, apologies."):
+        assert words in page.partition("What the labels follow")[2].partition("</table>")[0]
