@@ -47,25 +47,6 @@ def _tail(n: int, k: int) -> float:
     return math.fsum(math.exp(x) for x in logs)
 
 
-def bootstrap_difference(
-    values: Sequence[float],
-    baseline: Sequence[float],
-    clusters: Sequence[str] | None = None,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `values` minus that of `baseline`.
-
-    Whole clusters are drawn with replacement (Field and Welsh 2007, "Bootstrapping clustered
-    data"); without clusters, prompts.
-
-    Raises:
-        ValueError: There are none, or the lengths differ.
-    """
-    return bootstrap_mean(_differences(values, baseline), clusters, draws=draws, seed=seed)
-
-
 def bootstrap_mean(
     values: Sequence[float] | Floats,
     clusters: Sequence[str] | None = None,
@@ -75,7 +56,8 @@ def bootstrap_mean(
 ) -> tuple[float, float]:
     """The 95 % percentile interval of a mean, of prompts or of clusters of them.
 
-    Efron 1979, "Bootstrap methods: another look at the jackknife".
+    Efron 1979, "Bootstrap methods: another look at the jackknife". Whole clusters are drawn with
+    replacement (Field and Welsh 2007, "Bootstrapping clustered data").
 
     Raises:
         ValueError: There are none, or the lengths differ.
@@ -127,17 +109,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = least
     return adjusted
-
-
-def not_worse(low: float, high: float, margin: float) -> Verdict:
-    """Whether a difference is above `-margin`: by its interval, where more is better.
-
-    It passes where all of the interval is above it and fails where all of it is below; else more
-    prompts would decide. Non-inferiority: Piaggio et al. 2012, the CONSORT extension.
-    """
-    if low > -margin:
-        return "passed"
-    return "failed" if high < -margin else "undecided"
 
 
 def detectable_difference(n: int, discordant: float) -> float | None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A busy machine is no fault: hypothesis would fail an example that takes 200 ms.
 settings.register_profile("any pace", deadline=None)
 settings.load_profile("any pace")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_checks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made once for several tests knows nothing of checks that this machine has stored."""
+    folder = tmp_path_factory.mktemp("checks")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(results, "folder", lambda: folder / "judges")
+        patched.setattr(critic_results, "folder", lambda: folder / "critics")
+        yield
 
 
 @pytest.fixture(autouse=True)
