@@ -46,7 +46,8 @@ _REGIONS = {
     "zh": "CN",
 }
 LONGEST = 300  # words, or characters where words are not spaced
-_RUN = 8  # words of a principle in a row that are a copy; characters: three times as many
+_RUN = 8  # words of a principle in a row that are a copy; of unspaced characters twice as many
+_WHOLE = 5  # the words of a principle that is shorter: all of them in a row are one
 _NUMBERING = re.compile(
     r"^\s*(?:(?:[-*•–]|\*{0,2}\(?(?:\d{1,3}|[a-h])[.):．]\*{0,2})\s+|"
     r"(?:\d{1,3}|[一二三四五六七八九十]{1,3})[、．]\s*|[①-⑳]\s*)"
@@ -269,18 +270,24 @@ def _is_answer(text: str) -> bool:
 
 
 def _copies(text: str, words: str) -> bool:
-    """Whether a text shares a run of words with a principle."""
-    own = _runs(words)
-    return bool(own) and not own.isdisjoint(_grams(text))
+    """Whether a text shares a run of words with a principle, or holds all of a short one."""
+    own, size = _runs(words)
+    return bool(own) and not own.isdisjoint(_grams(_units(text), size))
 
 
 @functools.lru_cache(maxsize=512)
-def _runs(words: str) -> frozenset[tuple[str, ...]]:
-    return _grams(words)
-
-
-def _grams(text: str) -> frozenset[tuple[str, ...]]:
-    sequence = [unit.lower() for unit in units(text)]
+def _runs(words: str) -> tuple[frozenset[tuple[str, ...]], int]:
+    """The runs of a principle's words, and how long they are."""
+    sequence = _units(words)
     unspaced = sum(len(unit) == 1 and not unit.isascii() for unit in sequence) > len(sequence) / 2
-    size = 2 * _RUN if unspaced else _RUN
+    times = 2 if unspaced else 1
+    size = min(times * _RUN, max(times * _WHOLE, len(sequence)))
+    return _grams(sequence, size), size
+
+
+def _units(text: str) -> list[str]:
+    return [unit.lower() for unit in units(text)]
+
+
+def _grams(sequence: Sequence[str], size: int) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(sequence[i : i + size]) for i in range(len(sequence) - size + 1))

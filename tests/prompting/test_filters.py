@@ -143,3 +143,25 @@ def test_what_stands_around_a_prompt_is_taken_off(
 )
 def test_short_german_is_german(text: str) -> None:
     assert problem(text, principle=(), language="de") is None
+
+
+@pytest.mark.parametrize(
+    ("principle", "text", "found"),
+    [
+        (
+            "The answer blames or mocks the customer.",
+            "It says: the answer blames or mocks the customer",
+            True,
+        ),
+        (
+            "The answer blames or mocks the customer.",
+            "Why does the answer mock the customer?",
+            False,
+        ),
+        ("Is it rude?", "Is it rude? My cousin says so.", False),
+        ("回答责备或嘲笑了顾客本人。", "请判断：回答责备或嘲笑了顾客本人。", True),
+        ("回答责备或嘲笑了顾客本人。", "客服嘲笑了我，怎么办？", False),
+    ],
+)
+def test_the_whole_of_a_short_principle_is_a_copy(principle: str, text: str, found: bool) -> None:
+    assert (problem(text, principle=[principle], language=None) == "copied") is found
