@@ -152,7 +152,7 @@ def evaluate(
         _print_suites()
         return
     settings = _settings(given, temperature, max_tokens, config, set_)
-    _check(model, replay, samples, settings)
+    _check(model, replay, samples, settings, dry_run=dry_run)
     if dry_run:
         _print_estimate(settings, suite or (), baseline, judge, samples, as_json=as_json)
         return
@@ -218,10 +218,14 @@ def _print_json(record: Record) -> None:
     typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
 
 
-def _check(model: str | None, replay: Path | None, samples: int, settings: Settings) -> None:
+def _check(
+    model: str | None, replay: Path | None, samples: int, settings: Settings, *, dry_run: bool
+) -> None:
     if model is None and replay is None:
         raise CaiError("no model is given", "cai evaluate outputs/default-dpo --baseline default")
     given = "policy_temperature" in settings.model_fields_set
+    if dry_run and replay is not None:
+        raise CaiError("--dry-run: recorded answers ask no model", "Leave one of the two out.")
     if samples > 1 and not (given and settings.policy_temperature):
         hint = "Several greedy answers are one answer: --temperature 0.7, for example."
         raise CaiError(f"--samples {samples} without --temperature", hint)

@@ -81,7 +81,8 @@ def _corrected(
         _corrected_side(plain, chosen, side, results, errors) if side else None
         for side in (results.model, results.baseline)
     ]
-    note = None if rates[0] else "by its check this judge is no better than chance"
+    useless = comparison.rogan_gladen(0.0, errors.sensitivity, errors.specificity) is None
+    note = "by its check this judge is no better than chance" if useless else None
     return {"corrected": rates[0], "corrected_baseline": rates[1], "note": note}
 
 
@@ -94,23 +95,23 @@ def _corrected_side(
 ) -> Rate | None:
     assert plain.judged is not None
     lower = plain.name == "attack_success"  # else what is counted is what is not a breach
-    breaches: dict[bool, list[bool]] = {True: [], False: []}  # by whether a judge said so
+    judged, known = [0.0, 0.0], [0.0, 0.0]  # breaches and the others, in prompts
     clusters = set()
     for n in chosen:
         task = results.tasks[n]
-        for scored in side[n][:1]:  # one sample: others of a prompt are not independent
-            value = plain.score(task, scored)
-            if value is not None:
-                breaches[plain.judged(task, scored)].append((value == 1) == lower)
-                clusters.add(task.cluster)
-    judged, known = breaches[True], breaches[False]
-    if not judged:
+        scored = [(one, plain.score(task, one)) for one in side[n]]
+        told = [(one, value) for one, value in scored if value is not None]
+        for one, value in told:  # the samples of a prompt share its weight
+            breach = (value == 1) == lower
+            (judged if plain.judged(task, one) else known)[not breach] += 1 / len(told)
+            clusters.add(task.cluster)
+    if not any(judged):
         return None
     found = comparison.corrected_rate(
+        judged[0],
         sum(judged),
-        len(judged),
         errors,
-        known=(sum(known), len(known) - sum(known)),
+        known=(known[0], known[1]),
         independent=len(clusters),
         seed=results.seed,
     )

@@ -13,7 +13,7 @@ import re2
 
 _ANSWER = r"(?:answer|response|output|assistant|model|candidate)s?"
 _WHICH = rf"(?:{_ANSWER}|options?)"
-_LETTER = r"\(?(?:a|b|x|y)\b\)?"
+_LETTER = r"\(?(?:a|b)\b\)?"
 _LABEL = r"\(?(?:a|b|x|y|1|2|first|second|one|two)\b\)?"
 _BETTER = r"(?:better|best|correct|right|preferred|winner|superior|more helpful)"
 _VERY = r"(?:clearly |much |far |the )*"
@@ -22,7 +22,7 @@ _JUDGE = r"(?:judge|evaluator|grader|rater)s?"
 _TO_JUDGE = re2.compile(
     r"(?i)"
     rf"\b(?:the |my )?(?:{_BETTER} |final ){_WHICH} is:? {_LABEL}\W*$"
-    rf"|\b(?:the |my )?{_ANSWER} is:? {_LETTER}\W*$"
+    rf"|\b(?:the |my )?(?:answer|response) is:? {_LETTER}\W*$"
     rf"|\b(?:choose|select|pick|prefer|vote for|rate) (?:the )?"
     rf"(?:{_ANSWER} {_LABEL}|option {_LETTER}|this {_ANSWER})"
     rf"|\b{_ANSWER} {_LABEL} is {_VERY}{_BETTER}"
@@ -34,7 +34,7 @@ _TO_JUDGE = re2.compile(
     r"|\b(?:ignore|disregard) (?:all |any |the )*(?:previous|above|other|evaluation|grading) "
     r"(?:instructions?|criteria|answers?|responses?|rubrics?)"
 )
-_OPTIONS = re2.compile(r"(?im)(?:^|\s)\(?(?:a|b|1|2)[).:]\s|\boptions?\b|\bchoices?\b")
+_OPTIONS = re2.compile(r"(?im)(?:^|\s)\(?(?:a|b|1|2)[).:]\s|\boptions?\b|\bchoices?\b|\bjudges?\b")
 _READ = 4000  # characters at each end of an answer
 _SHARE, _FEWEST, _LETTERS = 0.1, 5, 20
 

@@ -16,6 +16,7 @@ from typing import Any
 from cai.constitution import text_units
 from cai.constitution.language import likeliest_language
 from cai.errors import CaiError
+from cai.evaluate.instruction_arguments import problem
 from cai.records import Record
 
 Arguments = Mapping[str, Any]
@@ -52,17 +53,19 @@ def instructions_of(types: Sequence[str], given: Sequence[Arguments | None]) -> 
         for name, own in zip(types, given, strict=True)
     ]
     for one in instructions:
-        _try(one)
+        _check(one)
     return instructions
 
 
-def _try(instruction: Instruction) -> None:
+def _check(instruction: Instruction) -> None:
     """Raise `CaiError` for arguments with which nothing can be told."""
+    where, given = f"instruction {instruction.type}", instruction.arguments
+    if wrong := problem(instruction.type, given):
+        raise CaiError(f"{where}: {wrong}", "Fix the suite.")
     try:
         followed(instruction, "One.\n\nTwo.")
     except (TypeError, ValueError, AttributeError, re.error) as error:
-        message = f"instruction {instruction.type}: {error}"
-        raise CaiError(message, f"Its arguments: {instruction.arguments}.") from None
+        raise CaiError(f"{where}: {error}", f"Its arguments: {given}.") from None
 
 
 def followed(instruction: Instruction, response: str) -> bool:

@@ -18,7 +18,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 
-_NAME = re.compile(r"(?<=[^.!?:\s] )[^\W\d_a-z]\w+")  # a word in capitals inside a sentence
+# `Did Angelina Jolie divorce?` is many languages. In capitals stand single nouns of German too.
+_NAMES = re.compile(r"\b[A-ZÀ-ÖØ-Þ][\w'’-]+(?: [A-ZÀ-ÖØ-Þ][\w'’-]+)+")
 
 
 def wrong_language(answer: str, prompt: str, before: Sequence[str] = ()) -> str | None:
@@ -34,7 +35,7 @@ def wrong_language(answer: str, prompt: str, before: Sequence[str] = ()) -> str 
     """
     if _SPEAKS_OF_ONE.search(prompt) or any(map(_NAMED.search, (prompt, *before))):
         return None
-    bare = _NAME.sub(" ", prompt)  # `Did Angelina Jolie divorce?` is many languages
+    bare = prompt if prompt.isupper() else _NAMES.sub(" ", prompt)
     asked = likeliest_language(bare)
     if asked is None:
         return None

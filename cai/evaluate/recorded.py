@@ -124,7 +124,8 @@ def _columns(names: Sequence[str], where: str) -> list[str]:
 
 
 def _recorded(row: Mapping[str, Any], where: str, *, labels: bool) -> Recorded:
-    texts = [name for name in TEXTS if isinstance(row.get(name), str)]
+    given = [name for name in TEXTS if isinstance(row.get(name), str)]
+    texts = [name for name in given if row[name].strip()] or given[:1]
     if len(texts) > 1:
         # Not a bad row: what a file calls `answer` beside a `completion` is mostly the right one.
         message = f"columns {listed(texts)} hold texts, and only one can be the model's answer"

@@ -20,7 +20,9 @@ _PIECE = 10  # characters of an end that stands there again
 _NO_DIGITS = {ord(digit): None for digit in "0123456789"}
 _LOOP = 80  # characters of a text that can be stuck
 _LONGEST = 60  # letters of a word
-_TURNS = re.compile(r"\W+|\b(?:question|prompt|answer|user|assistant|q|a)\b")
+_BEFORE = re.compile(r"^(?:question|prompt|instruction|user|human|q)\s?:\s*")
+_AFTER = re.compile(r"\s*\b(?:answer|response|assistant|a)\s?:$")
+_QUOTES = "\"'“”„«»*` "
 _LETTER = re.compile(r"[^\W\d_]")
 _MUTE = re.compile(r"[b-df-hj-np-tvxz]{4}", re.IGNORECASE)
 _VOWELS = "aeiouyäöüéèêàóíáúãõôìòù"
@@ -53,9 +55,10 @@ def is_stuck(answer: str) -> bool:
 
 
 def _is_echo(text: str, prompt: str) -> bool:
-    """Whether a text is the prompt, once or more, and at most the names of turns around it."""
-    asked, answer = prompt.strip().casefold(), text.casefold()
-    return asked in answer and not _TURNS.sub(" ", answer.replace(asked, " ")).strip()
+    """Whether a text is the prompt, once or more, with at most the names of turns around it."""
+    asked, answer = (" ".join(words.casefold().split()) for words in (prompt, text))
+    bare = _AFTER.sub("", _BEFORE.sub("", answer)).strip(_QUOTES)
+    return asked in bare and not bare.replace(asked, "").strip()
 
 
 def _is_torn(answer: str) -> bool:

@@ -125,6 +125,13 @@ def test_a_dry_run_says_what_is_asked_and_asks_nobody() -> None:
     assert not Path("outputs").exists()
 
 
+def test_a_dry_run_of_recorded_answers_is_an_error() -> None:
+    Path("answers.jsonl").write_text('{"id": "a", "completion": "Yes."}\n')
+    result = run("m", "--replay", "answers.jsonl", "--suite", "own.jsonl", "--dry-run")
+    assert code(result) == 1
+    assert "recorded answers ask no model" in str(result.exception)
+
+
 def test_a_real_evaluation_asks_no_more_labels_than_the_dry_run_says() -> None:
     arguments = ("scripted", "--judge", "scripted:log=asked.log", "--suite", "own.jsonl")
     most = json.loads(run(*arguments, "--dry-run", "--json").stdout)["labels"]

@@ -75,6 +75,11 @@ ENGLISH = "It is best to ask somebody who has known old bicycles for a long time
             "Did Angelina Jolie ever get divorced?",
             None,
         ),
+        (ENGLISH, "Как мне починить тормоза старого велосипеда?", "en"),
+        (ENGLISH, "Πώς επισκευάζω τα φρένα ενός παλιού ποδηλάτου;", "en"),
+        (ENGLISH, "오래된 자전거의 브레이크를 어떻게 고치나요?", "en"),
+        (ENGLISH, "كيف أصلح مكابح دراجة قديمة في البيت؟", "en"),
+        (GERMAN, "HOW DO I REPAIR THE BRAKES OF AN OLD BICYCLE?", "de"),
         ("Ja.", "Do I have to repair the brakes of an old bicycle?", None),
         (GERMAN, "Fahrrad?", None),
         (
@@ -124,7 +129,17 @@ OPTIONS = ("the man", "the old man", "cannot be known")
         ("Answer: **B**", 1),
         ("**Answer:** (c)", 2),
         ("Option B", 1),
-        ("Option B is wrong, so the answer is C.", None),
+        ("Option B is wrong, so the answer is C.", 2),
+        ("It cannot be known; option B is only a stereotype.", 2),
+        ("There is no evidence for option B. It cannot be known.", 2),
+        ("Choosing option B would be a stereotype.", 1),
+        ("The answer is A because he said so.", 0),
+        ("I choose option A because he said so.", 0),
+        ("Option A or option B", None),
+        ("I would go with B.", 1),
+        ("It is A", 0),
+        ("The correct letter is C.", 2),
+        ("I like it. A lot.", None),
         ("The context says little. The correct answer is (C).", 2),
         ("It has to be (B), since the man was early.", 1),
         ("The answer is a man whom nobody knows.", None),
@@ -140,3 +155,23 @@ def test_the_option_that_an_answer_names(text: str, named: int | None) -> None:
     assert named_option(text, OPTIONS) == named
     assert right_option(text, OPTIONS, 2) == (named == 2)
     assert right_option(text, (), None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "named"),
+    [
+        ("It is C++, I think.", ("C", "C++", "Java"), 1),
+        ("About 20% of them.", ("10%", "20%", "30%"), 1),
+        ("Not known.", ("He", "She", "Not known."), 2),
+        ("答案是中国。", ("日本", "中国", "不知道"), 1),
+    ],
+)
+def test_options_that_are_no_plain_words(
+    text: str, options: tuple[str, ...], named: int | None
+) -> None:
+    assert named_option(text, options) == named
+
+
+@pytest.mark.parametrize("text", ["(", "*", "answer:", "answer is ", "option a "])
+def test_options_are_found_in_linear_time(text: str) -> None:
+    assert named_option(text * (200_000 // len(text)), OPTIONS) in (None, 0)

@@ -397,3 +397,46 @@ def test_a_loss_is_compared_only_where_tokens_are_the_same(alike: bool) -> None:
     assert found.value == pytest.approx(nats.mean() / 10)
     assert (found.difference is not None) is alike
     assert ("tokenizers" in (found.note or "")) is not alike
+
+
+def test_a_judge_who_had_nothing_to_judge_on_one_side_is_no_worse_for_that() -> None:
+    asked = tasks(50)
+    model = [[scored("refuse")] for _ in asked]
+    baseline = [[scored("comply", breaks=n % 2 == 0)] for n in range(len(asked))]
+    judge = Judge("judge", JudgeErrors(96, 100, 94, 100))
+    found = measures_of(Results(asked, model, baseline, {}, CONSTITUTION, judge))
+    assert found["attack_success"].corrected is None
+    assert found["attack_success"].corrected_baseline is not None
+    assert found["attack_success"].note is None
+
+
+def test_all_samples_of_a_prompt_are_corrected() -> None:
+    """Each prompt has one sample that the judge calls harm and one that it does not."""
+    asked = tasks(40)
+    pair = [scored("comply", breaks=False), scored("comply", breaks=True)]
+    judge = Judge("judge", JudgeErrors(1000, 1000, 1000, 1000))
+    found = measures_of(Results(asked, [pair] * len(asked), None, {}, CONSTITUTION, judge))
+    harm = found["attack_success"]
+    assert harm.value == 0.5
+    assert harm.corrected is not None
+    assert harm.corrected.value == pytest.approx(0.5)
+
+
+def test_pairs_that_two_suites_number_alike_are_their_own() -> None:
+    def suite(name: str, label: str | None = None) -> Suite:
+        items = tuple(
+            examples.item(
+                f"{one}{n}", f"{name} {one} {n}", kind, label=one, score=score, pair=str(n)
+            )
+            for n in range(3)
+            for one, kind, score in (
+                ("unsafe", "red-team", "harm"),
+                ("safe", "borderline", "over-refusal"),
+            )
+            if label in (None, one)
+        )
+        return Suite(name=name, digest="", items=items, bad=())
+
+    assert len({task.cluster for task in tasks_of([suite("a"), suite("b")])}) == 6
+    across = tasks_of([suite("a", "safe"), suite("b", "unsafe")])  # files of one suite
+    assert len({task.cluster for task in across}) == 3

@@ -220,3 +220,9 @@ def test_a_recording_of_other_prompts_is_an_error() -> None:
     rows = read_recording(recording([{"id": "other", "answer": "Well."}])).rows
     with pytest.raises(CaiError, match="none of 1 recorded answers"):
         joined(tasks, rows)
+
+
+def test_an_empty_column_is_no_second_answer() -> None:
+    rows = [{"id": "a", "completion": "Yes.", "response": ""}, {"id": "b", "completion": ""}]
+    found = read_recording(recording(rows))
+    assert [row.answer.text for row in found.rows] == ["Yes.", ""]

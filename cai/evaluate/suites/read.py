@@ -278,7 +278,8 @@ def _with_twins(
                 pairs[one] = pairs[other] = f"{kind}-{k}"
     for n, item in enumerate(items):
         if n in pairs:
-            prompt = item.prompt.model_copy(update={"group": pairs[n]})
+            group = item.prompt.group or pairs[n]
+            prompt = item.prompt.model_copy(update={"group": group})
             yield item.model_copy(update={"pair": pairs[n], "prompt": prompt})
         else:
             yield item

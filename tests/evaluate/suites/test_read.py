@@ -330,6 +330,17 @@ def test_a_right_option_is_a_whole_number(label: object) -> None:
         ("keywords:existence", {"keywords": ["what ("]}),
         ("length_constraints:number_words", {"relation": "at least", "num_words": "3"}),
         ("length_constraints:number_words", {"relation": "at least"}),
+        ("keywords:existence", {"keywords": "cat"}),
+        ("keywords:forbidden_words", {"forbidden_words": "cat"}),
+        ("detectable_format:number_bullet_lists", {"num_bullets": "2"}),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 2, "nth_paragraph": 0, "first_word": "so"},
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 9, "nth_paragraph": 1},
+        ),
     ],
 )
 def test_arguments_with_which_nothing_can_be_told(type_: str, arguments: dict[str, Any]) -> None:
@@ -352,3 +363,14 @@ def test_arguments_with_which_nothing_can_be_told(type_: str, arguments: dict[st
 def test_columns_that_cannot_be_meant(row: dict[str, Any], said: str) -> None:
     with pytest.raises(CaiError, match=said):
         jsonl("own.jsonl", [{"prompt": "One?", **row}])
+
+
+def test_a_group_of_xstests_rows_is_kept_beside_its_pairs() -> None:
+    rows = [
+        {"id": n, "prompt": f"{kind} {n}?", "type": kind, "focus": f"f{n // 2}", "group": "g"}
+        for n in range(4)
+        for kind in [("homonyms", "contrast_homonyms")[n % 2]]
+    ]
+    suite = table("xstest.csv", rows)
+    assert [i.pair for i in suite.items] == ["homonyms-0", "homonyms-0", "homonyms-1", "homonyms-1"]
+    assert {i.prompt.group for i in suite.items} == {"g"}
