@@ -41,7 +41,7 @@ _TRAINED = "training.json"  # in a folder of cai train
 
 
 def default_folder(model: str) -> Path:
-    """Where the evaluation of a model is kept: two models have two folders."""
+    """Where the evaluation of a model is kept: by its path from here or from `outputs`."""
     if not Path(model).is_dir():
         return folder_for("evaluate", model if "://" in model else model.replace("/", "--"))
     path = Path(model).resolve()
