@@ -41,7 +41,7 @@ def measure_tables(card: Card) -> Iterator[dict[str, Any]]:
     """A table of each subject: harm, over-refusal, helpfulness, incoherence, adherence."""
     compared = card.evaluation.baseline is not None
     head = ["measure", "n", "unscored", "value (95 %)"]
-    head += ["baseline", "difference (95 %)", "p (Holm)", "seen 4 times in 5"] if compared else []
+    head += ["baseline", "difference (95 %)", "p (Holm)", "detectable"] if compared else []
     head += ["single samples"] if card.evaluation.samples > 1 else []
     head += ["by", "without the judge's errors"] if card.evaluation.judge else []
     for subject, names in names_by_subject(list(card.measures)).items():
@@ -64,10 +64,18 @@ def _cells(name: str, m: Measure, card: Card) -> Iterator[str]:
     if card.evaluation.samples > 1:
         yield "–" if m.spread is None else " to ".join(_value(name, x) for x in m.spread)
     if card.evaluation.judge is not None:
-        checked = "" if m.judge is None or m.judge_checked else " (not checked)"
-        yield "a program" if m.judge is None else f"the judge{checked}"
-        rate = m.corrected
-        yield _interval(name, rate.value, rate.low, rate.high) if rate else m.note or "–"
+        yield from _of_judge(name, m)
+
+
+def _of_judge(name: str, m: Measure) -> Iterator[str]:
+    """Who told a figure, and what it is without the errors that this judge was measured to make."""
+    if m.value is None:
+        yield from ("–", "–")
+        return
+    checked = "" if m.judge is None or m.judge_checked else " (not checked)"
+    yield "program" if m.judge is None else f"judge{checked}"
+    rate = m.corrected
+    yield _interval(name, rate.value, rate.low, rate.high) if rate else m.note or "–"
 
 
 def glossary_table(card: Card) -> dict[str, Any]:
