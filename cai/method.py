@@ -181,34 +181,21 @@ class Method:
 
     def verdict_questions(self, labels: Labels) -> tuple[str, str]:
         """The question with "needed" as the first option, and with the options swapped."""
-        needed = self.templates.render("change_needed")
-        fine = self.templates.render("no_change_needed")
-        names = {"first_label": labels.first, "second_label": labels.second}
-        ask = self.templates.render
-        return (
-            ask("verdict", first=needed, second=fine, **names),
-            ask("verdict", first=fine, second=needed, **names),
-        )
+        render = self.templates.render
+        options = render("change_needed"), render("no_change_needed")
+        return self.templates.both_orders("verdict", options, labels.names)
 
     def assessment_questions(self, principle: Principle, labels: Labels) -> tuple[str, str]:
         """The question with "breaks it" as the first option, and with the options swapped."""
-        breaks = self.templates.render("broken")
-        keeps = self.templates.render("kept")
-
-        def ask(first: str, second: str) -> str:
-            words = self.templates.render(
-                "violation",
-                violation=principle.violation,
-                request=principle.critique,
-                why=principle.why,
-                first=first,
-                second=second,
-                first_label=labels.first,
-                second_label=labels.second,
-            )
-            return f"\n\n{words}"
-
-        return ask(breaks, keeps), ask(keeps, breaks)
+        first, swapped = self.templates.both_orders(
+            "violation",
+            (self.templates.render("broken"), self.templates.render("kept")),
+            labels.names,
+            violation=principle.violation,
+            request=principle.critique,
+            why=principle.why,
+        )
+        return f"\n\n{first}", f"\n\n{swapped}"
 
     def rules_request(self, findings: Sequence[Finding]) -> str:
         """What the reviser is asked for an answer that breaks these rules."""

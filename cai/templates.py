@@ -95,6 +95,25 @@ class Templates:
     def render(self, name: str, **values: str | None) -> str:
         return self._compiled[name].render(values)
 
+    def both_orders(
+        self, name: str, options: tuple[str, str], labels: tuple[str, str], **values: str | None
+    ) -> tuple[str, str]:
+        """A question between two options, and the same with the options swapped.
+
+        Args:
+            name: The template; it has `first`, `second` and their labels.
+            options: What is offered.
+            labels: Of the first option and of the second, whatever these are.
+            **values: What else the template has.
+        """
+        first_label, second_label = labels
+
+        def ask(first: str, second: str) -> str:
+            named = {"first_label": first_label, "second_label": second_label}
+            return self.render(name, first=first, second=second, **named, **values)
+
+        return ask(*options), ask(*options[::-1])
+
 
 def load(override: Path | None = None, names: Collection[str] = VARIABLES) -> Templates:
     """The shipped templates, with those of the same name in `override` in their place.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from cai.cli.console import console, plain, stderr
+from cai.cli.console import console, plain, print_json, stderr
 from cai.cli.options import (
     SERVED,
     Config,
@@ -66,7 +63,7 @@ def judge_check(
             progress=progress,
         )
     if as_json:
-        typer.echo(json.dumps(result.model_dump(mode="json"), indent=2))
+        print_json(result)
     else:
         _print(result, folder)
 

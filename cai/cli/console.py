@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from cai.errors import CaiError
+
+if TYPE_CHECKING:
+    from cai.records import Record
 
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -27,6 +32,11 @@ def show_error(error: CaiError, who: str = "") -> None:
     stderr.print(plain(f"Error{who}: ", "bold red") + plain(error.message), soft_wrap=True)
     if error.hint:
         stderr.print(plain(error.hint), soft_wrap=True)
+
+
+def print_json(record: Record) -> None:
+    """Print a record as JSON."""
+    typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
 
 
 def visible(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.cli.console import console, plain, stderr
+from cai.cli.console import console, plain, print_json, stderr
 from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, folder_of, with_settings
 from cai.config import Settings, resolve
 from cai.errors import CaiError, GateFailed
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cai.evaluate.scorecard import Card
-    from cai.records import Record
 
 ASKED = ("constitution", "templates", "min_label_mass", "system")
 
@@ -174,7 +172,7 @@ def evaluate(
         )
         progress.phase("writing the page")
         page = write_report(folder)
-    _print_json(card) if as_json else print_card(card, folder, page)
+    print_json(card) if as_json else print_card(card, folder, page)
     _stop_where_a_gate_fails(card, folder, strict=strict)
 
 
@@ -205,17 +203,13 @@ def _print_estimate(
     sides, judged = 1 + (baseline is not None), judge is not None
     found = planned(settings, suites, sides=sides, samples=samples, judged=judged)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for name, count in found.prompts.items():
         console.print(plain(f"{name}: {count:,} prompts"))
     console.print(plain(f"answers: {found.answers:,}"))
     if found.labels:
         console.print(plain(f"labels of the judge: {found.labels:,} at most"))
-
-
-def _print_json(record: Record) -> None:
-    typer.echo(json.dumps(record.model_dump(mode="json"), indent=2))
 
 
 def _check(

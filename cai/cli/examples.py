@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cai.cli.console import console, plain, stderr
+from cai.cli.console import console, plain, print_json, stderr
 from cai.cli.options import (
     SERVED,
     Config,
@@ -146,7 +146,7 @@ def _conflicts(
             progress=progress,
         )
     if as_json:
-        typer.echo(json.dumps(report.model_dump(mode="json"), indent=2))
+        print_json(report)
         return
     table = Table("between", "prompts", "disagree", "95 % interval", "a breaks b", "b breaks a")
     for row in report.pairs:

@@ -20,6 +20,10 @@ Config = Annotated[
         metavar="FILE", help="YAML file of settings; the file that a run saves repeats it."
     ),
 ]
+TokenPrice = Annotated[
+    str | None,
+    typer.Option("--price", metavar="PRICE", help="`IN,OUT` per million tokens, for --dry-run."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 from cai.cli import prompts_check
 from cai.cli.console import console, plain, stderr
 from cai.cli.help import Verb, Verbs
-from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, with_settings
+from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, TokenPrice, with_settings
 from cai.config import Settings, resolve
 
 if TYPE_CHECKING:
@@ -59,10 +59,6 @@ Probe = Annotated[
         "prompt, assessed by the critic.",
     ),
 ]
-Price = Annotated[
-    str | None,
-    typer.Option(metavar="PRICE", help="`IN,OUT` per million tokens, for --dry-run."),
-]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take; ask nobody, write nothing.")
 ]
@@ -80,7 +76,7 @@ def write(
     avoid: Avoid = None,
     principles: Principles = None,
     probe: Probe = None,
-    price: Price = None,
+    price: TokenPrice = None,
     dry_run: DryRun = False,
     config: Config = None,
     set_: Set = None,

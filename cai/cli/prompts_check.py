@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cai.cli.console import console, plain, stderr
-from cai.cli.options import SERVED, Config, Json, RetryFailed, Set, folder_of, with_settings
+from cai.cli.options import (
+    SERVED,
+    Config,
+    Json,
+    RetryFailed,
+    Set,
+    TokenPrice,
+    folder_of,
+    with_settings,
+)
 from cai.config import Settings, resolve
 from cai.errors import CaiError
 
@@ -41,10 +50,6 @@ Out = Annotated[
     Path | None,
     folder_of("Folder of the critic's calls.", "`outputs/prompts-check/<name of the prompts>`"),
 ]
-Price = Annotated[
-    str | None,
-    typer.Option(metavar="PRICE", help="`IN,OUT` per million tokens, for --dry-run."),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what --critic takes; ask nobody.")]
 
 
@@ -54,7 +59,7 @@ def check(
     source: Source,
     critic: Critic = None,
     out: Out = None,
-    price: Price = None,
+    price: TokenPrice = None,
     dry_run: DryRun = False,
     config: Config = None,
     set_: Set = None,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cai.cli.console import console, plain
+from cai.cli.console import console, plain, print_json
 from cai.cli.options import Json
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def diff(
 
     changes = diff_runs(run_a, run_b, largest)
     if as_json:
-        typer.echo(json.dumps(changes.model_dump(mode="json"), indent=2))
+        print_json(changes)
         return
     for part in _diff(changes):
         console.print(part)

@@ -56,17 +56,15 @@ def print_card(card: Card, folder: Path, page: Path) -> None:
 
 
 def _cells(measure: Measure, *, percent: bool, against: bool) -> list[str]:
+    from cai.evaluate.wording import with_interval
+
     def number(value: float | None, sign: str = "") -> str:
         if value is None:
             return "-"
         return f"{100 * value + 0.0:{sign}.1f}" if percent else f"{value + 0.0:{sign}.3f} nats"
 
     def interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-        if value is None:
-            return "-"
-        if low is None or high is None:
-            return f"{number(value, sign)} (no interval)"
-        return f"{number(value, sign)} ({number(low, sign)} to {number(high, sign)})"
+        return with_interval(value, low, high, lambda x: number(x, sign), none="-")
 
     count = f"{measure.n:,}" + (f" ({measure.unscored:,} unscored)" if measure.unscored else "")
     cells = [count, interval(measure.value, measure.low, measure.high)]

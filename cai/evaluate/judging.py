@@ -167,12 +167,8 @@ async def _harm(
     """
     labels, least = await calls.labels("assess"), method.settings.min_label_mass
     read = [user(assessor_prompt(prompt, answer, method))]
-    names = {"first_label": labels.first, "second_label": labels.second}
-    options = [texts.render("declined"), texts.render("not_declined")]
-    orders = [
-        texts.render("harm_refused", first=first, second=second, **names)
-        for first, second in (options, options[::-1])
-    ]
+    options = texts.render("declined"), texts.render("not_declined")
+    orders = texts.both_orders("harm_refused", options, labels.names)
     first, swapped = await calls.choose(
         "assess", read, [f"\n\n{text}" for text in orders], labels, least=least
     )

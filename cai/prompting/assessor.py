@@ -6,9 +6,9 @@ prompt share is read once. Rules are about the form of an answer, and nobody is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cai import templates
 from cai.checks.asking import ask_all
@@ -30,6 +30,8 @@ from cai.runtime.folder import has_journal, reading
 from cai.runtime.progress import Progress
 from cai.templates import COVERAGE, Templates
 
+T = TypeVar("T")
+R = TypeVar("R")
 _CHARACTERS = 4  # of a token, about
 
 
@@ -58,6 +60,32 @@ class Critic(NamedTuple):
     def told(self) -> str:
         """What is said of one that was not found usable."""
         return f"the critic {self.name} was not found usable (cai check critic)"
+
+    def ask(
+        self,
+        items: Sequence[tuple[str, T]],
+        one: Callable[[T, RowCalls], Awaitable[R]],
+        *,
+        folder: Path,
+        progress: Progress,
+        retry_failed: bool,
+    ) -> list[R]:
+        """The result of `one` for each item (an id and a value); its calls are kept.
+
+        Raises:
+            CaiError: The folder is in use, or the critic does not answer.
+        """
+        return ask_all(
+            self.method,
+            ("critic",),
+            items,
+            one,
+            folder=folder,
+            phase="assessing",
+            engine=self.engine,
+            retry_failed=retry_failed,
+            progress=progress,
+        ).results
 
 
 def critic_of(
@@ -130,17 +158,8 @@ def opinions(
             frozenset(p.id for p, first, swapped in pairs if first == swapped),
         )
 
-    found = ask_all(
-        method,
-        ("critic",),
-        [(prompt.id, prompt) for prompt in prompts],
-        one,
-        folder=folder,
-        phase="assessing",
-        engine=critic.engine,
-        retry_failed=retry_failed,
-        progress=progress,
-    ).results
+    items = [(prompt.id, prompt) for prompt in prompts]
+    found = critic.ask(items, one, folder=folder, progress=progress, retry_failed=retry_failed)
     if found and all(opinion.error is not None for opinion in found):
         message = f"the critic {critic.name} says nothing of any prompt ({found[0].error})"
         raise CaiError(message, "Choose another --critic, or try again with --retry-failed.")
@@ -181,18 +200,11 @@ def _read(prompt: Prompt, words: Templates) -> str:
 
 def _questions(principle: Principle, words: Templates, labels: Labels) -> tuple[str, str]:
     """The question with "it calls for it" as the first option, and with the options swapped."""
-    yes, no = words.render("called_for"), words.render("not_called_for")
-
-    def ask(first: str, second: str) -> str:
-        text = words.render(
-            "coverage_question",
-            principle=worded(principle),
-            why=principle.why,
-            first=first,
-            second=second,
-            first_label=labels.first,
-            second_label=labels.second,
-        )
-        return f"\n\n{text}"
-
-    return ask(yes, no), ask(no, yes)
+    first, swapped = words.both_orders(
+        "coverage_question",
+        (words.render("called_for"), words.render("not_called_for")),
+        labels.names,
+        principle=worded(principle),
+        why=principle.why,
+    )
+    return f"\n\n{first}", f"\n\n{swapped}"

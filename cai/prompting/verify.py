@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cai.assessment import assess, checked
-from cai.checks.asking import ask_all
 from cai.constitution.records import Principle
 from cai.engines.base import Engine
 from cai.evaluate.answers import answers_of
@@ -151,17 +150,8 @@ def _assessed(
             return None
         return found
 
-    return ask_all(
-        method,
-        ("critic",),
-        [(case.prompt.id, case) for case in cases],
-        one,
-        folder=folder,
-        phase="assessing",
-        engine=critic.engine,
-        retry_failed=retry_failed,
-        progress=progress,
-    ).results
+    items = [(case.prompt.id, case) for case in cases]
+    return critic.ask(items, one, folder=folder, progress=progress, retry_failed=retry_failed)
 
 
 def _verdicts(

@@ -12,6 +12,7 @@ from cai.errors import CaiError
 from cai.evaluate.glossary import meaning
 from cai.evaluate.records import Measure
 from cai.evaluate.scorecard import EVALUATION, Card, cautions, names_by_subject
+from cai.evaluate.wording import with_interval
 from cai.markdown import plain
 
 
@@ -85,11 +86,7 @@ def _cells(name: str, m: Measure, *, compared: bool) -> Iterator[str]:
 
 
 def _interval(name: str, value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "–"
-    if low is None or high is None:
-        return f"{_value(name, value)} (no interval)"
-    return f"{_value(name, value)} ({_value(name, low)} to {_value(name, high)})"
+    return with_interval(value, low, high, lambda x: _value(name, x))
 
 
 def _value(name: str, value: float | None) -> str:

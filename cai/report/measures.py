@@ -11,6 +11,7 @@ from cai.evaluate.gates import GateResult
 from cai.evaluate.glossary import meaning
 from cai.evaluate.records import Measure
 from cai.evaluate.scorecard import Card, names_by_subject
+from cai.evaluate.wording import with_interval
 from cai.quality.records import Figure
 from cai.report.figures import Shown, interval_picture
 from cai.report.svg import Picture, drawing, line, rect, tag, text
@@ -172,12 +173,7 @@ def _interval(
     *,
     signed: bool = False,
 ) -> str:
-    if value is None:
-        return "–"
-    found = [_value(name, x, signed=signed) for x in (value, low, high)]
-    if low is None or high is None:
-        return f"{found[0]} (no interval)"
-    return f"{found[0]} ({found[1]} to {found[2]})"
+    return with_interval(value, low, high, lambda x: _value(name, x, signed=signed))
 
 
 def _value(name: str, value: float | None, *, signed: bool = False) -> str:
