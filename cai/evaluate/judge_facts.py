@@ -15,20 +15,19 @@ def facts_of(name: str, identity: str, method: Method) -> tuple[JudgeFacts, Judg
     critic = critic_results.stored(critic_results.critic_key("assessment", method, identity))
     judge = results.stored(results.judge_key(method, identity))
     figures = critic.of("assessment") if critic is not None else None
-    verdicts = (figures.verdict if figures else None, judge.verdict if judge else None)
     facts = JudgeFacts(
         name=display_name(name),
         identity=identity,
-        assessments=verdicts[0],
+        assessments=figures.verdict if figures else None,
         assessments_words=figures.words if figures else None,
-        comparisons=verdicts[1],
+        comparisons=judge.verdict if judge else None,
         comparisons_words=judge.words if judge else None,
     )
     accuracy = None
     if judge is not None and judge.accuracy is not None:
         accuracy = (judge.accuracy, judge.scored)
     errors = errors_of(figures) if figures is not None else None
-    return facts, Judge(facts.name, errors, accuracy, *verdicts)
+    return facts, Judge(facts.name, errors, accuracy, facts.assessments, facts.comparisons)
 
 
 def errors_of(figures: critic_results.CriticFigures) -> JudgeErrors | None:

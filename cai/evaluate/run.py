@@ -7,7 +7,7 @@ judge changes. One model is in memory at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from cai.evaluate.gates import Gate, default_gates, results_of
 from cai.evaluate.judged import judged
 from cai.evaluate.measures import measures_of
 from cai.evaluate.recorded import Recording, read_recording, suite_of
-from cai.evaluate.records import Scored
 from cai.evaluate.results import Results
 from cai.evaluate.rows import write_answers
 from cai.evaluate.scorecard import Card, Evaluation, SuiteFacts, take_away
@@ -30,6 +29,7 @@ from cai.evaluate.sides import Answered, Job, sides_of
 from cai.evaluate.suites.read import ALL, read_suites
 from cai.evaluate.suites.records import Suite
 from cai.evaluate.tasks import Task, tasks_of
+from cai.evaluate.told import told
 from cai.method import load_method
 from cai.records import digest
 from cai.roles import on_its_day
@@ -158,7 +158,7 @@ def _card(
         suites=tuple(map(_suite_facts, suites)),
         samples=max((len(of) for side in scored for of in side), default=job.samples),
         gates=tuple(results_of(asked, measures)),
-        told=tuple(_told(suites, sides, scored, recording)),
+        told=tuple(told(suites, sides, scored, recording)),
         **_decoding(settings, recording),
     )
     return Card(evaluation=evaluation, measures=measures), found
@@ -193,41 +193,3 @@ def _suites(suites: Sequence[str | Suite], recording: Recording | None) -> list[
         twice = next(name for name in names if names.count(name) > 1)
         raise CaiError(f"two suites are called {twice}", "Give each file a name of its own.")
     return read
-
-
-def _told(
-    suites: Sequence[Suite],
-    sides: Sequence[Answered],
-    scored: Sequence[Sequence[Sequence[Scored]]],
-    recording: Recording | None,
-) -> Iterator[str]:
-    for suite in suites:
-        if suite.bad:
-            yield f"{suite.name}: {len(suite.bad):,} rows left out; the first: {suite.bad[0]}"
-    yield from _contradictions(suites)
-    if recording is not None and recording.bad:
-        count = len(recording.bad)
-        yield f"{recording.path}: {count:,} rows left out; the first: {recording.bad[0]}"
-    for side, answers in zip(sides, scored, strict=True):
-        yield from side.told
-        failed = [s.answer.error for of in answers for s in of if s.answer.error is not None]
-        if failed and recording is None:
-            yield f"{side.side.name}: {len(failed):,} prompts without an answer ({failed[0]})"
-        cut = sum(s.answer.cut for of in answers for s in of)
-        if cut:
-            yield f"{side.side.name}: {cut:,} answers were cut at the greatest length"
-        unjudged = [s.unjudged for of in answers for s in of if s.unjudged is not None]
-        if unjudged:
-            yield f"{side.side.name}: {len(unjudged):,} answers not judged ({unjudged[0]})"
-
-
-def _contradictions(suites: Sequence[Suite]) -> Iterator[str]:
-    """Prompts that are safe in one suite and unsafe in another: each is scored by both."""
-    labels: dict[str, dict[str, str]] = {}
-    for item in (item for suite in suites for item in suite.items):
-        if item.label is not None and item.prompt.last_human_turn.strip():
-            labels.setdefault(item.prompt.text_digest, {}).setdefault(item.label, item.where)
-    both = [of for of in labels.values() if len(of) > 1]
-    if both:
-        where = f"{both[0]['safe']} and {both[0]['unsafe']}"
-        yield f"prompts that are safe in one suite and unsafe in another: {len(both):,} ({where})"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from cai.checks.results import JudgeVerdict
 from cai.errors import CaiError
 from cai.evaluate.gates import GateResult
 from cai.evaluate.records import Measure
@@ -31,9 +32,9 @@ class JudgeFacts(Record):
 
     name: str
     identity: str
-    assessments: str | None = None
+    assessments: JudgeVerdict | None = None
     assessments_words: str | None = None
-    comparisons: str | None = None
+    comparisons: JudgeVerdict | None = None
     comparisons_words: str | None = None
 
 

@@ -18,6 +18,7 @@ from cai.sources.conversations import answered, check_answers
 from cai.sources.wording import a_kind_of
 
 Row = Mapping[str, Any]
+_OR_BENCH = re.compile(r"\bor[-_ ]?bench(?![a-z])")
 Fields = dict[str, Any]  # of `SuiteItem`, with `id`, `messages` or `text` for its prompt
 
 
@@ -58,9 +59,6 @@ def known_suite(row: Row, file: str) -> Known | None:
         if suite.also is not None and suite.also <= names and isinstance(row.get("prompt"), list):
             return suite
     return None
-
-
-_OR_BENCH = re.compile(r"\bor[-_ ]?bench(?![a-z])")
 
 
 def _text(row: Row, name: str, where: str) -> str:
